@@ -1,0 +1,371 @@
+/*
+ * strata.h - the C API of Strata: coordination for fleets of agents that share a workspace.
+ *
+ * One handle (strata *) is one open workspace; any number of processes may have the same one
+ * open. A handle is used by one thread at a time. No daemon is needed.
+ *
+ * Conventions
+ *   - Functions return STRATA_OK (0) or a negative code; strata_last_error() then has a message
+ *     and a hint. If a write fails with anything but STRATA_OUTCOME_UNKNOWN or STRATA_TIMEOUT,
+ *     nothing was recorded.
+ *   - Texts are UTF-8 with a size in bytes beside them where they may be long; STRATA_NUL as
+ *     size means "up to the NUL byte". Names (entities, attributes, counters): 1 to 255 bytes,
+ *     no control characters, no space at either end. Agents: 1 to 64 of [A-Za-z0-9._-].
+ *     Values: up to 65,536 bytes.
+ *   - What a function gives out by pointer is *lent*: valid until the next call on the handle,
+ *     in a visitor until it returns. A visitor must not call the handle; it returns 0 to go on
+ *     and anything else to stop (a negative code becomes the function's result).
+ *   - Times are milliseconds since 1970-01-01 UTC. "ms" in a name says so.
+ *   - Structures that the caller fills start with `size`: set it to sizeof of the structure.
+ */
+#ifndef STRATA_H
+#define STRATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define STRATA_VERSION "0.1.0"
+#define STRATA_NUL     SIZE_MAX
+
+enum {
+    STRATA_OK = 0,
+    STRATA_USAGE = -1,
+    STRATA_INVALID = -2,
+    STRATA_LIMIT = -3,
+    STRATA_NOT_FOUND = -4,
+    STRATA_CONFLICT = -5,
+    STRATA_DENIED = -6,
+    STRATA_NO_WORKSPACE = -7,
+    STRATA_EXISTS = -8,
+    STRATA_TIMEOUT = -9,
+    STRATA_UNAVAILABLE = -10,
+    STRATA_READ_ONLY = -11,
+    STRATA_NO_SPACE = -12,
+    STRATA_OUTCOME_UNKNOWN = -13,
+    STRATA_IO = -14,
+    STRATA_DAMAGED = -15,
+    STRATA_VERSION_NEWER = -16,
+    STRATA_NO_MEMORY = -17,
+    STRATA_INTERRUPTED = -18,
+    STRATA_INTERNAL = -19,
+};
+
+const char *strata_code_name(int code); /* "no_space"; static */
+int strata_code_exit(int code);         /* exit status for programs: 0, 1, 2, 3, ... */
+const char *strata_version(void);       /* of the library; static */
+
+typedef struct strata strata;
+
+typedef struct strata_error {
+    int code;
+    char message[512];
+    char hint[512]; /* what to do next; may be empty */
+} strata_error;
+
+/* --- set up ------------------------------------------------------------------------- */
+
+typedef struct strata_init_options {
+    size_t size;
+    const char *state_dir; /* NULL: <git common dir>/strata in a Git repository, else .strata */
+    const char *name;      /* of this replica for people; NULL: the host name */
+    bool dry_run;
+} strata_init_options;
+
+typedef struct strata_init_result {
+    char state_dir[4096];
+    char workspace[17]; /* id, hex */
+    char replica[17];   /* id, hex */
+    char name[65];
+    bool created;       /* false: it was there already */
+    bool joined;        /* another replica of an existing workspace */
+} strata_init_result;
+
+/* Makes a workspace in dir (idempotent). STRATA_EXISTS when the clone's remote already carries
+ * another workspace that has to be joined, see the hint. */
+int strata_init(const char *dir, const strata_init_options *options, strata_init_result *result,
+                strata_error *error);
+
+typedef struct strata_options {
+    size_t size;
+    const char *state_dir; /* NULL: found from dir, as in strata_init */
+    const char *agent;     /* NULL: writes carry no agent */
+    const char *program;   /* shown to others who wait for a lock; NULL: "strata" */
+    uint64_t incarnation;  /* which start of the agent; 0: none */
+    uint32_t wait_ms;      /* longest wait for a lock or a flush; 0: 10,000 */
+    bool read_only;
+} strata_options;
+
+/* Opens the workspace that dir (NULL: $STRATA_DIR, else the current directory) or one of its
+ * parents belongs to. STRATA_NO_WORKSPACE when there is none. */
+int strata_open(const char *dir, const strata_options *options, strata **out,
+                strata_error *error);
+void strata_close(strata *s);
+const strata_error *strata_last_error(const strata *s);
+/* Where the state is; lent for the life of the handle. */
+const char *strata_state_dir(const strata *s);
+/* Whether this handle can only read (the state directory is not writable here). */
+bool strata_is_read_only(const strata *s);
+
+/* Things the user should be told once (a torn tail was moved aside, a new epoch began, ...):
+ * the next one, or NULL. Lent. */
+const char *strata_next_notice(strata *s);
+
+/* --- writing ------------------------------------------------------------------------ */
+
+enum strata_op_kind {
+    STRATA_OP_OTHER = 0, /* in events only */
+    STRATA_SET = 1,
+    STRATA_UNSET,
+    STRATA_ADD,
+    STRATA_REMOVE,
+    STRATA_COUNT,
+    STRATA_BEAT,
+    STRATA_SEEN, /* in events only: took in another replica's records */
+    STRATA_ACK,  /* in events only: an overwrite was acknowledged */
+};
+
+typedef struct strata_op {
+    int kind;              /* STRATA_SET .. STRATA_COUNT */
+    const char *entity;    /* or the counter's name */
+    const char *attribute;
+    const char *value;
+    size_t value_size;
+    bool link;             /* the value names an entity */
+    int64_t delta;         /* STRATA_COUNT */
+} strata_op;
+
+enum {
+    STRATA_NO_FLUSH = 1, /* return before the write is on disk */
+    STRATA_ANSWER = 2,   /* fill `written`: needs the index, costs a read */
+};
+
+typedef struct strata_expect {
+    bool absent;       /* expect that there is no value */
+    const char *value; /* else exactly this one */
+    size_t value_size;
+} strata_expect;
+
+/* One value with its origin. Strings are lent. */
+typedef struct strata_item {
+    int kind; /* STRATA_ITEM_... */
+    bool link;
+    const char *value; /* NUL-terminated too */
+    size_t value_size;
+    uint64_t time_ms;
+    const char *agent;   /* "" when none */
+    const char *replica; /* name of the replica if known, else its id */
+    char id[80];         /* of the write: <replica>-<epoch>-<counter>[.<op>] */
+    bool shown;
+} strata_item;
+
+enum { STRATA_ITEM_VALUE = 0, STRATA_ITEM_ABSENT = 1, STRATA_ITEM_MEMBER = 2 };
+
+/* What one operation did. */
+typedef struct strata_written {
+    char id[80];
+    uint64_t time_ms;
+    uint32_t replaced_count; /* values and absences that it replaced */
+    strata_item replaced;    /* the one that was shown, when replaced_count > 0; lent */
+    bool unseen;             /* the agent had read something older than what it replaced */
+    bool changed;            /* add: not there before; remove: was there */
+    int64_t total;           /* STRATA_COUNT: the counter afterwards */
+} strata_written;
+
+/*
+ * Writes the operations as one record: all or nothing. At most 1,024. Returns when the record is
+ * on disk, unless STRATA_NO_FLUSH. With `expect` (count must be 1, kind SET or UNSET) the write is
+ * made only if the attribute shows that value now and nothing is pending on it; else
+ * STRATA_CONFLICT and nothing is recorded. `written`: an array of `count`, or NULL.
+ */
+int strata_write(strata *s, const strata_op *ops, size_t count, unsigned flags,
+                 const strata_expect *expect, strata_written *written);
+
+/* The agent (of the options) is alive and, with a status, does this now. A repeated status only
+ * moves the heartbeat; a new one is also a record. Not flushed. */
+int strata_beat(strata *s, const char *status);
+
+/* --- reading ------------------------------------------------------------------------ */
+
+typedef struct strata_attribute {
+    const char *entity, *attribute;
+    const strata_item *items; /* values and absences first, then members */
+    size_t count;
+    const strata_item *shown; /* NULL: absent, or a set of members */
+    bool present;
+    bool pending;
+} strata_attribute;
+
+/* STRATA_NOT_FOUND when there is nothing to show (out is filled all the same). Leaves a mark of
+ * what the agent has read. as_of_ms 0: now. */
+int strata_fact_get(strata *s, const char *entity, const char *attribute, uint64_t as_of_ms,
+                    strata_attribute *out);
+
+typedef struct strata_fact_query {
+    size_t size;
+    const char *entity;       /* NULL: all */
+    const char *attribute;    /* NULL: all */
+    const char *agent;        /* shown value or a member written by; NULL: all */
+    uint64_t since_ms;        /* shown value or a member written at or after; 0: all */
+    uint64_t until_ms;        /* at or before; 0: all */
+    uint64_t as_of_ms;        /* the state as it was then; 0: now */
+    const char *after_entity; /* go on after (entity, attribute) of an earlier page */
+    const char *after_attribute;
+    size_t limit;             /* 0: no limit */
+    bool with_absent;         /* attributes without a value too */
+} strata_fact_query;
+
+int strata_fact_each(strata *s, const strata_fact_query *query,
+                     int (*visit)(void *arg, const strata_attribute *a), void *arg);
+
+/* STRATA_NOT_FOUND when it was never counted (total 0). */
+int strata_counter_get(strata *s, const char *name, int64_t *total);
+int strata_counter_each(strata *s, const char *prefix,
+                        int (*visit)(void *arg, const char *name, int64_t total), void *arg);
+
+/* One operation of one record, as history and log show it. Strings are lent. */
+typedef struct strata_event {
+    uint64_t cursor;  /* position in this replica's order of application; for strata_events */
+    char id[80];
+    uint64_t time_ms;
+    const char *agent;
+    const char *replica;
+    int kind;         /* STRATA_SET ... */
+    const char *entity, *attribute; /* "" where they do not apply; count: entity is the name */
+    const char *value;              /* beat: the status; other: the operation as JSON */
+    size_t value_size;
+    bool link;
+    int64_t delta;
+    bool current;     /* history: still a current value, absence or member */
+} strata_event;
+
+/* What happened to an entity, or to one attribute of it (else NULL), newest first. */
+int strata_history(strata *s, const char *entity, const char *attribute, size_t limit,
+                   int (*visit)(void *arg, const strata_event *e), void *arg);
+
+/* Events after a cursor in order of arrival here (0: from the first), at most limit (0: all).
+ * *next is the cursor to go on from: subscribe by polling. */
+int strata_events(strata *s, uint64_t after, size_t limit, uint64_t *next,
+                  int (*visit)(void *arg, const strata_event *e), void *arg);
+/* The cursor after the newest event. */
+int strata_events_end(strata *s, uint64_t *cursor);
+/* Sleeps until there is probably something after the cursor, at most wait_ms. */
+int strata_events_wait(strata *s, uint64_t after, uint32_t wait_ms);
+
+/* Full-text search over entities, attributes and current values (all words must occur). */
+int strata_search(strata *s, const char *words, size_t limit,
+                  int (*visit)(void *arg, const strata_attribute *a), void *arg);
+
+typedef struct strata_agent {
+    const char *agent;
+    const char *replica;
+    const char *status;    /* "" when none was given */
+    uint64_t status_ms;    /* since when it has this status; 0: none */
+    uint64_t beat_ms;      /* last sign of life */
+    uint64_t age_ms;       /* how long ago that was by this machine's clock */
+    int state;             /* STRATA_AGENT_... */
+} strata_agent;
+
+enum {
+    STRATA_AGENT_ALIVE = 0,  /* a sign of life within 2 minutes */
+    STRATA_AGENT_SILENT = 1, /* within an hour */
+    STRATA_AGENT_GONE = 2,
+};
+
+int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a), void *arg);
+
+/* --- what waits for somebody ---------------------------------------------------------- */
+
+enum { STRATA_PENDING_CONFLICT = 0, STRATA_PENDING_UNSEEN = 1 };
+
+typedef struct strata_pending {
+    char id[80];   /* for strata_resolve; short, stable while it is pending */
+    int kind;
+    const char *entity, *attribute;
+    const strata_item *items; /* conflict: all candidates, numbered from 1 by position;
+                                 unseen: [0] what was overwritten, [1] what stands there by that */
+    size_t count;
+} strata_pending;
+
+int strata_pending_each(strata *s, int kind, size_t limit,
+                        int (*visit)(void *arg, const strata_pending *p), void *arg);
+
+enum { STRATA_TAKE_NUMBER, STRATA_TAKE_LATEST, STRATA_TAKE_VALUE };
+
+typedef struct strata_resolution {
+    size_t size;
+    int take;
+    size_t number;     /* STRATA_TAKE_NUMBER: 1.. */
+    const char *value; /* STRATA_TAKE_VALUE */
+    size_t value_size;
+    bool link;
+} strata_resolution;
+
+/* Settles one item of the pending list with one write that supersedes all candidates as they
+ * stand now. For an unseen overwrite: take NULL acknowledges it. STRATA_NOT_FOUND. */
+int strata_resolve(strata *s, const char *id, const strata_resolution *resolution,
+                   strata_written *written);
+/* All conflicts (under an entity, else NULL) by their latest value. *count: how many. */
+int strata_resolve_all(strata *s, const char *entity, size_t *count);
+
+/* --- the workspace --------------------------------------------------------------------- */
+
+typedef struct strata_replica_info {
+    const char *id;
+    const char *name;       /* "" when unknown */
+    uint64_t records;       /* taken in of all its epochs */
+    uint64_t last_ms;       /* time of its last record */
+    int64_t ahead_ms;       /* suspect clock: how far ahead of ours its last record is; else 0 */
+    bool self;
+} strata_replica_info;
+
+typedef struct strata_status {
+    const char *workspace, *replica, *name, *state_dir; /* lent */
+    uint32_t epoch;          /* ordinal */
+    char digest[33];         /* of the visible state, hex */
+    uint64_t records;        /* applied here */
+    uint64_t facts;          /* attributes with something to show */
+    uint64_t pending;        /* conflicts */
+    uint64_t unseen;         /* overwritten unseen */
+    uint64_t waiting;        /* records of others that wait for a predecessor */
+    uint64_t quarantined;    /* bytes in quarantine */
+    uint64_t log_size;       /* bytes */
+    const strata_replica_info *replicas;
+    size_t replica_count;
+    bool read_only;
+    bool index_behind;       /* somebody holds the index lock: this answer came from the log */
+} strata_status;
+
+int strata_status_get(strata *s, strata_status *out);
+
+typedef struct strata_finding {
+    int severity;        /* 0 fine, 1 worth knowing, 2 has to be mended */
+    const char *what;    /* one line */
+    const char *path;    /* "" when none */
+    bool fixed;
+} strata_finding;
+
+/* Checks everything (reads all logs). With fix, repairs what can be repaired without loss: moves
+ * aside, never deletes. Result STRATA_DAMAGED when something of severity 2 remains. */
+int strata_doctor(strata *s, bool fix, int (*visit)(void *arg, const strata_finding *f),
+                  void *arg);
+
+typedef struct strata_merge_result {
+    uint64_t records;        /* new here */
+    uint64_t writers;        /* epochs they came from */
+    uint64_t waiting;        /* found, but a predecessor is missing */
+    uint64_t pending_before, pending_after;
+} strata_merge_result;
+
+/* Takes in the logs of another copy of this workspace: its state directory, or a directory that
+ * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same). */
+int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,223 @@
+/*
+ * log.h - the log kernel: one replica's append-only log, shared by all processes of a machine.
+ *
+ * Files in a state directory:
+ *   identity                       who writes here: replica, epoch, boot, fingerprint (JSON);
+ *                                  replaced by rename
+ *   page                           shared memory of all processes (struct st_page)
+ *   append.lock flush.lock intake.lock index.lock
+ *   log/<replica>-<epoch>/<first counter, 16 decimal digits>.jsonl    segments, 16 hex each
+ *   quarantine/                    what was cut off a log's tail
+ *
+ * Validity of a segment: its records are valid lines (record.h) of the directory's writer, the
+ * counters run from the file name's without gaps, each names the checksum of the one before
+ * (across segments), and the first record of every segment begins with a "seen" operation that
+ * holds the writer's whole context (left out when that is empty). So the context of a tail can
+ * be had from the last segment alone.
+ *
+ * Appending. The append lock is held to verify the tail, take the next counter, write once. The
+ * tail (counter, segment, offset, checksum, time) is in the page, in two slots of which one is
+ * current, so that a process killed while changing it leaves the old one. Verifying: the file
+ * ends at the tail's offset, and with the tail's checksum. If it is longer, somebody died
+ * between write and update, or in the middle of a write: whole valid records are taken over,
+ * everything from the first break goes to quarantine. Readers never cut.
+ *
+ * Flushing. The durable watermark is the counter up to which everything is on disk. One process
+ * flushes (flush lock) for all that wrote before it; the others sleep on a futex in the page.
+ * `flushing` is set around every flush: if it is found set with the lock free, the flusher died
+ * and its result, perhaps an error that Linux reports only once, is lost. Then what is
+ * above the watermark is verified, written again in place and flushed.
+ * A failed flush makes the whole log dead for every process: all that wait get
+ * ST_OUTCOME_UNKNOWN, and the next append begins a new epoch that takes over what was durable;
+ * the rest goes to quarantine.
+ *
+ * Epochs. A new one begins when the boot id changed, the fingerprint of the state directory
+ * (inode, birth time, file system of `log`) is another (copied, restored), the page does not
+ * belong to the identity, the log is dead, or the caller has its own doubt. Under the append
+ * lock: verify the old tail, flush it, replace `identity` durably, then write the first record.
+ *
+ * Locks are taken in the order intake, append, flush; index after none of them or alone.
+ */
+#ifndef ST_STORE_LOG_H
+#define ST_STORE_LOG_H
+
+#include "core/record.h"
+#include "store/env.h"
+#include "store/fault.h"
+
+/* A segment is closed when it has reached this size. Small enough to be one Git blob and to be
+ * scanned in some 10 ms when its context is needed; large enough that a million records are a
+ * few dozen files. Bytes. */
+#define ST_SEGMENT_SIZE (8u * 1024 * 1024)
+
+/* How long to wait for a lock or a flush before giving up, by default. Longer than any flush
+ * seen on a loaded disk, shorter than the patience of an agent's tool call. Milliseconds. */
+#define ST_WAIT_MS_DEFAULT 10000
+
+/* State directory paths are kept in fixed buffers. Bytes with the NUL. */
+#define ST_PATH_SIZE 4096
+
+struct st_tail {
+    uint64_t counter;  /* of the last record; 0: none yet */
+    uint64_t segment;  /* first counter of its segment; 0: no segment yet */
+    uint64_t offset;   /* end of the last record in that segment, bytes */
+    uint64_t checksum; /* of the last record */
+    uint64_t time_ms;
+    uint64_t time_logical;
+};
+
+enum st_lock_kind { ST_LOCK_APPEND, ST_LOCK_FLUSH, ST_LOCK_INTAKE, ST_LOCK_INDEX, ST_LOCK_KINDS };
+
+/* Who holds a lock, for messages. Written by the holder, read by anybody, trusted by nobody. */
+struct st_holder {
+    uint32_t process_id;
+    char what[28];     /* NUL-terminated: program and agent */
+    uint64_t since_ms; /* wall clock */
+};
+
+struct st_page {
+    uint32_t magic;
+    uint32_t version;
+    uint64_t epoch;           /* which epoch the fields below are of */
+    uint64_t durable;         /* atomic: counter up to which all is flushed */
+    uint64_t flushing;        /* atomic: 0, or counter up to which a flush is under way */
+    uint32_t dead;            /* atomic: a flush failed; value 1 */
+    uint32_t tail_current;    /* atomic: which of tail[] is current */
+    uint8_t boot_id[16];
+    uint64_t reserved;
+    /* up to here one 64-byte and one 16-byte line: on disk in one sector with the epoch */
+    uint32_t wake;            /* atomic futex word: changes with every flush result */
+    uint32_t sleepers;        /* atomic: processes in futex_wait, to spare the wake call */
+    struct st_tail tail[2];
+    struct st_holder holders[ST_LOCK_KINDS];
+};
+
+struct st_identity {
+    uint64_t workspace;  /* random, same in all replicas of one workspace */
+    uint64_t replica;
+    uint64_t epoch;
+    uint8_t boot_id[16];
+    uint64_t inode, birth_ns, fs_id; /* fingerprint of the directory `log` */
+    char name[64 + 1];   /* the replica's name for people, as an agent name */
+    char reason[32];     /* why this epoch began: init, boot, copy, dead, join, doubt */
+};
+
+struct st_log {
+    const struct st_env *env;       /* borrowed */
+    const struct st_alloc *alloc;   /* borrowed */
+    char dir[ST_PATH_SIZE];         /* state directory */
+    bool read_only;
+    struct st_identity identity;
+    struct st_page *page;           /* NULL when read-only and the page cannot be mapped */
+    int lock_fds[ST_LOCK_KINDS];
+    bool locked[ST_LOCK_KINDS];
+    char what[28];                  /* for the holder entries */
+    uint64_t wait_ms;
+    /* The open segment of the current epoch. */
+    int fd;
+    uint64_t fd_segment, fd_epoch;
+    struct st_buf line;             /* the record being written */
+    /* Told once by the next command: how much was moved to quarantine when this handle opened or
+     * locked, and where it lies. */
+    uint64_t quarantined_size;
+    char quarantine_path[ST_PATH_SIZE];
+    bool began_epoch;               /* this handle began a new epoch (identity.reason says why) */
+    struct st_fault fault;          /* details of the last error */
+};
+
+/* Creates the directories and the identity in an existing, empty state directory and begins the
+ * first epoch. `identity` gives workspace (0: a new one), name; the rest is filled in. */
+enum st_code st_log_create(const struct st_env *env, const struct st_alloc *alloc,
+                           const char *dir, struct st_identity *identity,
+                           struct st_fault *fault);
+
+/*
+ * Opens the log of a state directory. Begins a new epoch when one is due. With read_only, or
+ * when the directory cannot be written (then log->read_only is set), nothing is changed.
+ * `what` is copied (cut to fit). ST_NO_WORKSPACE, ST_DAMAGED, ST_VERSION, ST_IO, ...
+ */
+enum st_code st_log_open(struct st_log *log, const struct st_env *env,
+                         const struct st_alloc *alloc, const char *dir, bool read_only,
+                         const char *what);
+void st_log_close(struct st_log *log);
+
+/* The current writer: what the next append writes as. */
+struct st_writer st_log_writer(const struct st_log *log);
+
+/* Takes the append lock, verifies the tail, begins a new epoch if one became due. */
+enum st_code st_log_lock(struct st_log *log);
+void st_log_unlock(struct st_log *log);
+/* The tail: exact while the append lock is held, else a moment ago. Without a page (read-only):
+ * scanned from the files. */
+enum st_code st_log_tail(struct st_log *log, struct st_tail *out);
+
+/*
+ * Appends one record; the append lock is held. In: ops, agent, incarnation; out: dot, previous,
+ * time, checksum are filled in. `observed` is the latest time this command has seen (zero: none).
+ * Not durable yet. ST_NO_SPACE, ST_IO: nothing was recorded. ST_INVALID, ST_LIMIT: the record.
+ */
+enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed);
+
+/* Waits until `counter` of epoch `epoch` is durable, flushing if nobody else does. ST_TIMEOUT
+ * does not mean that it is not kept, only that nobody knows yet. ST_OUTCOME_UNKNOWN. */
+enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter);
+
+/* lock, append, unlock; with `flush`, waits until durable. */
+enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush);
+
+/* Waits for one of the other locks (intake, index). 0 ms: try once. */
+enum st_code st_log_take(struct st_log *log, enum st_lock_kind kind, uint64_t wait_ms);
+void st_log_drop(struct st_log *log, enum st_lock_kind kind);
+
+/* Begins a new epoch for the caller's own reason ("doubt", ...); takes the append lock itself. */
+enum st_code st_log_renew(struct st_log *log, const char *reason);
+
+/* --- reading ------------------------------------------------------------------------- */
+
+/* Reads the records of one writer in order, whoever that is. Never changes anything. */
+struct st_log_reader {
+    const struct st_env *env;
+    const struct st_alloc *alloc;
+    char dir[ST_PATH_SIZE];       /* of the writer: <state>/log/<replica>-<epoch> */
+    struct st_writer writer;
+    int fd;
+    uint64_t segment, offset;     /* where the next record starts */
+    uint64_t counter;             /* of the last record returned; 0: none */
+    uint64_t checksum;            /* of that record; 0 at the start */
+    bool checksum_known;          /* false after a seek until the first record */
+    char *buf;
+    size_t start, end, cap;
+    uint64_t line_segment, line_offset; /* where the record returned last starts */
+    struct st_fault fault;
+};
+
+enum st_code st_log_reader_open(struct st_log_reader *r, const struct st_env *env,
+                                const struct st_alloc *alloc, const char *state_dir,
+                                struct st_writer writer);
+void st_log_reader_close(struct st_log_reader *r);
+/* Goes to a place got from tail, line_segment/line_offset or the index: the next record is
+ * `counter` + 1, its predecessor's checksum is `checksum`. */
+void st_log_reader_seek(struct st_log_reader *r, uint64_t segment, uint64_t offset,
+                        uint64_t counter, uint64_t checksum);
+/* Goes to the segment that holds `counter` and skips to it: next() returns it. */
+enum st_code st_log_reader_find(struct st_log_reader *r, uint64_t counter);
+/*
+ * The next line, verified (checksum, writer, counter, predecessor); lent. ST_NOT_FOUND at the
+ * end: no further whole line. ST_DAMAGED: what follows is not a valid record (fault names file
+ * and offset); at the very tail of a log being written this can be an append in progress, so
+ * callers stop at the tail or at a known counter.
+ */
+enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
+                                struct st_record *head);
+
+/* Visits every writer that has a directory in <state>/log, sorted. */
+enum st_code st_log_writers(const struct st_env *env, const struct st_alloc *alloc,
+                            const char *state_dir, struct st_writer **out, size_t *count);
+
+/* Checksum of record bytes: XXH3-64. */
+uint64_t st_checksum(const void *p, size_t n);
+
+/* malloc and friends as an st_alloc. */
+const struct st_alloc *st_alloc_libc(void);
+
+#endif
