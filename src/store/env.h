@@ -26,6 +26,7 @@ struct st_file_info {
     uint64_t birth_ns; /* birth time, ns since 1970; 0 where the file system keeps none */
     uint64_t fs_id;    /* of the file system */
     bool is_directory;
+    bool unlinked;         /* fstat only: no name leads to this file any more */
 };
 
 struct st_env {

@@ -48,7 +48,9 @@
 /* A segment is closed when it has reached this size. Small enough to be one Git blob and to be
  * scanned in some 10 ms when its context is needed; large enough that a million records are a
  * few dozen files. Bytes. */
+#ifndef ST_SEGMENT_SIZE
 #define ST_SEGMENT_SIZE (8u * 1024 * 1024)
+#endif
 
 /* How long to wait for a lock or a flush before giving up, by default. Longer than any flush
  * seen on a loaded disk, shorter than the patience of an agent's tool call. Milliseconds. */
@@ -82,10 +84,11 @@ struct st_page {
     uint64_t durable;         /* atomic: counter up to which all is flushed */
     uint64_t flushing;        /* atomic: 0, or counter up to which a flush is under way */
     uint32_t dead;            /* atomic: a flush failed; value 1 */
-    uint32_t tail_current;    /* atomic: which of tail[] is current */
+    uint32_t tail_changes;    /* atomic: counts changes; tail[tail_changes % 2] is current */
+    uint64_t previous_epoch;  /* the epoch before this one, for those who still wait for it */
+    uint64_t previous_durable; /* the counter up to which it was taken over */
     uint8_t boot_id[16];
-    uint64_t reserved;
-    /* up to here one 64-byte and one 16-byte line: on disk in one sector with the epoch */
+    /* all of the above lies in one 512-byte sector: on disk it is of one moment */
     uint32_t wake;            /* atomic futex word: changes with every flush result */
     uint32_t sleepers;        /* atomic: processes in futex_wait, to spare the wake call */
     struct st_tail tail[2];
@@ -113,6 +116,7 @@ struct st_log {
     bool locked[ST_LOCK_KINDS];
     char what[28];                  /* for the holder entries */
     uint64_t wait_ms;
+    uint8_t boot_id[16];            /* of the running system */
     /* The open segment of the current epoch. */
     int fd;
     uint64_t fd_segment, fd_epoch;
@@ -184,7 +188,8 @@ struct st_log_reader {
     uint64_t segment, offset;     /* where the next record starts */
     uint64_t counter;             /* of the last record returned; 0: none */
     uint64_t checksum;            /* of that record; 0 at the start */
-    bool checksum_known;          /* false after a seek until the first record */
+    bool checksum_known;          /* false: the next record's predecessor is not compared */
+    bool one_segment;             /* stop at the end of the segment */
     char *buf;
     size_t start, end, cap;
     uint64_t line_segment, line_offset; /* where the record returned last starts */

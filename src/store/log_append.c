@@ -1,0 +1,564 @@
+/*
+ * log_append.c - the locks, the tail rule, and appending: verify the tail, take the next
+ * counter, write once.
+ */
+#include "store/log_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+uint64_t st_checksum(const void *p, size_t n)
+{
+    return XXH3_64bits(p, n);
+}
+
+/* --- locks -------------------------------------------------------------------------------- */
+
+/* Waiting for a lock starts with this sleep and doubles up to the maximum. The append lock is held
+ * for microseconds; a long holder is worth no more than a thousand tries a second. */
+#define LOCK_SLEEP_NS_MIN 10000ull
+#define LOCK_SLEEP_NS_MAX 1000000ull
+
+static const char *lock_name(enum st_lock_kind kind)
+{
+    static const char *const names[ST_LOCK_KINDS] = {"append", "flush", "intake", "index"};
+    return names[kind];
+}
+
+static enum st_code lock_timeout(struct st_log *log, enum st_lock_kind kind, uint64_t wait_ms)
+{
+    const struct st_env *env = log->env;
+    if (log->page == NULL || log->page->holders[kind].process_id == 0) {
+        st_fail(&log->fault, ST_UNAVAILABLE,
+                "the %s lock of %s could not be had within %" PRIu64 " ms", lock_name(kind),
+                log->dir, wait_ms);
+    } else {
+        struct st_holder h = log->page->holders[kind];
+        h.what[sizeof h.what - 1] = '\0';
+        uint64_t now = env->wall_ms(env->ctx);
+        uint64_t held_ms = now > h.since_ms ? now - h.since_ms : 0;
+        st_fail(&log->fault, ST_UNAVAILABLE,
+                "the %s lock is held by process %" PRIu32 " (%s) for %" PRIu64 ".%" PRIu64 " s",
+                lock_name(kind), h.process_id, h.what, held_ms / 1000, held_ms % 1000 / 100);
+    }
+    return st_hint(&log->fault, "nothing was recorded; try again, and if it stays so look whether "
+                                "that process is stopped");
+}
+
+enum st_code st_log_take(struct st_log *log, enum st_lock_kind kind, uint64_t wait_ms)
+{
+    const struct st_env *env = log->env;
+    ST_ASSERT(!log->locked[kind]);
+    if (log->read_only) {
+        st_fail(&log->fault, ST_READ_ONLY, "the state in %s is read-only here", log->dir);
+        return st_hint(&log->fault,
+                       "nothing was recorded; use the MCP tools of this session, or "
+                       "ask the operator to open %s for writing",
+                       log->dir);
+    }
+    uint64_t start = 0, sleep_ns = LOCK_SLEEP_NS_MIN;
+    int r;
+    while ((r = env->lock_try(env->ctx, log->lock_fds[kind])) == -EWOULDBLOCK) {
+        uint64_t now = env->boot_ns(env->ctx);
+        if (start == 0)
+            start = now;
+        if (now - start >= wait_ms * ST_NS_PER_MS)
+            return lock_timeout(log, kind, wait_ms);
+        env->sleep_ns(env->ctx, sleep_ns);
+        sleep_ns = sleep_ns * 2 < LOCK_SLEEP_NS_MAX ? sleep_ns * 2 : LOCK_SLEEP_NS_MAX;
+    }
+    if (r < 0)
+        return st_fail_system(&log->fault, r, "cannot lock %s", log->dir);
+    log->locked[kind] = true;
+    if (log->page != NULL) {
+        struct st_holder *h = &log->page->holders[kind];
+        h->process_id = env->process_id(env->ctx);
+        memcpy(h->what, log->what, sizeof h->what);
+        h->since_ms = env->wall_ms(env->ctx);
+    }
+    return ST_OK;
+}
+
+void st_log_drop(struct st_log *log, enum st_lock_kind kind)
+{
+    if (!log->locked[kind])
+        return;
+    if (log->page != NULL)
+        log->page->holders[kind].process_id = 0;
+    log->env->unlock(log->env->ctx, log->lock_fds[kind]);
+    log->locked[kind] = false;
+}
+
+/* --- segments ------------------------------------------------------------------------------ */
+
+int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, uint64_t offset)
+{
+    ssize_t r = env->pwrite(env->ctx, fd, buf, n, offset);
+    if (r < 0)
+        return (int)r;
+    return (size_t)r == n ? 0 : -ENOSPC;
+}
+
+void st_segment_close(struct st_log *log)
+{
+    if (log->fd >= 0)
+        log->env->close(log->env->ctx, log->fd);
+    log->fd = -1;
+}
+
+enum st_code st_segment_open(struct st_log *log, uint64_t segment)
+{
+    const struct st_env *env = log->env;
+    if (log->fd >= 0 && log->fd_segment == segment && log->fd_epoch == log->identity.epoch)
+        return ST_OK;
+    st_segment_close(log);
+    char path[ST_PATH_SIZE];
+    enum st_code code = st_segment_path(&log->fault, path, log->dir, st_log_writer(log), segment);
+    if (code != ST_OK)
+        return code;
+    int fd = env->open(env->ctx, path, ST_OPEN_WRITE);
+    if (fd < 0)
+        return st_fail_system(&log->fault, fd, "cannot open %s", path);
+    log->fd = fd;
+    log->fd_segment = segment;
+    log->fd_epoch = log->identity.epoch;
+    return ST_OK;
+}
+
+enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
+                          uint64_t last, bool *broken)
+{
+    struct st_log_reader r;
+    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, w);
+    if (code == ST_OK) {
+        st_log_reader_seek(&r, tail->segment, tail->offset, tail->counter, tail->checksum);
+        r.checksum_known = tail->checksum != 0;
+        r.one_segment = true;
+        struct st_str line;
+        struct st_record head;
+        while (tail->counter < last && (code = st_log_reader_next(&r, &line, &head)) == ST_OK) {
+            tail->counter = head.dot.counter;
+            tail->offset = r.offset;
+            tail->checksum = head.checksum;
+            tail->time_ms = head.time.ms;
+            tail->time_logical = head.time.logical;
+        }
+        if (code == ST_NOT_FOUND || code == ST_DAMAGED)
+            code = ST_OK;
+    }
+    if (code != ST_OK)
+        log->fault = r.fault;
+    st_log_reader_close(&r);
+    if (code != ST_OK)
+        return code;
+    struct st_file_info info;
+    int e = log->env->fstat(log->env->ctx, fd, &info);
+    if (e < 0)
+        return st_fail_system(&log->fault, e, "cannot look at the log in %s", log->dir);
+    *broken = info.size > tail->offset;
+    return ST_OK;
+}
+
+/* Copies [offset, size) of fd to a new file of quarantine, durably. */
+static enum st_code quarantine_copy(struct st_log *log, int fd, uint64_t offset, uint64_t size,
+                                    const char *path)
+{
+    const struct st_env *env = log->env;
+    char buf[4096];
+    int to = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
+    if (to < 0)
+        return st_fail_system(&log->fault, to, "cannot create %s", path);
+    int r = 0;
+    for (uint64_t at = offset; at < size && r >= 0;) {
+        size_t want = size - at < sizeof buf ? (size_t)(size - at) : sizeof buf;
+        ssize_t n = env->pread(env->ctx, fd, buf, want, at);
+        if (n <= 0) {
+            r = n < 0 ? (int)n : 0;
+            break;
+        }
+        r = st_write_all(env, to, buf, (size_t)n, at - offset);
+        at += (uint64_t)n;
+    }
+    if (r >= 0)
+        r = env->fdatasync(env->ctx, to);
+    env->close(env->ctx, to);
+    return r < 0 ? st_fail_system(&log->fault, r, "cannot write %s", path) : ST_OK;
+}
+
+enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail *tail)
+{
+    const struct st_env *env = log->env;
+    struct st_file_info info;
+    int r = env->fstat(env->ctx, fd, &info);
+    if (r < 0)
+        return st_fail_system(&log->fault, r, "cannot look at the log in %s", log->dir);
+    char name[96], parent[ST_PATH_SIZE];
+    uint64_t unique;
+    r = env->random(env->ctx, &unique, sizeof unique);
+    if (r < 0)
+        return st_fail_system(&log->fault, r, "cannot get random numbers");
+    snprintf(name, sizeof name, "%016" PRIu64 "-%" PRIu64 "-%08" PRIx32 ".tail", tail->segment,
+             tail->offset, (uint32_t)unique);
+    enum st_code code = st_path(&log->fault, log->quarantine_path, log->dir, "quarantine", name);
+    if (code == ST_OK)
+        code = st_path(&log->fault, parent, log->dir, "quarantine", NULL);
+    if (code == ST_OK)
+        code = quarantine_copy(log, fd, tail->offset, info.size, log->quarantine_path);
+    if (code != ST_OK)
+        return code;
+    r = env->sync_directory(env->ctx, parent);
+    st_point(log, "quarantine.copied");
+    if (r >= 0)
+        r = env->ftruncate(env->ctx, fd, tail->offset);
+    if (r < 0)
+        return st_fail_system(&log->fault, r, "cannot cut the broken tail of the log in %s",
+                              log->dir);
+    log->quarantined_size += info.size - tail->offset;
+    return ST_OK;
+}
+
+/* --- context ------------------------------------------------------------------------------- */
+
+static bool has_seen(struct st_str line)
+{
+    static const char mark[] = "\"op\":\"seen\"";
+    return memmem(line.p, line.n, mark, sizeof mark - 1) != NULL;
+}
+
+static bool join_seen(const struct st_record *r, struct st_vector *context)
+{
+    for (size_t i = 0; i < r->op_count; i++)
+        if (r->ops[i].kind == ST_OP_SEEN && !st_vector_join(context, &r->ops[i].vector))
+            return false;
+    return true;
+}
+
+enum st_code st_context_read(struct st_log *log, struct st_writer w, const struct st_tail *tail,
+                             struct st_vector *context)
+{
+    if (tail->segment == 0)
+        return ST_OK;
+    struct st_log_reader r;
+    struct st_record_scratch scratch;
+    st_record_scratch_init(&scratch, log->alloc);
+    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, w);
+    st_log_reader_seek(&r, tail->segment, 0, tail->segment - 1, 0);
+    r.checksum_known = false;
+    r.one_segment = true;
+    while (code == ST_OK && r.counter < tail->counter) {
+        struct st_str line;
+        struct st_record record;
+        code = st_log_reader_next(&r, &line, &record);
+        if (code == ST_OK && has_seen(line)) {
+            code = st_record_decode(line, &scratch, &record);
+            if (code == ST_OK && !join_seen(&record, context))
+                code = st_fail(&r.fault, ST_LIMIT, "a context has more than %d writers",
+                               ST_WRITERS_MAX);
+        }
+    }
+    if (code == ST_NOT_FOUND)
+        code =
+            st_fail(&r.fault, ST_DAMAGED, "%s ends before record %" PRIu64, r.dir, tail->counter);
+    if (code != ST_OK)
+        log->fault = r.fault;
+    st_log_reader_close(&r);
+    st_record_scratch_release(&scratch);
+    return code;
+}
+
+/* --- appending ------------------------------------------------------------------------------ */
+
+struct st_writer st_log_writer(const struct st_log *log)
+{
+    return (struct st_writer){log->identity.replica, log->identity.epoch};
+}
+
+/* Writes r as the next record behind *tail and moves *tail. On failure nothing is left behind. */
+static enum st_code record_put(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
+                               struct st_record *r, struct st_hlc observed)
+{
+    const struct st_env *env = log->env;
+    uint64_t wall = env->wall_ms(env->ctx);
+    struct st_hlc last = {tail->time_ms, (uint32_t)tail->time_logical};
+    r->time = st_hlc_tick(st_hlc_observe(last, observed, wall), wall);
+    r->dot = (struct st_dot){w, tail->counter + 1};
+    r->previous = tail->checksum;
+    const char *what = "";
+    enum st_code code = st_record_check(r, &what);
+    if (code != ST_OK)
+        return st_fail(&log->fault, code, "%s", what);
+    st_buf_reset(&log->line);
+    st_record_encode(r, &log->line);
+    if (!log->line.failed) {
+        r->checksum = st_checksum(log->line.p, log->line.n);
+        st_record_seal(&log->line, r->checksum);
+    }
+    if (log->line.failed)
+        return st_fail(&log->fault, ST_NO_MEMORY, "out of memory; nothing was recorded");
+    if (log->line.n > ST_LINE_SIZE_MAX)
+        return st_fail(&log->fault, ST_LIMIT,
+                       "the command is %zu bytes as a record; the limit is %d", log->line.n,
+                       ST_LINE_SIZE_MAX);
+    st_point(log, "append.before-write");
+    int e = st_write_all(env, fd, log->line.p, log->line.n, tail->offset);
+    if (e < 0) {
+        /* If this fails too, the next to take the lock finds the torn line. */
+        env->ftruncate(env->ctx, fd, tail->offset);
+        st_fail_system(&log->fault, e, "nothing was recorded: cannot append to the log in %s",
+                       log->dir);
+        return log->fault.code == ST_NO_SPACE
+                   ? st_hint(&log->fault, "free some disk space and try again")
+                   : log->fault.code;
+    }
+    st_point(log, "append.written");
+    tail->counter = r->dot.counter;
+    tail->offset += log->line.n;
+    tail->checksum = r->checksum;
+    tail->time_ms = r->time.ms;
+    tail->time_logical = r->time.logical;
+    return ST_OK;
+}
+
+static enum st_code context_put(struct st_log *log, int fd, struct st_writer w,
+                                const struct st_vector *context, struct st_tail *tail)
+{
+    struct st_op op = {.kind = ST_OP_SEEN, .vector = *context};
+    struct st_record r = {.ops = &op, .op_count = 1};
+    return record_put(log, fd, w, tail, &r, (struct st_hlc){0});
+}
+
+enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
+                              const struct st_vector *context, struct st_hlc last,
+                              struct st_tail *tail)
+{
+    const struct st_env *env = log->env;
+    char path[ST_PATH_SIZE], dir[ST_PATH_SIZE];
+    enum st_code code = st_segment_path(&log->fault, path, log->dir, w, 1);
+    if (code == ST_OK)
+        code = st_writer_path(&log->fault, dir, log->dir, w);
+    if (code != ST_OK)
+        return code;
+    int fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE | ST_OPEN_EXCLUSIVE);
+    if (fd < 0)
+        return st_fail_system(&log->fault, fd, "cannot create %s", path);
+    *tail = (struct st_tail){.segment = 1, .time_ms = last.ms, .time_logical = last.logical};
+    code = context_put(log, fd, w, context, tail);
+    int r = code == ST_OK ? env->fdatasync(env->ctx, fd) : 0;
+    if (code == ST_OK && r >= 0)
+        r = env->sync_directory(env->ctx, dir);
+    env->close(env->ctx, fd);
+    return r < 0 ? st_fail_system(&log->fault, r, "cannot flush %s", path) : code;
+}
+
+/* Opens or creates the segment behind *tail as log->fd. */
+static enum st_code segment_create(struct st_log *log, struct st_tail *tail)
+{
+    const struct st_env *env = log->env;
+    struct st_writer w = st_log_writer(log);
+    char path[ST_PATH_SIZE], dir[ST_PATH_SIZE];
+    enum st_code code = st_segment_path(&log->fault, path, log->dir, w, tail->counter + 1);
+    if (code == ST_OK)
+        code = st_writer_path(&log->fault, dir, log->dir, w);
+    if (code != ST_OK)
+        return code;
+    st_segment_close(log);
+    int fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
+    if (fd < 0)
+        return st_fail_system(&log->fault, fd, "nothing was recorded: cannot create %s", path);
+    log->fd = fd;
+    log->fd_segment = tail->counter + 1;
+    log->fd_epoch = w.epoch;
+    int r = env->sync_directory(env->ctx, dir);
+    if (r < 0) {
+        /* Without a durable name its records would not be durable: try again next time. */
+        st_segment_close(log);
+        return st_fail_system(&log->fault, r, "nothing was recorded: cannot flush %s", dir);
+    }
+    tail->segment = tail->counter + 1;
+    tail->offset = 0;
+    st_point(log, "segment.created");
+    /* Somebody may have died right here, with or without a record in the file. */
+    bool broken;
+    code = st_tail_scan(log, fd, w, tail, UINT64_MAX, &broken);
+    if (code == ST_OK && broken)
+        code = st_tail_quarantine(log, fd, tail);
+    return code;
+}
+
+/* The tail's segment is full, or there is none yet: closes it and begins the next. */
+static enum st_code rotate(struct st_log *log, struct st_tail *tail)
+{
+    struct st_vector context;
+    st_vector_init(&context, log->alloc);
+    enum st_code code = tail->segment != 0 ? st_flush_all(log) : ST_OK;
+    if (code == ST_OK)
+        code = st_context_read(log, st_log_writer(log), tail, &context);
+    if (code == ST_OK)
+        code = segment_create(log, tail);
+    if (code == ST_OK && tail->offset == 0 && context.count > 0)
+        code = context_put(log, log->fd, st_log_writer(log), &context, tail);
+    /* Not before the segment has a record: a tail always names the checksum of its last one. */
+    if (code == ST_OK && tail->offset > 0)
+        st_page_set_tail(log->page, tail);
+    st_vector_release(&context);
+    return code;
+}
+
+enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed)
+{
+    ST_ASSERT(log->locked[ST_LOCK_APPEND]);
+    struct st_tail tail;
+    st_page_tail(log->page, &tail);
+    enum st_code code = ST_OK;
+    if (tail.segment == 0 || tail.offset >= ST_SEGMENT_SIZE)
+        code = rotate(log, &tail);
+    else
+        code = st_segment_open(log, tail.segment);
+    if (code == ST_OUTCOME_UNKNOWN) {
+        /* The flush of the full segment failed: for those who wait for it, not for this record. */
+        code = st_epoch_begin(log, "dead");
+        return code == ST_OK ? st_log_append(log, r, observed) : code;
+    }
+    if (code == ST_OK)
+        code = record_put(log, log->fd, st_log_writer(log), &tail, r, observed);
+    if (code == ST_OK) {
+        st_page_set_tail(log->page, &tail);
+        st_point(log, "append.published");
+    }
+    return code;
+}
+
+/* --- the append lock ------------------------------------------------------------------------ */
+
+static enum st_code tail_lost(struct st_log *log, const struct st_tail *tail, const char *how)
+{
+    char path[ST_PATH_SIZE];
+    enum st_code code =
+        st_segment_path(&log->fault, path, log->dir, st_log_writer(log), tail->segment);
+    if (code != ST_OK)
+        return code;
+    st_fail(&log->fault, ST_DAMAGED, "%s %s at byte %" PRIu64 "; nothing was recorded", path, how,
+            tail->offset);
+    return st_hint(&log->fault, "somebody changed the log by hand; run `strata doctor`");
+}
+
+/* The file must end where the page says, with the record that the page says. */
+static enum st_code tail_verify(struct st_log *log)
+{
+    const struct st_env *env = log->env;
+    struct st_tail tail;
+    st_page_tail(log->page, &tail);
+    if (tail.segment == 0)
+        return ST_OK;
+    enum st_code code = st_segment_open(log, tail.segment);
+    if (code != ST_OK)
+        return code;
+    struct st_file_info info;
+    int r = env->fstat(env->ctx, log->fd, &info);
+    if (r < 0)
+        return st_fail_system(&log->fault, r, "cannot look at the log in %s", log->dir);
+    if (info.unlinked) {
+        st_fail(&log->fault, ST_UNAVAILABLE,
+                "the state in %s was removed or replaced; nothing was recorded", log->dir);
+        return st_hint(&log->fault, "start again to open what is there now");
+    }
+#ifndef ST_DEFECT_NO_TAIL_CHECK
+    if (info.size < tail.offset)
+        return tail_lost(log, &tail, "was cut");
+    char end[ST_SEAL_SIZE];
+    uint64_t checksum;
+    ssize_t n = env->pread(env->ctx, log->fd, end, sizeof end, tail.offset - sizeof end);
+    if (n < 0)
+        return st_fail_system(&log->fault, (int)n, "cannot read the log in %s", log->dir);
+    if ((size_t)n != sizeof end || !st_parse_hex64(end + sizeof end - 19, &checksum) ||
+        checksum != tail.checksum)
+        return tail_lost(log, &tail, "was changed");
+    if (info.size > tail.offset) {
+        bool broken;
+        code = st_tail_scan(log, log->fd, st_log_writer(log), &tail, UINT64_MAX, &broken);
+        if (code == ST_OK && broken)
+            code = st_tail_quarantine(log, log->fd, &tail);
+        if (code == ST_OK)
+            st_page_set_tail(log->page, &tail);
+    }
+#endif
+    return code;
+}
+
+enum st_code st_log_lock(struct st_log *log)
+{
+    enum st_code code = st_log_take(log, ST_LOCK_APPEND, log->wait_ms);
+    if (code != ST_OK)
+        return code;
+    st_point(log, "append.locked");
+    if (!st_page_valid(log) || st_atomic_load(&log->page->dead) != 0)
+        code = st_epoch_check(log);
+    if (code == ST_OK)
+        code = tail_verify(log);
+    if (code != ST_OK)
+        st_log_drop(log, ST_LOCK_APPEND);
+    else
+        st_point(log, "append.verified");
+    return code;
+}
+
+void st_log_unlock(struct st_log *log)
+{
+    st_log_drop(log, ST_LOCK_APPEND);
+}
+
+enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush)
+{
+    enum st_code code = st_log_lock(log);
+    if (code != ST_OK)
+        return code;
+    code = st_log_append(log, r, (struct st_hlc){0});
+    st_log_unlock(log);
+    if (code == ST_OK && flush)
+        code = st_log_wait_durable(log, r->dot.writer.epoch, r->dot.counter);
+    return code;
+}
+
+/* Without a page: what the files say. */
+static enum st_code tail_from_files(struct st_log *log, struct st_tail *out)
+{
+    struct st_log_reader r;
+    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, st_log_writer(log));
+    memset(out, 0, sizeof *out);
+    struct st_str line;
+    struct st_record head;
+    if (code == ST_OK)
+        code = st_log_reader_find(&r, UINT64_MAX);
+    while (code == ST_OK && (code = st_log_reader_next(&r, &line, &head)) == ST_OK)
+        *out = (struct st_tail){.counter = head.dot.counter,
+                                .segment = r.segment,
+                                .offset = r.offset,
+                                .checksum = head.checksum,
+                                .time_ms = head.time.ms,
+                                .time_logical = head.time.logical};
+    if (code == ST_NOT_FOUND || code == ST_DAMAGED)
+        code = ST_OK;
+    if (code != ST_OK)
+        log->fault = r.fault;
+    st_log_reader_close(&r);
+    return code;
+}
+
+enum st_code st_log_tail(struct st_log *log, struct st_tail *out)
+{
+    if (!st_page_valid(log) && !log->read_only) {
+        /* Another process began a new epoch. */
+        enum st_code code = st_log_lock(log);
+        if (code != ST_OK)
+            return code;
+        st_log_unlock(log);
+    }
+    if (!st_page_valid(log))
+        return tail_from_files(log, out);
+    st_page_tail(log->page, out);
+    return ST_OK;
+}

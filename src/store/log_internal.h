@@ -1,0 +1,99 @@
+/*
+ * log_internal.h - shared by the files of the log kernel:
+ *   log_open.c    identity, page, epochs: who writes here
+ *   log_append.c  the append lock, the tail rule, segments, appending
+ *   log_flush.c   the durable watermark
+ *   log_read.c    reading any writer's segments
+ */
+#ifndef ST_STORE_LOG_INTERNAL_H
+#define ST_STORE_LOG_INTERNAL_H
+
+#include "store/log.h"
+
+#define ST_PAGE_MAGIC   0x53545031u /* "STP1" */
+#define ST_PAGE_VERSION 1u
+
+/* How long a flush may show no progress before others stop waiting for its process and do it
+ * again themselves (it may be stopped): far above a flush on a busy disk, far below the default
+ * wait. Nanoseconds. */
+#define ST_FLUSH_STALL_NS 1000000000ull
+
+#define ST_NS_PER_MS 1000000ull
+
+#define st_atomic_load(p)         __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define st_atomic_store(p, value) __atomic_store_n((p), (value), __ATOMIC_SEQ_CST)
+#define st_atomic_add(p, value)   __atomic_add_fetch((p), (value), __ATOMIC_SEQ_CST)
+
+static inline void st_point(const struct st_log *log, const char *label)
+{
+    if (log->env->point != NULL)
+        log->env->point(log->env->ctx, label);
+}
+
+/* "<dir>/<a>[/<b>]" into out. ST_LIMIT when it does not fit. */
+enum st_code st_path(struct st_fault *f, char out[ST_PATH_SIZE], const char *dir, const char *a,
+                     const char *b);
+/* "<state>/log/<replica>-<epoch>". */
+enum st_code st_writer_path(struct st_fault *f, char out[ST_PATH_SIZE], const char *state_dir,
+                            struct st_writer w);
+/* The path of one segment. */
+enum st_code st_segment_path(struct st_fault *f, char out[ST_PATH_SIZE], const char *state_dir,
+                             struct st_writer w, uint64_t segment);
+
+/* The segment in a writer's directory that holds `counter`, or would; 0 when there is none. */
+enum st_code st_segment_find(const struct st_env *env, const char *dir, uint64_t counter,
+                             uint64_t *segment, struct st_fault *fault);
+
+/* Writes all of it; a short write is an error (-ENOSPC, as that is what it means on Linux). */
+int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, uint64_t offset);
+
+/* --- page ------------------------------------------------------------------------------ */
+
+/* Whether the page describes log->identity under the current boot. */
+bool st_page_valid(const struct st_log *log);
+void st_page_tail(const struct st_page *page, struct st_tail *out);
+void st_page_set_tail(struct st_page *page, const struct st_tail *tail);
+/* Raises the watermark and wakes all that wait. */
+void st_page_publish(const struct st_log *log, uint64_t durable);
+
+/* --- log_open.c -------------------------------------------------------------------------- */
+
+/* Reads `identity`; on ST_OK log->identity is set. */
+enum st_code st_identity_load(struct st_log *log);
+/* The append lock is held: reloads the identity, begins a new epoch when one is due. */
+enum st_code st_epoch_check(struct st_log *log);
+enum st_code st_epoch_begin(struct st_log *log, const char *reason);
+
+/* --- log_append.c ------------------------------------------------------------------------- */
+
+/* Opens the segment of the tail as log->fd (no-op when it is open already). */
+enum st_code st_segment_open(struct st_log *log, uint64_t segment);
+void st_segment_close(struct st_log *log);
+
+/*
+ * Verifies the records of a segment from *tail on (offset, counter, checksum as in *tail; the
+ * checksum is not compared at offset 0) up to counter `last` or the end of the file and moves
+ * *tail behind the last valid one. *broken tells whether bytes remain behind it.
+ */
+enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
+                          uint64_t last, bool *broken);
+/* Copies everything behind tail->offset into quarantine, durably, then cuts the file there. */
+enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail *tail);
+
+/* Creates the first segment of writer w with one record that tells the context, flushed, and
+ * sets *tail behind it. */
+enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
+                              const struct st_vector *context, struct st_hlc last,
+                              struct st_tail *tail);
+
+/* Joins the context of writer w's log up to `tail` into *context: the "seen" operations of the
+ * tail's segment. */
+enum st_code st_context_read(struct st_log *log, struct st_writer w, const struct st_tail *tail,
+                             struct st_vector *context);
+
+/* --- log_flush.c -------------------------------------------------------------------------- */
+
+/* The append lock is held: makes everything up to the tail durable. */
+enum st_code st_flush_all(struct st_log *log);
+
+#endif
