@@ -23,7 +23,8 @@ void st_memkv_init(struct st_memkv *m, const struct st_alloc *alloc);
 void st_memkv_release(struct st_memkv *m);
 /* A deep copy into an initialised, empty store. */
 enum st_code st_memkv_copy(struct st_memkv *to, const struct st_memkv *from);
-/* Same rows among those that `filter` (NULL: all) keeps. */
+/* Without a filter: the same rows, byte by byte. With one (st_key_visible): the same visible
+ * parts (st_row_visible) among the rows that it keeps. */
 bool st_memkv_equal(const struct st_memkv *a, const struct st_memkv *b,
                     bool (*filter)(struct st_str key));
 

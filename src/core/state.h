@@ -99,7 +99,9 @@ struct st_state {
     struct st_writer_state *writers; /* sorted by writer; loaded from 'w' rows */
     size_t writer_count, writer_cap;
     struct st_vector applied;     /* the counters of `writers` as a vector */
-    struct st_buf key, value, copy; /* scratch */
+    struct st_buf key, value, copy, rows, held; /* scratch */
+    struct st_item *items; /* scratch: the row being changed */
+    size_t items_cap;
 };
 
 /* Reads the 'w' rows. ST_DAMAGED when a row is not well-formed. */
@@ -139,7 +141,7 @@ struct st_item {
      * them that was shown. over_count 0: it replaced nothing. */
     struct st_dot over;
     uint32_t over_op;
-    uint32_t over_count;
+    uint32_t over_count; /* local knowledge, see st_row_visible */
 };
 
 /* One attribute as it stands. Items and strings are lent by the scratch. Register items first,
@@ -223,5 +225,13 @@ void st_key_status(struct st_buf *out, struct st_str agent);
 bool st_key_split(struct st_str key, struct st_str *entity, struct st_str *attribute);
 /* Whether rows with this key count for the digest. */
 bool st_key_visible(struct st_str key);
+/*
+ * The part of a row's value that counts for the digest and is the same on every replica that
+ * has applied the same records. All of it, except that a register row ends with what each item
+ * replaced ("over"). That depends on the order of application: of two concurrent writes that
+ * both saw x, the one applied first is the one that replaces it here. On the replica that made
+ * a write it is exactly what that replica showed; the same holds of 'u' rows.
+ */
+struct st_str st_row_visible(struct st_str key, struct st_str value);
 
 #endif

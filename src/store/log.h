@@ -189,9 +189,10 @@ struct st_log_reader {
     uint64_t counter;             /* of the last record returned; 0: none */
     uint64_t checksum;            /* of that record; 0 at the start */
     bool checksum_known;          /* false: the next record's predecessor is not compared */
+    bool counter_known;           /* the same for its counter */
     bool one_segment;             /* stop at the end of the segment */
     char *buf;
-    size_t start, end, cap;
+    size_t start, end, cap, step;
     uint64_t line_segment, line_offset; /* where the record returned last starts */
     struct st_fault fault;
 };
@@ -215,7 +216,11 @@ enum st_code st_log_reader_find(struct st_log_reader *r, uint64_t counter);
 enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
                                 struct st_record *head);
 
-/* Visits every writer that has a directory in <state>/log, sorted. */
+/* The one line that starts at this place, checksum and writer verified; lent. */
+enum st_code st_log_reader_at(struct st_log_reader *r, uint64_t segment, uint64_t offset,
+                              struct st_str *line);
+
+/* Every writer that has a directory in <state>/log, sorted. */
 enum st_code st_log_writers(const struct st_env *env, const struct st_alloc *alloc,
                             const char *state_dir, struct st_writer **out, size_t *count);
 

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define READ_SIZE (256u * 1024)
+/* Reads grow from one to the other: a command looks at one record, a rebuild at all. */
+#define READ_SIZE_MIN (8u * 1024)
+#define READ_SIZE_MAX (256u * 1024)
 
 static void *libc_resize(void *ctx, void *p, size_t size)
 {
@@ -37,7 +39,8 @@ enum st_code st_log_reader_open(struct st_log_reader *r, const struct st_env *en
     r->writer = writer;
     r->fd = -1;
     r->segment = 1;
-    r->checksum_known = true;
+    r->step = READ_SIZE_MIN;
+    r->checksum_known = r->counter_known = true;
     return st_writer_path(&r->fault, r->dir, state_dir, writer);
 }
 
@@ -66,11 +69,12 @@ void st_log_reader_seek(struct st_log_reader *r, uint64_t segment, uint64_t offs
     if (segment != r->segment)
         reader_file_close(r);
     r->start = r->end = 0;
+    r->step = READ_SIZE_MIN;
     r->segment = segment;
     r->offset = offset;
     r->counter = counter;
     r->checksum = checksum;
-    r->checksum_known = true;
+    r->checksum_known = r->counter_known = true;
 }
 
 struct find {
@@ -154,16 +158,17 @@ static enum st_code reader_fill(struct st_log_reader *r)
     }
     if (r->end > ST_LINE_SIZE_MAX)
         return reader_damaged(r, "a line is longer than any record");
-    if (r->cap - r->end < READ_SIZE) {
-        size_t cap = r->end + READ_SIZE * 2;
+    size_t want = r->step;
+    r->step = want * 4 < READ_SIZE_MAX ? want * 4 : READ_SIZE_MAX;
+    if (r->cap - r->end < want) {
+        size_t cap = r->end + want;
         char *p = r->alloc->resize(r->alloc->ctx, r->buf, cap);
         if (p == NULL)
             return st_fail(&r->fault, ST_NO_MEMORY, "out of memory");
         r->buf = p;
         r->cap = cap;
     }
-    ssize_t n =
-        r->env->pread(r->env->ctx, r->fd, r->buf + r->end, r->cap - r->end, r->offset + r->end);
+    ssize_t n = r->env->pread(r->env->ctx, r->fd, r->buf + r->end, want, r->offset + r->end);
     if (n < 0)
         return st_fail_system(&r->fault, (int)n, "cannot read %s", r->dir);
     r->end += (size_t)n;
@@ -210,7 +215,7 @@ static enum st_code reader_verify(struct st_log_reader *r, struct st_str line,
 #endif
     if (st_writer_compare(head->dot.writer, r->writer) != 0)
         return reader_damaged(r, "a record of another writer");
-    if (head->dot.counter != r->counter + 1)
+    if (r->counter_known && head->dot.counter != r->counter + 1)
         return reader_damaged(r, "the counter does not follow");
     return ST_OK;
 }
@@ -237,7 +242,7 @@ enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
             r->offset += line->n;
             r->counter = head->dot.counter;
             r->checksum = head->checksum;
-            r->checksum_known = true;
+            r->checksum_known = r->counter_known = true;
             return ST_OK;
         }
         searched = have;
@@ -247,6 +252,18 @@ enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
             code = reader_advance(r);
         }
     }
+    return code;
+}
+
+enum st_code st_log_reader_at(struct st_log_reader *r, uint64_t segment, uint64_t offset,
+                              struct st_str *line)
+{
+    struct st_record head;
+    st_log_reader_seek(r, segment, offset, 0, 0);
+    r->checksum_known = false;
+    r->counter_known = false;
+    r->one_segment = true;
+    enum st_code code = st_log_reader_next(r, line, &head);
     return code;
 }
 

@@ -1,0 +1,268 @@
+/*
+ * cli.h - what the files of the program `strata` share.
+ *
+ * The program stands on include/strata.h alone. main.c parses the command line by the one table
+ * of commands (table.c) and calls the command's handler; help, completion scripts, suggestions
+ * and man pages come from the same table.
+ *
+ * A handler is `int cmd_noun_verb(struct cli *c)` and returns the exit status. Data goes to
+ * standard output, everything else to standard error, both through output.c: functions here that
+ * return `int` have already said what is wrong when they return anything but 0, and what they
+ * return is the exit status to leave with:
+ *
+ *     int status = cli_open(c);
+ *     if (status != 0)
+ *         return status;
+ *     int code = strata_counter_get(c->s, name, &total);
+ *     if (code != STRATA_OK)
+ *         return cli_fail(c, code);
+ *
+ * main() closes c->s, passes on notices and flushes standard output after the handler.
+ */
+#ifndef ST_CLI_H
+#define ST_CLI_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "strata.h"
+
+/* Limits of the public API, to name the argument that breaks one. Bytes. */
+#define CLI_NAME_SIZE_MAX   255
+#define CLI_AGENT_SIZE_MAX  64
+#define CLI_STATUS_SIZE_MAX 1024
+#define CLI_VALUE_SIZE_MAX  65536
+
+/* Lines of a listing unless --limit says otherwise: about what an agent reads with profit. */
+#define CLI_LIMIT_DEFAULT 50
+
+/* Every option of every command; table.c has name, argument and help. At most 64. */
+enum cli_option_id {
+    /* global: valid with every command, before and after it */
+    OPT_AGENT,
+    OPT_DIR,
+    OPT_STATE_DIR,
+    OPT_JSON,
+    OPT_QUIET,
+    OPT_NO_FLUSH,
+    OPT_WAIT,
+    OPT_HELP_SHORT,
+    OPT_HELP,
+    OPT_VERSION,
+    OPT_GLOBAL_COUNT,
+    /* of single commands */
+    OPT_NAME = OPT_GLOBAL_COUNT,
+    OPT_DRY_RUN,
+    OPT_LINK,
+    OPT_EXPECT,
+    OPT_EXPECT_ABSENT,
+    OPT_ATTRIBUTE,
+    OPT_AUTHOR,
+    OPT_SINCE,
+    OPT_UNTIL,
+    OPT_AS_OF,
+    OPT_LIMIT,
+    OPT_AFTER,
+    OPT_ALL_ABSENT, /* fact list --all */
+    OPT_UNSEEN,
+    OPT_TAKE,
+    OPT_VALUE,
+    OPT_SEEN,
+    OPT_ALL_PENDING, /* resolve --all */
+    OPT_UNDER,
+    OPT_FOLLOW,
+    OPT_SINCE_CURSOR, /* log --since */
+    OPT_FIX,
+    OPT_ADOPT,
+    OPT_FORMAT_IN,  /* import --format jsonl|csv|memory */
+    OPT_FORMAT_OUT, /* export --format jsonl|csv|memory|dot */
+    OPT_ENTITY,     /* export --entity */
+    OPT_OUTPUT,
+    OPT_MAN,
+    OPT_COUNT,
+};
+
+struct cli_option {
+    const char *name; /* "--limit" */
+    char letter;      /* 'n' for -n; 0: none */
+    const char *arg;  /* "N", "a|b" (choices), NULL: takes none */
+    const char *help;
+    bool hidden;
+};
+
+struct cli;
+
+struct cli_example {
+    const char *command;
+    const char *what;
+};
+
+struct cli_command {
+    const char *name;      /* "fact set" */
+    const char *arguments; /* "ENTITY ATTRIBUTE VALUE"; "" when none */
+    unsigned args_min, args_max;
+    uint64_t options; /* set of 1 << OPT_..., the global ones left out */
+    const char *summary;
+    const char *details; /* paragraphs, separated by an empty line; NULL: none */
+    struct cli_example examples[5];
+    int (*run)(struct cli *c);
+    bool hidden;
+};
+
+struct cli {
+    const struct cli_command *command; /* NULL until it is known */
+    char **args;                       /* positional arguments of the command; borrowed */
+    size_t arg_count;
+    const char *options[OPT_COUNT]; /* argument, "" for one without; NULL: not given */
+
+    /* from the global options and the environment */
+    bool json, quiet, no_flush;
+    uint32_t wait_ms;      /* 0: the library's default */
+    const char *dir;       /* NULL: the current directory */
+    const char *state_dir; /* NULL: found from dir */
+    const char *agent;     /* set by cli_open(); NULL: none */
+    char agent_buffer[CLI_AGENT_SIZE_MAX + 1];
+
+    strata *s;       /* set by cli_open() */
+    bool stdin_used; /* some argument was `-` */
+    uint64_t now_ms; /* see cli_now() */
+};
+
+/* --- table.c ----------------------------------------------------------------------------- */
+
+extern const struct cli_option cli_options[OPT_COUNT];
+extern const struct cli_command cli_commands[];
+extern const size_t cli_command_count;
+
+/* The command of that name or alias ("fact set", "fact rm"), or NULL. */
+const struct cli_command *cli_command_find(const char *name);
+/* Whether some commands are called "<word> ...". */
+bool cli_group_known(const char *word);
+/* The command most probably meant, or NULL when nothing is near. */
+const struct cli_command *cli_command_suggest(const char *name);
+/* Letters to change, insert, delete or swap to get from a to b (at most 64 bytes of each). */
+unsigned cli_edit_distance(const char *a, const char *b);
+
+/* --- options.c --------------------------------------------------------------------------- */
+
+/* Fills c->command, args and options from the command line; reorders argv. Returns an exit
+ * status; says what is wrong. */
+int cli_parse(struct cli *c, int argc, char **argv);
+
+static inline bool cli_given(const struct cli *c, enum cli_option_id id)
+{
+    return c->options[id] != NULL;
+}
+
+/* --limit: *limit lines, 0 for all. */
+int cli_limit(struct cli *c, size_t *limit);
+/* A whole number from 0 to max, digits only. */
+int cli_number(struct cli *c, const char *what, const char *text, uint64_t max, uint64_t *out);
+/* "500ms", "10s", "5m", "2h", "7d", "1w"; a bare number means seconds. */
+int cli_duration(struct cli *c, const char *what, const char *text, uint64_t *ms);
+/* RFC 3339, a day (its first millisecond, UTC; its last with end_of_day) or an age ("2h"). */
+int cli_time(struct cli *c, const char *what, const char *text, bool end_of_day, uint64_t *ms);
+
+/* A text argument: the argument itself, or what `@FILE` or `-` (standard input) has in it, less
+ * one newline at the end; `@@x` is a literal `@x`. */
+struct cli_text {
+    const char *p; /* NUL-terminated */
+    size_t n;
+    char *owned; /* memory of p, or NULL */
+};
+
+/* `what` names the argument in errors, max is its limit in bytes. */
+int cli_text_read(struct cli *c, const char *what, const char *arg, size_t max,
+                  struct cli_text *out);
+void cli_text_release(struct cli_text *t);
+/* Refuses a name argument (never read from a file) that is empty or too long. */
+int cli_name_check(struct cli *c, const char *what, const char *name);
+
+/* --- workspace.c ------------------------------------------------------------------------- */
+
+/* Opens the workspace into c->s, with the agent that --agent, STRATA_AGENT or the work tree's
+ * name gives. */
+int cli_open(struct cli *c);
+/* Fails (usage) when no agent is known. After cli_open(). */
+int cli_need_agent(struct cli *c);
+
+/* --- output.c ---------------------------------------------------------------------------- */
+
+/* The error of the last call on c->s to standard error (JSON with --json); its exit status. */
+int cli_fail(struct cli *c, int code);
+/* An error of the program's own. hint may be NULL. Returns the exit status of the code. */
+int cli_error(struct cli *c, int code, const char *hint, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A wrong call (exit 2), with the hint `strata help COMMAND`. */
+int cli_usage(struct cli *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* `strata: note: ...` to standard error; not with --quiet. With --json as a JSON line. */
+void cli_note(struct cli *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same as `strata: warning: ...`, and --quiet does not silence it. */
+void cli_warn(struct cli *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Passes on what the library has to tell once. */
+void cli_notices(struct cli *c);
+
+/* Prints {"schema_version":1,"data":DATA} and a newline. Takes data (always; NULL means that
+ * memory ran out). Returns an exit status. */
+int cli_json(struct cli *c, json_t *data);
+/* One JSON value on a line of its own. Takes it. */
+int cli_json_line(struct cli *c, json_t *value);
+json_t *cli_json_time(uint64_t ms);                /* RFC 3339, UTC, with milliseconds */
+json_t *cli_json_text(const char *text, size_t n); /* lossy if it is not UTF-8 */
+json_t *cli_json_item(const strata_item *item);
+json_t *cli_json_attribute(const strata_attribute *a);
+json_t *cli_json_event(const strata_event *e);
+
+uint64_t cli_now(struct cli *c); /* wall clock, read once a command */
+#define CLI_STAMP_SIZE 32
+void cli_stamp(uint64_t ms, char out[CLI_STAMP_SIZE]); /* "2026-11-23T22:51:32.123Z" */
+#define CLI_AGE_SIZE 32
+void cli_age(struct cli *c, uint64_t ms, char out[CLI_AGE_SIZE]); /* "5 s ago" */
+void cli_span(uint64_t span_ms, char out[CLI_AGE_SIZE]);          /* "5 s" */
+
+/* For people, on one line: control characters as \n \t \x1b, cut after `max` bytes with a word
+ * on how much is missing (0: whole). */
+void cli_put_text(FILE *f, const char *text, size_t n, size_t max);
+/* A name; in double quotes if it has a space or anything else that could mislead. */
+void cli_put_name(FILE *f, const char *name);
+/* "(ann on laptop, 5 s ago)" without the parentheses; the replica only with `where`. */
+void cli_put_origin(struct cli *c, FILE *f, const char *agent, const char *replica, uint64_t ms,
+                    bool where);
+/* The lines of one attribute in a listing. */
+void cli_put_attribute(struct cli *c, FILE *f, const strata_attribute *a);
+/* A copy of text for a message: valid UTF-8, no control characters, cut to fit. Returns out. */
+const char *cli_clean(const char *text, char *out, size_t size);
+
+/* --- complete.c, man.c, cmd_help.c ---------------------------------------------------------- */
+
+int cli_complete(struct cli *c, const char *shell);
+int cli_man(struct cli *c, const char *page);
+void cli_help_short(FILE *f, const struct cli_command *command); /* NULL: of the program */
+void cli_help_long(FILE *f, const struct cli_command *command);
+void cli_help_group(FILE *f, const char *word);
+
+/* --- handlers -------------------------------------------------------------------------------- */
+
+int cmd_init(struct cli *c);
+int cmd_uninit(struct cli *c);
+int cmd_status(struct cli *c);
+int cmd_doctor(struct cli *c);
+int cmd_merge_state(struct cli *c);
+int cmd_beat(struct cli *c);
+int cmd_agent_list(struct cli *c);
+int cmd_fact_set(struct cli *c);
+int cmd_fact_unset(struct cli *c);
+int cmd_fact_add(struct cli *c);
+int cmd_fact_remove(struct cli *c);
+int cmd_fact_get(struct cli *c);
+int cmd_fact_list(struct cli *c);
+int cmd_history(struct cli *c);
+int cmd_search(struct cli *c);
+int cmd_count(struct cli *c);
+int cmd_pending(struct cli *c);
+int cmd_resolve(struct cli *c);
+int cmd_log(struct cli *c);
+int cmd_completion(struct cli *c);
+int cmd_help(struct cli *c);
+
+#endif

@@ -1,0 +1,327 @@
+/*
+ * table.c - the one table of commands and options. Parsing, help, completion scripts, man pages
+ * and suggestions derive from it; nothing about a command's call is written anywhere else.
+ */
+#include "cli/cli.h"
+#include "cli/transfer.h"
+
+#include <string.h>
+
+/* clang-format off */
+const struct cli_option cli_options[OPT_COUNT] = {
+    [OPT_AGENT] = {"--agent", 0, "NAME",
+        "who is writing and reading; else $STRATA_AGENT, else the work tree's name", false},
+    [OPT_DIR] = {"--dir", 'C', "DIR",
+        "the workspace that DIR belongs to; else $STRATA_DIR, else the current directory", false},
+    [OPT_STATE_DIR] = {"--state-dir", 0, "DIR",
+        "where the state is, if not in its usual place; else $STRATA_STATE_DIR", false},
+    [OPT_JSON] = {"--json", 0, NULL, "answer with one JSON object; errors as JSON too", false},
+    [OPT_QUIET] = {"--quiet", 'q', NULL, "writes print only the id; no notes", false},
+    [OPT_NO_FLUSH] = {"--no-flush", 0, NULL,
+        "do not wait for the disk: faster, a power cut may lose the last seconds", false},
+    [OPT_WAIT] = {"--wait", 0, "DURATION",
+        "longest wait for another process (500ms, 10s, 2m); 10s if not given", false},
+    [OPT_HELP_SHORT] = {"-h", 'h', NULL, "short help", false},
+    [OPT_HELP] = {"--help", 0, NULL, "full help, examples first", false},
+    [OPT_VERSION] = {"--version", 'V', NULL, "print the version", false},
+
+    [OPT_NAME] = {"--name", 0, "NAME", "name of this copy for people; else the host's name", false},
+    [OPT_DRY_RUN] = {"--dry-run", 'n', NULL, "say what would be done, and do nothing", false},
+    [OPT_LINK] = {"--link", 'l', NULL, "VALUE is the name of an entity", false},
+    [OPT_EXPECT] = {"--expect", 0, "OLD",
+        "write only if the value is OLD now; else exit 3, nothing written", false},
+    [OPT_EXPECT_ABSENT] = {"--expect-absent", 0, NULL,
+        "write only if there is no value now; else exit 3, nothing written", false},
+    [OPT_ATTRIBUTE] = {"--attribute", 'a', "A", "only this attribute", false},
+    [OPT_AUTHOR] = {"--author", 0, "AGENT", "only what AGENT wrote", false},
+    [OPT_SINCE] = {"--since", 0, "T",
+        "only what was written at or after T: 2026-11-23, 2026-11-23T10:00:00Z, or an age as 2h",
+        false},
+    [OPT_UNTIL] = {"--until", 0, "T", "only what was written at or before T", false},
+    [OPT_AS_OF] = {"--as-of", 0, "T", "as it was at T", false},
+    [OPT_LIMIT] = {"--limit", 'n', "N", "at most N (0: all); 50 if not given", false},
+    [OPT_AFTER] = {"--after", 0, "E/A", "go on after this entity and attribute", false},
+    [OPT_ALL_ABSENT] = {"--all", 0, NULL, "also attributes whose value was taken away", false},
+    [OPT_UNSEEN] = {"--unseen", 0, NULL, "values that were overwritten by who had not read them",
+        false},
+    [OPT_TAKE] = {"--take", 0, "N|latest", "the value with this number, or the latest", false},
+    [OPT_VALUE] = {"--value", 0, "V", "another value; `-` and @FILE read it", false},
+    [OPT_SEEN] = {"--seen", 0, NULL, "an overwritten value: it has been looked at", false},
+    [OPT_ALL_PENDING] = {"--all", 0, NULL, "everything; with --take latest", false},
+    [OPT_UNDER] = {"--under", 0, "ENTITY", "with --all: only of this entity", false},
+    [OPT_FOLLOW] = {"--follow", 'f', NULL, "go on printing as events arrive", false},
+    [OPT_SINCE_CURSOR] = {"--since", 0, "CURSOR",
+        "what came after this number, the first column of an earlier `strata log`", false},
+    [OPT_FIX] = {"--fix", 0, NULL, "repair what can be repaired without loss; deletes nothing",
+        false},
+    [OPT_ADOPT] = {"--adopt", 0, NULL, "take it in even though it is another workspace", false},
+    [OPT_FORMAT_IN] = {"--format", 0, "jsonl|csv|memory",
+        "format of FILE; guessed if not given", false},
+    [OPT_FORMAT_OUT] = {"--format", 0, "jsonl|csv|memory|dot",
+        "format of the output; by the ending of --output, else jsonl", false},
+    [OPT_ENTITY] = {"--entity", 0, "ENTITY", "only this entity, without counters", false},
+    [OPT_OUTPUT] = {"--output", 'o', "FILE", "write to FILE, replaced only when all is written", false},
+    [OPT_MAN] = {"--man", 0, NULL, "print the man page (mdoc)", true},
+};
+
+#define ON(id) ((uint64_t)1 << (id))
+
+const struct cli_command cli_commands[] = {
+    {"init", "[DIR]", 0, 1, ON(OPT_NAME) | ON(OPT_DRY_RUN),
+     "set up a workspace, or say where it is",
+     "Makes the state directory: in a Git repository inside its .git directory, shared by all "
+     "work trees and never tracked; elsewhere .strata in DIR. No file of yours is changed. "
+     "Doing it again is harmless.",
+     {{"strata init", "here"},
+      {"strata init --dry-run", "only say what would be made"},
+      {"strata init --name laptop ~/project", "there, with a name for this machine"}},
+     cmd_init, false},
+    {"uninit", "", 0, 0, 0,
+     "take the wiring back; the data stays",
+     "Undoes what init changed outside of the state directory. The facts, the history and "
+     "everything else that was written stay where they are, and `strata init` goes on with them.",
+     {{"strata uninit", "take the wiring back"}},
+     cmd_uninit, false},
+    {"status", "", 0, 0, 0,
+     "overview of the workspace", NULL,
+     {{"strata status", "for people"},
+      {"strata status --json", "for programs: .data.pending, .data.replica, ..."}},
+     cmd_status, false},
+    {"doctor", "", 0, 0, ON(OPT_FIX),
+     "check everything, repair what can be repaired",
+     "Reads all logs and compares them with the index. Exit status 1 when something has to be "
+     "mended. With --fix damaged parts are moved aside, never deleted.",
+     {{"strata doctor", "check"}, {"strata doctor --fix", "check and repair"}},
+     cmd_doctor, false},
+    {"beat", "[STATUS]", 0, 1, 0,
+     "say that this agent is alive, and what it does",
+     "Of heartbeats only the last is kept; a changed status is kept in the log too.",
+     {{"strata beat \"reviewing #12\" --agent ann", "alive, and busy with this"},
+      {"strata beat --agent ann", "still alive, status unchanged"}},
+     cmd_beat, false},
+    {"agent list", "", 0, 0, 0,
+     "who works here, on what, and when they were last heard of",
+     "alive: a sign of life within 2 minutes. silent: within an hour. gone: longer ago.",
+     {{"strata agent list", "all agents"}},
+     cmd_agent_list, false},
+    {"fact set", "ENTITY ATTRIBUTE VALUE", 3, 3,
+     ON(OPT_LINK) | ON(OPT_EXPECT) | ON(OPT_EXPECT_ABSENT),
+     "set an attribute to one value",
+     "Replaces the value that is shown here. The answer says what was replaced, whose it was and "
+     "how old. When it has answered, the value is kept.\n\n"
+     "VALUE is literal; @FILE reads it from a file and `-` from standard input (one newline at "
+     "the end is left out); @@x means the text @x.",
+     {{"strata fact set api port 9090", "one value"},
+      {"strata fact set api port 9090 --expect 8080", "only if it is 8080 now; else exit 3"},
+      {"strata fact set build lock ann --expect-absent", "only if nobody has set it"},
+      {"strata fact set api owner ann --link", "a value that points at the entity ann"},
+      {"git log -1 | strata fact set repo head -", "a longer text"}},
+     cmd_fact_set, false},
+    {"fact add", "ENTITY ATTRIBUTE VALUE", 3, 3, ON(OPT_LINK),
+     "add a member to an attribute that has several",
+     "Nothing is replaced: additions of different agents all stay.",
+     {{"strata fact add api tag public", "one more tag"},
+      {"strata fact add api uses db --link", "one more edge to an entity"}},
+     cmd_fact_add, false},
+    {"fact remove", "ENTITY ATTRIBUTE VALUE", 3, 3, ON(OPT_LINK),
+     "take one member out of an attribute", NULL,
+     {{"strata fact remove api tag public", "the other tags stay"}},
+     cmd_fact_remove, false},
+    {"fact unset", "ENTITY [ATTRIBUTE]", 1, 2, ON(OPT_EXPECT),
+     "take away the value of an attribute, or all of an entity",
+     "The history keeps what was there. Without ATTRIBUTE everything that the entity shows goes "
+     "at once: values and members.",
+     {{"strata fact unset api port", "one attribute"},
+      {"strata fact unset api", "the whole entity"},
+      {"strata fact unset build lock --expect ann", "only if it is ann now; else exit 3"}},
+     cmd_fact_unset, false},
+    {"fact get", "ENTITY ATTRIBUTE", 2, 2, ON(OPT_AS_OF),
+     "print a value, and nothing else",
+     "Prints the value alone; members one per line. If somebody wrote another value at the same "
+     "time, standard error says so. Exit status 1 when there is no value.",
+     {{"strata fact get api port", "9090"},
+      {"strata fact get api port --as-of 2h", "what it was two hours ago"}},
+     cmd_fact_get, false},
+    {"fact list", "[ENTITY]", 0, 1,
+     ON(OPT_ATTRIBUTE) | ON(OPT_AUTHOR) | ON(OPT_SINCE) | ON(OPT_UNTIL) | ON(OPT_AS_OF) |
+         ON(OPT_LIMIT) | ON(OPT_AFTER) | ON(OPT_ALL_ABSENT),
+     "list facts", NULL,
+     {{"strata fact list", "all facts, the first 50"},
+      {"strata fact list api", "one entity"},
+      {"strata fact list --author ann --since 1d", "what ann wrote since yesterday"},
+      {"strata fact list --after api/port", "the next page"}},
+     cmd_fact_list, false},
+    {"history", "ENTITY [ATTRIBUTE]", 1, 2, ON(OPT_LIMIT),
+     "all that was written to an entity or an attribute, newest first", NULL,
+     {{"strata history api port", "one attribute"}, {"strata history api", "one entity"}},
+     cmd_history, false},
+    {"search", "WORDS", 1, 64, ON(OPT_LIMIT),
+     "full-text search in the facts",
+     "All words must occur, in the entity's name, the attribute's name or the value.",
+     {{"strata search api port", "facts with both words"}},
+     cmd_search, false},
+    {"count", "[NAME [+N|-N]]", 0, 2, 0,
+     "read or change a counter",
+     "Prints the counter's value alone. Counts of different agents and machines add up, none is "
+     "lost in a merge; a power cut may lose the last seconds. Without NAME lists all counters.",
+     {{"strata count builds +1", "count one more"},
+      {"strata count builds", "how many"},
+      {"strata count", "all counters"}},
+     cmd_count, false},
+    {"pending", "", 0, 0, ON(OPT_UNSEEN) | ON(OPT_LIMIT),
+     "what waits for a decision: values written in two places at once",
+     "Each entry has an ID and its values numbered from 1; one is shown meanwhile, none is lost. "
+     "`strata resolve` settles it.",
+     {{"strata pending", "values in conflict"},
+      {"strata pending --unseen", "values overwritten by who had not read them"}},
+     cmd_pending, false},
+    {"resolve", "[ID]", 0, 1,
+     ON(OPT_TAKE) | ON(OPT_VALUE) | ON(OPT_LINK) | ON(OPT_SEEN) | ON(OPT_ALL_PENDING) |
+         ON(OPT_UNDER),
+     "settle what is pending",
+     "ID comes from `strata pending`. The values that were not taken stay in the history.",
+     {{"strata resolve ID --take 2", "the second value"},
+      {"strata resolve ID --take latest", "the latest"},
+      {"strata resolve ID --value 9091", "another one"},
+      {"strata resolve ID --seen", "an overwritten value: noted"},
+      {"strata resolve --all --take latest --under api", "all of one entity"}},
+     cmd_resolve, false},
+    {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR),
+     "what happened, in order of arrival here",
+     "Prints the last events. With --since the first ones after that point, so that a program can "
+     "go on where it stopped. --follow --json prints one JSON object per line.",
+     {{"strata log", "the last 50"},
+      {"strata log --since 120", "what came after 120"},
+      {"strata log --follow --json", "a stream for programs"}},
+     cmd_log, false},
+    {"import", "FILE", 1, 1, ON(OPT_FORMAT_IN) | ON(OPT_DRY_RUN),
+     "take in facts from a file",
+     "The whole file is checked before the first fact is written. Importing it again adds "
+     "nothing. `-` reads standard input.",
+     {{"strata import facts.jsonl", "facts that `strata export` wrote"},
+      {"strata import memory.json --format memory", "the store of the MCP memory server"},
+      {"strata import facts.csv --dry-run", "only check"}},
+     cmd_import, false},
+    {"export", "", 0, 0, ON(OPT_FORMAT_OUT) | ON(OPT_ENTITY) | ON(OPT_OUTPUT) | ON(OPT_AS_OF),
+     "print all facts in a format for other programs", NULL,
+     {{"strata export > facts.jsonl", "everything, one JSON object per line"},
+      {"strata export --format dot | dot -Tsvg > facts.svg", "a picture of the links"}},
+     cmd_export, false},
+    {"merge-state", "DIR", 1, 1, ON(OPT_ADOPT),
+     "take in what another copy of this workspace has",
+     "DIR is the other copy's state directory, or a directory that has one. It is only read. Doing "
+     "it again is harmless.",
+     {{"strata merge-state /mnt/usb/project", "take in the copy on the stick"}},
+     cmd_merge_state, false},
+    {"completion", "bash|zsh|fish", 1, 1, 0,
+     "print a completion script for a shell", NULL,
+     {{"source <(strata completion bash)", "in ~/.bashrc"},
+      {"strata completion fish > ~/.config/fish/completions/strata.fish", "for fish"}},
+     cmd_completion, false},
+    {"help", "[COMMAND]", 0, 2, ON(OPT_MAN),
+     "explain a command", NULL,
+     {{"strata help", "all commands"}, {"strata help fact set", "one command"}},
+     cmd_help, false},
+};
+/* clang-format on */
+
+const size_t cli_command_count = sizeof(cli_commands) / sizeof(cli_commands[0]);
+
+/* Words people use for the same thing. The right side is a command of the table. */
+static const struct {
+    const char *alias, *name;
+} aliases[] = {
+    {"fact rm", "fact remove"},    {"fact ls", "fact list"},  {"fact show", "fact list"},
+    {"fact history", "history"},   {"fact search", "search"}, {"fact del", "fact unset"},
+    {"fact delete", "fact unset"}, {"facts", "fact list"},    {"agents", "agent list"},
+    {"agent ls", "agent list"},    {"agent beat", "beat"},    {"counter", "count"},
+    {"heartbeat", "beat"},         {"merge", "merge-state"},  {"conflicts", "pending"},
+};
+
+static const struct cli_command *find_exact(const char *name)
+{
+    for (size_t i = 0; i < cli_command_count; i++)
+        if (strcmp(cli_commands[i].name, name) == 0)
+            return &cli_commands[i];
+    return NULL;
+}
+
+const struct cli_command *cli_command_find(const char *name)
+{
+    const struct cli_command *command = find_exact(name);
+    for (size_t i = 0; command == NULL && i < sizeof(aliases) / sizeof(aliases[0]); i++)
+        if (strcmp(aliases[i].alias, name) == 0)
+            command = find_exact(aliases[i].name);
+    return command;
+}
+
+bool cli_group_known(const char *word)
+{
+    size_t n = strlen(word);
+    for (size_t i = 0; i < cli_command_count; i++)
+        if (strncmp(cli_commands[i].name, word, n) == 0 && cli_commands[i].name[n] == ' ')
+            return true;
+    return false;
+}
+
+#define DISTANCE_SIZE_MAX 64
+
+unsigned cli_edit_distance(const char *a, const char *b)
+{
+    size_t n = strnlen(a, DISTANCE_SIZE_MAX), m = strnlen(b, DISTANCE_SIZE_MAX);
+    unsigned rows[3][DISTANCE_SIZE_MAX + 1];
+    unsigned *before = rows[0], *above = rows[1], *row = rows[2];
+
+    for (size_t j = 0; j <= m; j++)
+        above[j] = (unsigned)j;
+    for (size_t i = 1; i <= n; i++) {
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= m; j++) {
+            unsigned best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            if (above[j] + 1 < best)
+                best = above[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            row[j] = best;
+        }
+        unsigned *free_row = before;
+        before = above;
+        above = row;
+        row = free_row;
+    }
+    return above[m];
+}
+
+/* Near enough to be meant: one letter in three may be wrong. */
+static bool near(const char *a, const char *b, unsigned *best)
+{
+    unsigned distance = cli_edit_distance(a, b);
+    if (distance >= *best || distance * 3 > strlen(b) + 1)
+        return false;
+    *best = distance;
+    return true;
+}
+
+const struct cli_command *cli_command_suggest(const char *name)
+{
+    const struct cli_command *found = NULL;
+    unsigned best = DISTANCE_SIZE_MAX;
+
+    for (size_t i = 0; i < cli_command_count; i++) {
+        const struct cli_command *command = &cli_commands[i];
+        const char *verb = strchr(command->name, ' ');
+        if (command->hidden)
+            continue;
+        if (near(name, command->name, &best) || (verb != NULL && near(name, verb + 1, &best)))
+            found = command;
+    }
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+        const char *verb = strchr(aliases[i].alias, ' ');
+        if (near(name, aliases[i].alias, &best) || (verb != NULL && near(name, verb + 1, &best)))
+            found = find_exact(aliases[i].name);
+    }
+    return found;
+}

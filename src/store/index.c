@@ -1,0 +1,503 @@
+/* index.c - the index database: opening, transactions, the position. See index.h. */
+#include "store/index_internal.h"
+
+#include "store/log_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INDEX_VERSION 1
+
+static const char schema[] = "PRAGMA journal_mode=WAL;"
+                             "BEGIN IMMEDIATE;"
+                             "CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v BLOB NOT NULL)"
+                             " WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB NOT NULL)"
+                             " WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS hist(chunk INTEGER PRIMARY KEY,"
+                             " data BLOB NOT NULL);"
+                             "CREATE TABLE IF NOT EXISTS writers(no INTEGER PRIMARY KEY,"
+                             " replica BLOB NOT NULL, epoch BLOB NOT NULL,"
+                             " segment INTEGER NOT NULL, offset INTEGER NOT NULL);"
+                             "PRAGMA user_version=1;"
+                             "COMMIT;";
+
+static const char *const sql_text[ST_SQL_COUNT] = {
+    [ST_SQL_GET] = "SELECT v FROM kv WHERE k=?1",
+    [ST_SQL_PUT] = "INSERT INTO kv(k,v) VALUES(?1,?2) ON CONFLICT(k) DO UPDATE SET v=?2",
+    [ST_SQL_DEL] = "DELETE FROM kv WHERE k=?1",
+    [ST_SQL_SCAN] = "SELECT k,v FROM kv WHERE k>=?1 AND k<?2 ORDER BY k",
+    [ST_SQL_CHUNK_GET] = "SELECT data FROM hist WHERE chunk=?1",
+    [ST_SQL_CHUNK_PUT] = "INSERT OR REPLACE INTO hist(chunk,data) VALUES(?1,?2)",
+    [ST_SQL_WRITER_PUT] = "INSERT OR REPLACE INTO writers(no,replica,epoch,segment,offset)"
+                          " VALUES(?1,?2,?3,?4,?5)",
+    [ST_SQL_META_GET] = "SELECT v FROM meta WHERE k='position'",
+    [ST_SQL_META_PUT] = "INSERT OR REPLACE INTO meta(k,v) VALUES('position',?1)",
+};
+
+/* --- SQLite ---------------------------------------------------------------------------------- */
+
+enum st_code st_index_sql_fail(struct st_index *x, const char *doing)
+{
+    int result = x->db != NULL ? sqlite3_errcode(x->db) : SQLITE_NOMEM;
+    const char *text = x->db != NULL ? sqlite3_errmsg(x->db) : "out of memory";
+    switch (result & 0xff) {
+    case SQLITE_FULL:
+        st_fail(&x->fault, ST_NO_SPACE, "no space to %s the index: %s", doing, text);
+        return st_hint(&x->fault, "free some disk space; the log itself is not affected");
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return st_fail(&x->fault, ST_UNAVAILABLE, "cannot %s the index: %s", doing, text);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_SCHEMA:
+    case SQLITE_ERROR:
+    case SQLITE_MISMATCH:
+        return st_fail(&x->fault, ST_DAMAGED, "cannot %s the index: %s", doing, text);
+    case SQLITE_NOMEM:
+        return st_fail(&x->fault, ST_NO_MEMORY, "cannot %s the index: %s", doing, text);
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+        return st_fail(&x->fault, ST_READ_ONLY, "cannot %s the index: %s", doing, text);
+    default:
+        return st_fail(&x->fault, ST_IO, "cannot %s the index: %s", doing, text);
+    }
+}
+
+sqlite3_stmt *st_index_sql(struct st_index *x, int which)
+{
+    if (x->sql[which] == NULL &&
+        sqlite3_prepare_v3(x->db, sql_text[which], -1, SQLITE_PREPARE_PERSISTENT, &x->sql[which],
+                           NULL) != SQLITE_OK) {
+        st_index_sql_fail(x, "read");
+        return NULL;
+    }
+    if (x->sql[which] != NULL)
+        sqlite3_reset(x->sql[which]);
+    return x->sql[which];
+}
+
+static enum st_code run(struct st_index *x, const char *sql, const char *doing)
+{
+    return sqlite3_exec(x->db, sql, NULL, NULL, NULL) == SQLITE_OK ? ST_OK
+                                                                   : st_index_sql_fail(x, doing);
+}
+
+static void database_close(struct st_index *x)
+{
+    for (int i = 0; i < ST_SQL_COUNT; i++) {
+        sqlite3_finalize(x->sql[i]);
+        x->sql[i] = NULL;
+    }
+    sqlite3_close(x->db);
+    x->db = NULL;
+}
+
+static enum st_code database_open(struct st_index *x, const char *path)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    if (sqlite3_open_v2(path, &x->db, flags, NULL) != SQLITE_OK)
+        return st_index_sql_fail(x, "open");
+    /* Checkpoints are writes: they happen under the index lock, never on closing. */
+    sqlite3_db_config(x->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_busy_timeout(x->db, ST_INDEX_WAIT_MS);
+    return run(x, "PRAGMA synchronous=NORMAL", "open");
+}
+
+static enum st_code version_read(struct st_index *x, int *version)
+{
+    sqlite3_stmt *s;
+    if (sqlite3_prepare_v2(x->db, "PRAGMA user_version", -1, &s, NULL) != SQLITE_OK)
+        return st_index_sql_fail(x, "read");
+    int r = sqlite3_step(s);
+    *version = r == SQLITE_ROW ? sqlite3_column_int(s, 0) : -1;
+    sqlite3_finalize(s);
+    return r == SQLITE_ROW ? ST_OK : st_index_sql_fail(x, "read");
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static enum st_code index_path(struct st_index *x, const char *suffix, char out[ST_PATH_SIZE])
+{
+    char name[32];
+    snprintf(name, sizeof name, "index.db%s", suffix);
+    return st_path(&x->fault, out, x->log->dir, name, NULL);
+}
+
+/* An index that cannot be used is only a lost cache. The index lock is held. */
+static enum st_code index_remove(struct st_index *x)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        char path[ST_PATH_SIZE];
+        enum st_code code = index_path(x, suffixes[i], path);
+        if (code != ST_OK)
+            return code;
+        x->log->env->unlink(x->log->env->ctx, path);
+    }
+    return ST_OK;
+}
+
+static enum st_code open_private(struct st_index *x)
+{
+    database_close(x);
+    x->private = true;
+    enum st_code code = database_open(x, ":memory:");
+    return code == ST_OK ? run(x, schema, "create") : code;
+}
+
+/* The index lock is held: makes the tables, after removing what is not an index of ours. */
+static enum st_code open_create(struct st_index *x, const char *path)
+{
+    int version = -1;
+    enum st_code code = version_read(x, &version);
+    if (code == ST_OK && version == 0)
+        code = run(x, schema, "create");
+    else if (code == ST_OK && version != INDEX_VERSION)
+        code = ST_DAMAGED;
+    if (code != ST_DAMAGED)
+        return code;
+    database_close(x);
+    code = index_remove(x);
+    if (code == ST_OK)
+        code = database_open(x, path);
+    return code == ST_OK ? run(x, schema, "create") : code;
+}
+
+static enum st_code open_shared(struct st_index *x)
+{
+    char path[ST_PATH_SIZE];
+    enum st_code code = index_path(x, "", path);
+    if (code != ST_OK)
+        return code;
+    code = database_open(x, path);
+    int version = -1;
+    if (code == ST_OK)
+        code = version_read(x, &version);
+    if (code == ST_OK && version == INDEX_VERSION)
+        return ST_OK;
+    if (code != ST_OK && code != ST_DAMAGED)
+        return code;
+    code = st_log_take(x->log, ST_LOCK_INDEX, ST_INDEX_WAIT_MS);
+    if (code != ST_OK)
+        return code;
+    code = open_create(x, path);
+    st_log_drop(x->log, ST_LOCK_INDEX);
+    return code;
+}
+
+enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_fault *fault)
+{
+    struct st_index *x = calloc(1, sizeof *x);
+    if (x == NULL)
+        return st_fail(fault, ST_NO_MEMORY, "out of memory");
+    x->log = log;
+    x->alloc = log->alloc;
+    st_rows_init(x);
+    st_record_scratch_init(&x->scratch, x->alloc);
+    st_record_scratch_init(&x->read_scratch, x->alloc);
+    st_buf_init(&x->value, x->alloc);
+    enum st_code code = log->read_only ? ST_READ_ONLY : open_shared(x);
+    /* Whatever is wrong with the file, reading goes on, from the log. */
+    if (code != ST_OK)
+        code = open_private(x);
+    if (code != ST_OK) {
+        *fault = x->fault;
+        st_index_close(x);
+        return code;
+    }
+    *out = x;
+    return ST_OK;
+}
+
+void st_index_close(struct st_index *x)
+{
+    if (x == NULL)
+        return;
+    if (x->writing)
+        st_index_write_end(x, false);
+    st_index_forget(x);
+    st_rows_release(x);
+    database_close(x);
+    if (x->history_reader_open)
+        st_log_reader_close(&x->history_reader);
+    st_record_scratch_release(&x->scratch);
+    st_record_scratch_release(&x->read_scratch);
+    st_buf_release(&x->value);
+    free(x->writers);
+    free(x->tail);
+    free(x);
+}
+
+const struct st_fault *st_index_fault(const struct st_index *x)
+{
+    return &x->fault;
+}
+
+/* --- transactions ------------------------------------------------------------------------------
+ */
+
+void st_index_forget(struct st_index *x)
+{
+    st_rows_clear(x);
+    st_history_forget(x);
+    if (x->state_loaded)
+        st_state_release(&x->state);
+    x->state_loaded = false;
+    for (size_t i = 0; i < x->writer_count; i++)
+        if (x->writers[i].reader_open)
+            st_log_reader_close(&x->writers[i].reader);
+    x->writer_count = 0;
+    x->writers_loaded = false;
+    x->behind = false;
+    x->loaded = false;
+}
+
+enum st_code st_index_position_load(struct st_index *x)
+{
+    sqlite3_stmt *s = st_index_sql(x, ST_SQL_META_GET);
+    if (s == NULL)
+        return x->fault.code;
+    struct st_position p = {0};
+    int r = sqlite3_step(s);
+    if (r == SQLITE_ROW && sqlite3_column_bytes(s, 0) == (int)sizeof p)
+        memcpy(&p, sqlite3_column_blob(s, 0), sizeof p);
+    sqlite3_reset(s);
+    if (r != SQLITE_ROW && r != SQLITE_DONE)
+        return st_index_sql_fail(x, "read");
+    /* What is in memory is of another commit, or ahead of the database: start afresh. */
+    if (!x->loaded || p.generation != x->position.generation || x->behind)
+        st_index_forget(x);
+    x->position = p;
+    x->loaded = true;
+    return ST_OK;
+}
+
+static enum st_code position_store(struct st_index *x)
+{
+    sqlite3_stmt *s = st_index_sql(x, ST_SQL_META_PUT);
+    if (s == NULL)
+        return x->fault.code;
+    x->position.generation++;
+    sqlite3_bind_blob(s, 1, &x->position, sizeof x->position, SQLITE_STATIC);
+    int r = sqlite3_step(s);
+    sqlite3_reset(s);
+    return r == SQLITE_DONE ? ST_OK : st_index_sql_fail(x, "write");
+}
+
+enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms)
+{
+    enum st_code code = ST_OK;
+    if (!x->private) {
+        code = st_log_take(x->log, ST_LOCK_INDEX, wait_ms);
+        if (code != ST_OK) {
+            x->fault = x->log->fault;
+            return code;
+        }
+    }
+    code = run(x, "BEGIN IMMEDIATE", "write");
+    x->writing = code == ST_OK;
+    if (code == ST_OK)
+        code = st_index_position_load(x);
+    if (code != ST_OK)
+        st_index_write_end(x, false);
+    return code;
+}
+
+enum st_code st_index_write_end(struct st_index *x, bool commit)
+{
+    enum st_code code = ST_OK;
+    if (x->writing && commit) {
+        if (x->state_loaded)
+            code = st_state_save(&x->state);
+        if (code == ST_OK)
+            code = st_rows_flush(x);
+        if (code == ST_OK)
+            code = st_history_flush(x);
+        if (code == ST_OK)
+            code = st_index_writers_flush(x);
+        if (code == ST_OK)
+            code = position_store(x);
+        if (code == ST_OK)
+            code = run(x, "COMMIT", "write");
+    }
+    if (x->writing && (!commit || code != ST_OK)) {
+        struct st_fault keep = x->fault;
+        run(x, "ROLLBACK", "write");
+        x->fault = keep;
+        st_index_forget(x);
+    }
+    x->writing = false;
+    if (!x->private)
+        st_log_drop(x->log, ST_LOCK_INDEX);
+    return code;
+}
+
+enum st_code st_index_clear(struct st_index *x)
+{
+    st_index_forget(x);
+    uint64_t generation = x->position.generation;
+    memset(&x->position, 0, sizeof x->position);
+    x->position.generation = generation;
+    x->loaded = true;
+    return run(x, "DELETE FROM kv; DELETE FROM hist; DELETE FROM writers; DELETE FROM meta",
+               "empty");
+}
+
+/* --- catching up --------------------------------------------------------------------------------
+ */
+
+/* In batches, each its own transaction. The log moves on meanwhile: `tail` is what was there
+ * at the start, so this ends. */
+static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *tail)
+{
+    bool done = false, rebuilt = false;
+    while (!done) {
+        enum st_code code = st_index_write_begin(x, ST_INDEX_WAIT_MS);
+        if (code != ST_OK)
+            return code;
+        code = st_index_compare(x, tail);
+        if (code == ST_UNAVAILABLE)
+            code = st_index_apply(x, tail, ST_INDEX_BATCH, &done);
+        else
+            done = true;
+        if (code == ST_DAMAGED && !rebuilt) {
+            /* The index is not of this log, or ahead of it. */
+            rebuilt = true;
+            done = false;
+            code = st_index_clear(x);
+        }
+        enum st_code end = st_index_write_end(x, code == ST_OK);
+        if (code == ST_OK)
+            code = end;
+        if (code != ST_OK)
+            return code;
+    }
+    return ST_OK;
+}
+
+static enum st_code catch_up_alone(struct st_index *x, const struct st_tail *tail)
+{
+    enum st_code code = st_index_compare(x, tail);
+    if (code == ST_UNAVAILABLE) {
+        bool done;
+        x->behind = true;
+        code = st_index_apply(x, tail, UINT64_MAX, &done);
+    }
+    if (code == ST_DAMAGED) {
+        st_fail(&x->fault, ST_DAMAGED, "the index of %s does not fit its log", x->log->dir);
+        return st_hint(&x->fault, "it is rebuilt as soon as the index lock is free");
+    }
+    return code;
+}
+
+static enum st_code read_begin(struct st_index *x)
+{
+    enum st_code code = run(x, "BEGIN", "read");
+    x->reading = code == ST_OK;
+    return code == ST_OK ? st_index_position_load(x) : code;
+}
+
+static bool recoverable(enum st_code code)
+{
+    return code == ST_UNAVAILABLE || code == ST_READ_ONLY || code == ST_NO_SPACE ||
+           code == ST_DAMAGED || code == ST_IO;
+}
+
+static enum st_code begin_once(struct st_index *x)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(x->log, &tail);
+    if (code != ST_OK) {
+        x->fault = x->log->fault;
+        return code;
+    }
+    code = read_begin(x);
+    if (code != ST_OK)
+        return code;
+    code = st_index_compare(x, &tail);
+    if (code == ST_OK)
+        return ST_OK;
+    st_index_end(x);
+    code = catch_up_writing(x, &tail);
+    if (code == ST_OK)
+        return read_begin(x);
+    if (!recoverable(code))
+        return code;
+    code = read_begin(x);
+    return code == ST_OK ? catch_up_alone(x, &tail) : code;
+}
+
+enum st_code st_index_begin(struct st_index *x)
+{
+    enum st_code code = begin_once(x);
+    if (code != ST_OK && recoverable(code) && !x->private) {
+        /* The index file is beyond use here; the log is not. */
+        st_index_end(x);
+        st_index_forget(x);
+        code = open_private(x);
+        if (code == ST_OK)
+            code = begin_once(x);
+    }
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
+void st_index_end(struct st_index *x)
+{
+    if (x->reading) {
+        for (int i = 0; i < ST_SQL_COUNT; i++)
+            if (x->sql[i] != NULL)
+                sqlite3_reset(x->sql[i]);
+        sqlite3_exec(x->db, "COMMIT", NULL, NULL, NULL);
+    }
+    x->reading = false;
+}
+
+enum st_code st_index_rebuild(struct st_index *x)
+{
+    enum st_code code = st_index_write_begin(x, x->log->wait_ms);
+    if (code == ST_OK) {
+        code = st_index_clear(x);
+        enum st_code end = st_index_write_end(x, code == ST_OK);
+        if (code == ST_OK)
+            code = end;
+    }
+    if (code == ST_OK)
+        code = st_index_begin(x);
+    st_index_end(x);
+    return code;
+}
+
+/* --- results
+ * -------------------------------------------------------------------------------------- */
+
+const struct st_kv *st_index_kv(struct st_index *x)
+{
+    return &x->kv;
+}
+
+enum st_code st_index_state(struct st_index *x, const struct st_state **out)
+{
+    enum st_code code = st_index_state_load(x);
+    *out = &x->state;
+    return code;
+}
+
+void st_index_totals(struct st_index *x, struct st_index_totals *out)
+{
+    *out = (struct st_index_totals){
+        .entries = x->position.entries,
+        .records = x->position.records,
+        .pending = x->position.pending,
+        .unseen = x->position.unseen,
+        .digest = {x->position.digest[0], x->position.digest[1]},
+        .behind = x->behind,
+        .private = x->private,
+    };
+    st_rows_digest(x, out->digest);
+}

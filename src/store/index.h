@@ -1,0 +1,85 @@
+/*
+ * index.h - the index: what the log means, kept in SQLite so that a command need not read the
+ * log. A cache: it can be thrown away at any time and is rebuilt from the log.
+ *
+ * Tables of <state>/index.db (user_version 1; any other is thrown away):
+ *   meta(k TEXT PRIMARY KEY, v BLOB)            one row "position": struct position, index.c
+ *   kv(k BLOB PRIMARY KEY, v BLOB)              the rows of core/state.h; before each value 8
+ *                                               bytes: the key's newest history entry or 0
+ *   hist(chunk INTEGER PRIMARY KEY, data BLOB)  history entries, 256 to a chunk: every operation
+ *                                               in the order in which this replica applied it
+ *   writers(no INTEGER PRIMARY KEY, replica, epoch, segment, offset)
+ *                                               numbers used in hist; how far each log was read
+ *
+ * The replica's own log is the order of everything: applying it means reading it from the
+ * position on, and at a "seen" operation applying the named records of other writers first. So
+ * what a reader is shown is at every moment exactly the context of the next append.
+ *
+ * The position holds the counter and checksum of the last applied record of the own log. If the
+ * log does not continue from there (a lost tail, another log, an index from elsewhere), the
+ * index is emptied and rebuilt.
+ *
+ * Writing to the index (checkpoints included) happens under the index lock. A reader that cannot
+ * have it, because another process is indexing or stopped, or because the state is read-only,
+ * applies what is missing in memory, for itself.
+ */
+#ifndef ST_STORE_INDEX_H
+#define ST_STORE_INDEX_H
+
+#include "core/state.h"
+#include "store/log.h"
+
+/* How long a reader waits for somebody else's indexing before it works alone. Milliseconds: a
+ * batch of ST_INDEX_BATCH records takes about this long. */
+#define ST_INDEX_WAIT_MS 500
+
+/* Records applied in one transaction: bounds memory and the time the lock is held. */
+#define ST_INDEX_BATCH 50000
+
+struct st_index;
+
+/* Opens (creates, if need be) the index of an open log. ST_OK also when only a private one in
+ * memory could be had. The log is borrowed for the life of the index. */
+enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_fault *fault);
+void st_index_close(struct st_index *x);
+
+/* Begins a consistent read that includes everything appended before the call. The functions
+ * below are valid between begin and end. */
+enum st_code st_index_begin(struct st_index *x);
+void st_index_end(struct st_index *x);
+const struct st_fault *st_index_fault(const struct st_index *x);
+
+/* Throws everything away and applies the whole log again (takes the index lock). */
+enum st_code st_index_rebuild(struct st_index *x);
+
+/* The rows. Lent strings are valid until the next call on the index. */
+const struct st_kv *st_index_kv(struct st_index *x);
+/* The writers' states, loaded on demand. */
+enum st_code st_index_state(struct st_index *x, const struct st_state **out);
+
+struct st_index_totals {
+    uint64_t entries;  /* history entries */
+    uint64_t records;
+    uint64_t pending;  /* 'p' rows */
+    uint64_t unseen;   /* 'u' rows */
+    uint64_t digest[2];
+    bool behind;       /* this reader works alone: the index lock could not be had */
+    bool private;      /* no index file: memory only */
+};
+void st_index_totals(struct st_index *x, struct st_index_totals *out);
+
+/* One operation in the order of application; numbers run from 1 without gaps. */
+struct st_index_entry {
+    uint64_t previous; /* the entry before it on the same attribute; 0: none */
+    struct st_writer writer;
+    uint32_t op;
+    uint64_t segment, offset; /* where its record is */
+};
+enum st_code st_index_entry(struct st_index *x, uint64_t number, struct st_index_entry *out);
+/* The newest entry of a register key (st_key_register); 0: none. */
+enum st_code st_index_head(struct st_index *x, struct st_str key, uint64_t *number);
+/* The record of an entry, read from the log. Lent until the next call of this function. */
+enum st_code st_index_record(struct st_index *x, const struct st_index_entry *entry,
+                             struct st_record *out);
+
+#endif

@@ -1,0 +1,131 @@
+/*
+ * index_internal.h - shared by the files of the index:
+ *   index.c        the database, transactions, the position
+ *   index_rows.c   the store interface over kv: a write-back cache
+ *   index_apply.c  catching up with the log
+ *   index_history.c entries and the records behind them
+ */
+#ifndef ST_STORE_INDEX_INTERNAL_H
+#define ST_STORE_INDEX_INTERNAL_H
+
+#include "store/index.h"
+
+#include <sqlite3.h>
+
+#define ST_CHUNK_ENTRIES 256u
+#define ST_ENTRY_SIZE    32u
+
+/* What the index has applied; the "position" row, native byte order (an index from a machine of
+ * the other order does not match the log and is rebuilt). */
+struct st_position {
+    uint64_t replica, epoch; /* whose log */
+    uint64_t counter, checksum;
+    uint64_t entries, records, pending, unseen;
+    uint64_t digest[2];
+    uint64_t generation; /* changes with every commit */
+};
+
+/* One row of kv in memory. */
+struct st_row {
+    char *bytes; /* key, then value */
+    size_t key_size, value_size, cap;
+    uint64_t head;
+    uint64_t hash[2];  /* of the row as it is in the database; 0,0: not there or not visible */
+    bool exists;       /* in memory: false after a delete or for a known absence */
+    bool stored;       /* in the database */
+    bool dirty;
+};
+
+struct st_rows {
+    struct st_row *slots; /* open addressing; bytes NULL: free */
+    size_t cap, count;    /* cap: a power of two */
+    size_t *dirty;        /* slot numbers */
+    size_t dirty_count, dirty_cap;
+};
+
+struct st_index_writer {
+    struct st_writer writer;
+    uint64_t segment, offset; /* where its next record starts; 0,0: not known */
+    bool dirty;
+    struct st_log_reader reader;
+    bool reader_open;
+};
+
+enum { ST_SQL_GET, ST_SQL_PUT, ST_SQL_DEL, ST_SQL_SCAN, ST_SQL_CHUNK_GET, ST_SQL_CHUNK_PUT,
+       ST_SQL_WRITER_PUT, ST_SQL_META_GET, ST_SQL_META_PUT, ST_SQL_COUNT };
+
+struct st_index {
+    struct st_log *log; /* borrowed */
+    const struct st_alloc *alloc;
+    sqlite3 *db;
+    sqlite3_stmt *sql[ST_SQL_COUNT];
+    bool private;       /* the database is in memory */
+    bool writing;       /* a write transaction is open */
+    bool reading;       /* a read transaction is open */
+    bool behind;        /* rows in memory are ahead of the database */
+    bool loaded;        /* position is of the open transaction */
+    struct st_position position;
+    struct st_rows rows;
+    struct st_kv kv;
+    struct st_state state;
+    bool state_loaded;
+    struct st_index_writer *writers; /* by number - 1 */
+    size_t writer_count, writer_cap;
+    bool writers_loaded;
+    /* Entries not yet in the database: from entry number tail_first on. */
+    unsigned char *tail;
+    uint64_t tail_first; /* first entry of the chunk that the buffer begins with; 1-based */
+    size_t tail_count, tail_cap;
+    /* The record being applied. */
+    uint64_t record_base; /* number of its first entry */
+    struct st_record_scratch scratch, read_scratch;
+    struct st_log_reader history_reader;
+    bool history_reader_open;
+    struct st_buf value; /* for lent results */
+    struct st_fault fault;
+};
+
+enum st_code st_index_sql_fail(struct st_index *x, const char *doing);
+sqlite3_stmt *st_index_sql(struct st_index *x, int which); /* NULL: fault is set */
+
+/* index.c */
+enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms);
+enum st_code st_index_write_end(struct st_index *x, bool commit);
+enum st_code st_index_position_load(struct st_index *x);
+/* Forgets everything that is in memory. */
+void st_index_forget(struct st_index *x);
+/* Empties the tables; a write transaction is open. */
+enum st_code st_index_clear(struct st_index *x);
+
+/* index_rows.c */
+void st_rows_init(struct st_index *x);
+void st_rows_clear(struct st_index *x);
+void st_rows_release(struct st_index *x);
+/* Writes the changed rows to the database. */
+enum st_code st_rows_flush(struct st_index *x);
+/* Adds to sum what the changed rows do to the digest. */
+void st_rows_digest(const struct st_index *x, uint64_t digest[2]);
+enum st_code st_rows_head(struct st_index *x, struct st_str key, uint64_t *head);
+
+/* index_apply.c */
+/* Whether the position is at the log's tail (ST_OK), behind it (ST_UNAVAILABLE), or not of this
+ * log (ST_DAMAGED). */
+enum st_code st_index_compare(struct st_index *x, const struct st_tail *tail);
+/* Applies at most `limit` records towards the tail; *done when it is reached. ST_DAMAGED: the
+ * index does not fit the log (`x->fault.message` empty) or the log is damaged. */
+enum st_code st_index_apply(struct st_index *x, const struct st_tail *tail, uint64_t limit,
+                            bool *done);
+enum st_code st_index_state_load(struct st_index *x);
+enum st_code st_index_writers_load(struct st_index *x);
+/* The number of a writer, added when new; 0: out of memory. */
+uint32_t st_index_writer_no(struct st_index *x, struct st_writer w);
+enum st_code st_index_writers_flush(struct st_index *x);
+
+/* index_history.c */
+enum st_code st_history_push(struct st_index *x, uint32_t writer_no, uint64_t segment,
+                             uint64_t offset, size_t ops);
+void st_history_set_previous(struct st_index *x, uint64_t number, uint64_t previous);
+enum st_code st_history_flush(struct st_index *x);
+void st_history_forget(struct st_index *x);
+
+#endif

@@ -1,0 +1,472 @@
+/*
+ * index_rows.c - the rows of the state: a write-back cache over the table kv. Rows are read
+ * once, changed in memory and written in key order at the end of a transaction; so applying many
+ * records to few keys costs SQLite few statements.
+ *
+ * The digest of the visible state is the sum (modulo 2^64, twice) of a 128-bit hash of every
+ * visible row: it changes with a row, not with the order in which rows came.
+ */
+#include "store/index_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define ROWS_CAP_FIRST 1024
+/* Rows kept from one transaction to the next. About 50 MB at the worst typical size. */
+#define ROWS_KEPT_MAX 100000
+
+static struct st_str row_key(const struct st_row *row)
+{
+    return (struct st_str){row->bytes, row->key_size};
+}
+
+static struct st_str row_value(const struct st_row *row)
+{
+    return (struct st_str){row->bytes + row->key_size, row->value_size};
+}
+
+static void row_hash(struct st_str key, struct st_str value, uint64_t out[2])
+{
+    out[0] = out[1] = 0;
+    if (!st_key_visible(key))
+        return;
+    XXH128_hash_t h = XXH3_128bits_withSeed(value.p, value.n, XXH3_64bits(key.p, key.n));
+    out[0] = h.low64;
+    out[1] = h.high64;
+}
+
+static enum st_code no_memory(struct st_index *x)
+{
+    return st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
+}
+
+/* --- the table in memory ------------------------------------------------------------------------
+ */
+
+static size_t slot_of(const struct st_rows *rows, struct st_str key)
+{
+    size_t mask = rows->cap - 1;
+    size_t i = (size_t)XXH3_64bits(key.p, key.n) & mask;
+    while (rows->slots[i].bytes != NULL && !st_str_equal(row_key(&rows->slots[i]), key))
+        i = (i + 1) & mask;
+    return i;
+}
+
+static bool rows_grow(struct st_rows *rows)
+{
+    struct st_rows bigger = {.cap = rows->cap == 0 ? ROWS_CAP_FIRST : rows->cap * 2,
+                             .count = rows->count};
+    bigger.slots = calloc(bigger.cap, sizeof *bigger.slots);
+    if (bigger.slots == NULL)
+        return false;
+    bigger.dirty = rows->dirty;
+    bigger.dirty_cap = rows->dirty_cap;
+    bigger.dirty_count = 0;
+    for (size_t i = 0; i < rows->cap; i++) {
+        if (rows->slots[i].bytes == NULL)
+            continue;
+        size_t slot = slot_of(&bigger, row_key(&rows->slots[i]));
+        bigger.slots[slot] = rows->slots[i];
+        if (rows->slots[i].dirty)
+            bigger.dirty[bigger.dirty_count++] = slot;
+    }
+    free(rows->slots);
+    *rows = bigger;
+    return true;
+}
+
+static bool row_set(struct st_row *row, struct st_str key, struct st_str value)
+{
+    size_t need = key.n + value.n;
+    if (row->cap < need || row->bytes == NULL) {
+        size_t cap = need + need / 2 + 16;
+        char *bytes = malloc(cap);
+        if (bytes == NULL)
+            return false;
+        if (key.n > 0)
+            memcpy(bytes, key.p, key.n);
+        /* `value` may be lent from the old bytes. */
+        if (value.n > 0)
+            memcpy(bytes + key.n, value.p, value.n);
+        free(row->bytes);
+        row->bytes = bytes;
+        row->cap = cap;
+    } else if (value.n > 0) {
+        memmove(row->bytes + key.n, value.p, value.n);
+    }
+    row->key_size = key.n;
+    row->value_size = value.n;
+    return true;
+}
+
+static bool mark_dirty(struct st_rows *rows, struct st_row *row)
+{
+    if (row->dirty)
+        return true;
+    if (rows->dirty_count == rows->dirty_cap) {
+        size_t cap = rows->dirty_cap == 0 ? 256 : rows->dirty_cap * 2;
+        size_t *p = realloc(rows->dirty, cap * sizeof *p);
+        if (p == NULL)
+            return false;
+        rows->dirty = p;
+        rows->dirty_cap = cap;
+    }
+    rows->dirty[rows->dirty_count++] = (size_t)(row - rows->slots);
+    row->dirty = true;
+    return true;
+}
+
+/* Fills a new row from the database. */
+static enum st_code row_load(struct st_index *x, struct st_row *row, struct st_str key)
+{
+    sqlite3_stmt *s = st_index_sql(x, ST_SQL_GET);
+    if (s == NULL)
+        return x->fault.code;
+    sqlite3_bind_blob(s, 1, key.p, (int)key.n, SQLITE_STATIC);
+    int r = sqlite3_step(s);
+    enum st_code code = ST_OK;
+    struct st_str value = {"", 0};
+    if (r == SQLITE_ROW) {
+        const char *p = sqlite3_column_blob(s, 0);
+        size_t n = (size_t)sqlite3_column_bytes(s, 0);
+        if (n < sizeof row->head) {
+            code = st_fail(&x->fault, ST_DAMAGED, "a row of the index is too short");
+        } else {
+            memcpy(&row->head, p, sizeof row->head);
+            value = (struct st_str){p + sizeof row->head, n - sizeof row->head};
+            row->exists = row->stored = true;
+            row_hash(key, value, row->hash);
+        }
+    } else if (r != SQLITE_DONE) {
+        code = st_index_sql_fail(x, "read");
+    }
+    if (code == ST_OK && !row_set(row, key, value))
+        code = no_memory(x);
+    sqlite3_reset(s);
+    return code;
+}
+
+/* The row of a key, loaded from the database if it was not in memory. */
+static enum st_code row_get(struct st_index *x, struct st_str key, struct st_row **out)
+{
+    struct st_rows *rows = &x->rows;
+    if (rows->count * 2 >= rows->cap && !rows_grow(rows))
+        return no_memory(x);
+    size_t slot = slot_of(rows, key);
+    struct st_row *row = &rows->slots[slot];
+    if (row->bytes == NULL) {
+        enum st_code code = row_load(x, row, key);
+        if (code != ST_OK) {
+            free(row->bytes);
+            memset(row, 0, sizeof *row);
+            return code;
+        }
+        rows->count++;
+    }
+    *out = row;
+    return ST_OK;
+}
+
+void st_rows_clear(struct st_index *x)
+{
+    struct st_rows *rows = &x->rows;
+    for (size_t i = 0; i < rows->cap; i++)
+        free(rows->slots[i].bytes);
+    if (rows->cap > ROWS_CAP_FIRST) {
+        free(rows->slots);
+        rows->slots = NULL;
+        rows->cap = 0;
+    } else if (rows->cap > 0) {
+        memset(rows->slots, 0, rows->cap * sizeof *rows->slots);
+    }
+    rows->count = rows->dirty_count = 0;
+}
+
+void st_rows_release(struct st_index *x)
+{
+    st_rows_clear(x);
+    free(x->rows.slots);
+    free(x->rows.dirty);
+    memset(&x->rows, 0, sizeof x->rows);
+}
+
+/* --- writing back
+ * --------------------------------------------------------------------------------- */
+
+static int compare_rows(const void *a, const void *b, void *arg)
+{
+    const struct st_rows *rows = arg;
+    return st_str_compare(row_key(&rows->slots[*(const size_t *)a]),
+                          row_key(&rows->slots[*(const size_t *)b]));
+}
+
+static enum st_code row_store(struct st_index *x, struct st_row *row)
+{
+    if (!row->exists && !row->stored)
+        return ST_OK;
+    sqlite3_stmt *s = st_index_sql(x, row->exists ? ST_SQL_PUT : ST_SQL_DEL);
+    if (s == NULL)
+        return x->fault.code;
+    sqlite3_bind_blob(s, 1, row->bytes, (int)row->key_size, SQLITE_STATIC);
+    if (row->exists) {
+        struct st_str value = row_value(row);
+        st_buf_reset(&x->value);
+        st_buf_add(&x->value, &row->head, sizeof row->head);
+        st_buf_add_str(&x->value, value);
+        if (x->value.failed)
+            return no_memory(x);
+        sqlite3_bind_blob(s, 2, x->value.p, (int)x->value.n, SQLITE_STATIC);
+    }
+    int r = sqlite3_step(s);
+    sqlite3_reset(s);
+    return r == SQLITE_DONE ? ST_OK : st_index_sql_fail(x, "write");
+}
+
+static void row_difference(const struct st_row *row, uint64_t digest[2])
+{
+    uint64_t now[2] = {0, 0};
+    if (row->exists)
+        row_hash(row_key(row), row_value(row), now);
+    digest[0] += now[0] - row->hash[0];
+    digest[1] += now[1] - row->hash[1];
+}
+
+void st_rows_digest(const struct st_index *x, uint64_t digest[2])
+{
+    for (size_t i = 0; i < x->rows.dirty_count; i++)
+        row_difference(&x->rows.slots[x->rows.dirty[i]], digest);
+}
+
+enum st_code st_rows_flush(struct st_index *x)
+{
+    struct st_rows *rows = &x->rows;
+    qsort_r(rows->dirty, rows->dirty_count, sizeof *rows->dirty, compare_rows, rows);
+    for (size_t i = 0; i < rows->dirty_count; i++) {
+        struct st_row *row = &rows->slots[rows->dirty[i]];
+        enum st_code code = row_store(x, row);
+        if (code != ST_OK)
+            return code;
+        row_difference(row, x->position.digest);
+        row->hash[0] = row->hash[1] = 0;
+        if (row->exists)
+            row_hash(row_key(row), row_value(row), row->hash);
+        row->stored = row->exists;
+        row->dirty = false;
+    }
+    rows->dirty_count = 0;
+    if (rows->count > ROWS_KEPT_MAX)
+        st_rows_clear(x);
+    return ST_OK;
+}
+
+/* --- the store interface
+ * ---------------------------------------------------------------------------- */
+
+static enum st_code kv_get(void *ctx, struct st_str key, struct st_str *value)
+{
+    struct st_index *x = ctx;
+    struct st_row *row;
+    enum st_code code = row_get(x, key, &row);
+    if (code != ST_OK)
+        return code;
+    if (!row->exists)
+        return ST_NOT_FOUND;
+    *value = row_value(row);
+    return ST_OK;
+}
+
+static void count_rows(struct st_index *x, struct st_str key, int change)
+{
+    if (key.p[0] == 'p')
+        x->position.pending += (uint64_t)(int64_t)change;
+    else if (key.p[0] == 'u')
+        x->position.unseen += (uint64_t)(int64_t)change;
+}
+
+static enum st_code kv_put(void *ctx, struct st_str key, struct st_str value)
+{
+    struct st_index *x = ctx;
+    struct st_row *row;
+    enum st_code code = row_get(x, key, &row);
+    if (code != ST_OK)
+        return code;
+    if (!row->exists)
+        count_rows(x, key, 1);
+    if (!row_set(row, row->bytes != NULL ? row_key(row) : key, value) || !mark_dirty(&x->rows, row))
+        return no_memory(x);
+    row->exists = true;
+    return ST_OK;
+}
+
+static enum st_code kv_del(void *ctx, struct st_str key)
+{
+    struct st_index *x = ctx;
+    struct st_row *row;
+    enum st_code code = row_get(x, key, &row);
+    if (code != ST_OK || !row->exists)
+        return code;
+    count_rows(x, key, -1);
+    row->exists = false;
+    row->value_size = 0;
+    row->head = 0;
+    return mark_dirty(&x->rows, row) ? ST_OK : no_memory(x);
+}
+
+/* The changed rows of a prefix, in order. */
+struct overlay {
+    size_t *slots;
+    size_t count, next;
+};
+
+static bool has_prefix(struct st_str key, struct st_str prefix)
+{
+    return key.n >= prefix.n && memcmp(key.p, prefix.p, prefix.n) == 0;
+}
+
+static enum st_code overlay_collect(struct st_index *x, struct st_str prefix, struct st_str after,
+                                    struct overlay *o)
+{
+    struct st_rows *rows = &x->rows;
+    *o = (struct overlay){0};
+    if (rows->dirty_count == 0)
+        return ST_OK;
+    o->slots = malloc(rows->dirty_count * sizeof *o->slots);
+    if (o->slots == NULL)
+        return no_memory(x);
+    for (size_t i = 0; i < rows->dirty_count; i++) {
+        struct st_str key = row_key(&rows->slots[rows->dirty[i]]);
+        if (has_prefix(key, prefix) && st_str_compare(key, after) > 0)
+            o->slots[o->count++] = rows->dirty[i];
+    }
+    qsort_r(o->slots, o->count, sizeof *o->slots, compare_rows, rows);
+    return ST_OK;
+}
+
+/* The first key behind all that start with prefix, into end; false when there is none. */
+static size_t prefix_end(struct st_str prefix, char *end)
+{
+    memcpy(end, prefix.p, prefix.n);
+    size_t n = prefix.n;
+    while (n > 0 && (unsigned char)end[n - 1] == 0xff)
+        n--;
+    if (n > 0)
+        end[n - 1] = (char)((unsigned char)end[n - 1] + 1);
+    return n;
+}
+
+typedef enum st_code visit_fn(void *arg, struct st_str key, struct st_str value);
+
+/* Visits changed rows up to `limit` (all, when its p is NULL); *same: the last one is limit. */
+static enum st_code overlay_visit(struct st_index *x, struct overlay *o, struct st_str limit,
+                                  visit_fn *visit, void *arg, bool *same)
+{
+    *same = false;
+    while (o->next < o->count && !*same) {
+        const struct st_row *row = &x->rows.slots[o->slots[o->next]];
+        int order = limit.p != NULL ? st_str_compare(row_key(row), limit) : -1;
+        if (order > 0)
+            break;
+        o->next++;
+        *same = order == 0;
+        if (!row->exists)
+            continue;
+        enum st_code code = visit(arg, row_key(row), row_value(row));
+        if (code != ST_OK)
+            return code;
+    }
+    return ST_OK;
+}
+
+static enum st_code scan_rows(struct st_index *x, sqlite3_stmt *s, struct st_str after,
+                              struct overlay *o, visit_fn *visit, void *arg)
+{
+    int r;
+    bool same;
+    while ((r = sqlite3_step(s)) == SQLITE_ROW) {
+        struct st_str key = {sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0)};
+        struct st_str value = {sqlite3_column_blob(s, 1), (size_t)sqlite3_column_bytes(s, 1)};
+        if (value.n < sizeof(uint64_t))
+            return st_fail(&x->fault, ST_DAMAGED, "a row of the index is too short");
+        if (st_str_equal(key, after))
+            continue;
+        enum st_code code = overlay_visit(x, o, key, visit, arg, &same);
+        if (code == ST_OK && !same) {
+            value.p += sizeof(uint64_t);
+            value.n -= sizeof(uint64_t);
+            code = visit(arg, key, value);
+        }
+        if (code != ST_OK)
+            return code;
+    }
+    if (r != SQLITE_DONE)
+        return st_index_sql_fail(x, "read");
+    return overlay_visit(x, o, (struct st_str){NULL, 0}, visit, arg, &same);
+}
+
+static enum st_code kv_scan(void *ctx, struct st_str prefix, struct st_str after, visit_fn *visit,
+                            void *arg)
+{
+    struct st_index *x = ctx;
+    ST_ASSERT(prefix.n > 0);
+    struct st_str from = st_str_compare(after, prefix) > 0 ? after : prefix;
+    char *bounds = malloc(prefix.n + from.n + 1);
+    if (bounds == NULL)
+        return no_memory(x);
+    size_t end_size = prefix_end(prefix, bounds);
+    char *start = bounds + prefix.n;
+    memcpy(start, from.p, from.n);
+    struct overlay o;
+    enum st_code code = overlay_collect(x, prefix, after, &o);
+    sqlite3_stmt *s = code == ST_OK ? st_index_sql(x, ST_SQL_SCAN) : NULL;
+    if (s != NULL) {
+        sqlite3_bind_blob(s, 1, start, (int)from.n, SQLITE_STATIC);
+        sqlite3_bind_blob(s, 2, bounds, (int)end_size, SQLITE_STATIC);
+        code = scan_rows(x, s, after, &o, visit, arg);
+        sqlite3_reset(s);
+        sqlite3_clear_bindings(s);
+    } else if (code == ST_OK) {
+        code = x->fault.code;
+    }
+    free(o.slots);
+    free(bounds);
+    return code == ST_SCAN_STOP ? ST_OK : code;
+}
+
+static enum st_code kv_touch(void *ctx, struct st_str key, const struct st_record *r, size_t op)
+{
+    (void)r;
+    struct st_index *x = ctx;
+    if (key.p[0] != 'f')
+        return ST_OK;
+    struct st_row *row;
+    enum st_code code = row_get(x, key, &row);
+    if (code != ST_OK)
+        return code;
+    uint64_t number = x->record_base + op;
+    st_history_set_previous(x, number, row->head);
+    row->head = number;
+    return mark_dirty(&x->rows, row) ? ST_OK : no_memory(x);
+}
+
+void st_rows_init(struct st_index *x)
+{
+    x->kv = (struct st_kv){
+        .get = kv_get,
+        .put = kv_put,
+        .del = kv_del,
+        .scan = kv_scan,
+        .touch = kv_touch,
+        .ctx = x,
+    };
+}
+
+enum st_code st_rows_head(struct st_index *x, struct st_str key, uint64_t *head)
+{
+    struct st_row *row;
+    enum st_code code = row_get(x, key, &row);
+    *head = code == ST_OK ? row->head : 0;
+    return code;
+}
