@@ -136,7 +136,7 @@ typedef struct strata_op {
     const char *value;
     size_t value_size;
     bool link;             /* the value names an entity */
-    int64_t delta;         /* STRATA_COUNT */
+    int64_t delta;         /* STRATA_COUNT: at most 2^53 - 1 either way */
 } strata_op;
 
 enum {
@@ -184,6 +184,9 @@ typedef struct strata_written {
  */
 int strata_write(strata *s, const strata_op *ops, size_t count, unsigned flags,
                  const strata_expect *expect, strata_written *written);
+
+/* Returns when everything that was written here before, by anybody, is on disk. */
+int strata_flush(strata *s);
 
 /* The agent (of the options) is alive and, with a status, does this now. A repeated status only
  * moves the heartbeat; a new one is also a record. Not flushed. */
@@ -328,7 +331,7 @@ typedef struct strata_status {
     uint32_t epoch;          /* ordinal */
     char digest[33];         /* of the visible state, hex */
     uint64_t records;        /* applied here */
-    uint64_t facts;          /* attributes with something to show */
+    uint64_t attributes;     /* known attributes of entities, absent ones included */
     uint64_t pending;        /* conflicts */
     uint64_t unseen;         /* overwritten unseen */
     uint64_t waiting;        /* records of others that wait for a predecessor */

@@ -316,8 +316,10 @@ void sim_trace_print(const struct sim *s, FILE *out)
 {
     uint64_t n = s->trace_count;
     uint64_t first = n > SIM_TRACE_SIZE ? n - SIM_TRACE_SIZE : 0;
-    if (n - first > 200)
-        first = n - 200;
+    const char *lines = getenv("SIM_TRACE_LINES");
+    uint64_t count = lines != NULL ? strtoull(lines, NULL, 10) : 60;
+    if (n - first > count)
+        first = n - count;
     for (uint64_t i = first; i < n; i++)
         event_print(s, &s->trace[i % SIM_TRACE_SIZE], out);
 }

@@ -205,7 +205,7 @@ void sim_tree_print(struct sim *s, int machine, FILE *out);
 /* Makes everything durable (sync). */
 void sim_sync(struct sim *s, int machine);
 
-/* Prints the last events. */
+/* Prints the last events: 60, or as many as the environment variable SIM_TRACE_LINES says. */
 void sim_trace_print(const struct sim *s, FILE *out);
 /* Prints every event as it happens. */
 void sim_trace_live(struct sim *s, bool on);

@@ -140,20 +140,28 @@ static void op_remove(struct sim_inode *i, size_t k)
     i->op_count--;
 }
 
-void sim_file_truncate(struct sim *s, struct sim_inode *i, uint64_t size)
+/* Nothing will ever write the lost pages, among the first `count` operations, that are cut off at
+ * `size`. Returns how many of these operations are left. */
+static size_t lost_cut(struct sim_inode *i, size_t count, uint64_t size)
 {
-    cache_resize(s, i, size);
-    /* Nothing will ever write the lost pages that are cut off now. */
-    for (size_t k = 0; k < i->op_count;) {
+    for (size_t k = 0; k < count;) {
         struct sim_op *lost = &i->ops[k];
         if (lost->lost && lost->offset >= size) {
             op_remove(i, k);
+            count--;
             continue;
         }
         if (lost->lost && lost->offset + lost->n > size)
             lost->n = (uint32_t)(size - lost->offset);
         k++;
     }
+    return count;
+}
+
+void sim_file_truncate(struct sim *s, struct sim_inode *i, uint64_t size)
+{
+    cache_resize(s, i, size);
+    lost_cut(i, i->op_count, size);
     struct sim_op *op = op_add(s, i);
     op->truncate = true;
     op->offset = size;
@@ -204,16 +212,22 @@ void sim_file_flush(struct sim *s, struct sim_inode *i, uint64_t seq)
             continue;
         }
         op_apply(op, &i->disk);
+        bool truncate = op->truncate;
+        uint64_t cut = op->size_after;
         /* Kept for page_dirty() of lost ones behind it; removed below. */
         op->lost = false;
         op->size_after = UINT64_MAX;
+        if (truncate)
+            k = lost_cut(i, k, cut);
         k++;
     }
     for (size_t k = 0; k < i->op_count && i->ops[k].seq <= seq;) {
-        if (i->ops[k].size_after == UINT64_MAX)
+        if (i->ops[k].size_after == UINT64_MAX) {
             op_remove(i, k);
-        else
-            k++;
+            continue;
+        }
+        i->ops[k].size_after = size; /* the size is durable, only the page was lost */
+        k++;
     }
     sim_bytes_resize(&i->disk, size);
 }

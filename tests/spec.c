@@ -125,8 +125,7 @@ void spec_init(struct spec *s, const struct st_record *const *records, size_t co
         s->records[i] = records[i];
         for (uint32_t j = 0; j < records[i]->op_count; j++) {
             ST_ASSERT(s->op_count < SPEC_OPS_MAX);
-            s->ops[s->op_count++] =
-                (struct spec_op){records[i], &records[i]->ops[j], i, j, false};
+            s->ops[s->op_count++] = (struct spec_op){records[i], &records[i]->ops[j], i, j, false};
         }
     }
     for (size_t i = 0; i < s->op_count; i++) {
@@ -331,15 +330,19 @@ bool spec_counter(const struct spec *s, struct st_str name, int64_t *total)
     bool any = false;
     __int128 all = 0;
     int at_limit = 0;
+    bool limited = false;
     for (size_t i = 0; i < s->record_count; i++) {
         if (s->records[i]->dot.counter != 1)
             continue; /* each writer once */
         __int128 sum = sum_of(s, s->records[i]->dot.writer, name, &any);
         all += sum;
         at_limit += (sum == LIMIT) - (sum == -LIMIT);
+        limited = limited || sum == LIMIT || sum == -LIMIT;
     }
     if (at_limit != 0)
         all = at_limit > 0 ? LIMIT : -LIMIT;
+    else if (limited) /* limits on both sides: nobody knows the rest */
+        all = all < 0 ? -LIMIT : LIMIT;
     *total = (int64_t)clamp(all);
     return any;
 }

@@ -504,7 +504,7 @@ static void plan_fresh(void **state)
     assert_int_equal(import_plan_init(&p, &im), STRATA_OK);
     assert_int_equal(p.entities.count, 1);
     assert_int_equal(p.counters.count, 2);
-    import_plan_finish(&p);
+    assert_int_equal(import_plan_finish(&p), STRATA_OK);
     check_states(&p, "rwrwrwwrwt");
     assert_int_equal(im.ops[8].delta, 5);
     assert_int_equal(p.replace_count, 0);
@@ -537,7 +537,7 @@ static void plan_there(void **state)
     assert_int_equal(import_plan_counter(&p, "c", 7), STRATA_OK);
     assert_int_equal(import_plan_counter(&p, "d", 9), STRATA_OK);
     assert_int_equal(import_plan_counter(&p, "nobody", 9), STRATA_OK);
-    import_plan_finish(&p);
+    assert_int_equal(import_plan_finish(&p), STRATA_OK);
     /* "both": the set clears the member that is there, so the member is written again. */
     check_states(&p, "twwtwwwwtw");
     assert_int_equal(im.ops[9].delta, -2);
@@ -557,6 +557,30 @@ static void plan_counter_overflow(void **state)
     assert_int_equal(im.error_line, 2);
     import_plan_release(&p);
     import_release(&im);
+}
+
+static void plan_counter_step(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int code;
+    } cases[] = {
+        {"\n{\"counter\":\"c\",\"total\":9007199254740991}\n", STRATA_OK},
+        {"\n{\"counter\":\"c\",\"total\":9007199254740992}\n", STRATA_LIMIT},
+        {"\n{\"counter\":\"c\",\"total\":-9007199254740991}\n", STRATA_OK},
+        {"\n{\"counter\":\"c\",\"total\":-9007199254740992}\n", STRATA_LIMIT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct import im;
+        struct import_plan p;
+        parse(&im, IMPORT_JSONL, cases[i].text);
+        assert_int_equal(import_plan_init(&p, &im), STRATA_OK);
+        assert_int_equal(import_plan_finish(&p), cases[i].code);
+        assert_int_equal(im.error_line, cases[i].code == STRATA_OK ? 0 : 2);
+        import_plan_release(&p);
+        import_release(&im);
+    }
 }
 
 static void op_size(void **state)
@@ -585,6 +609,7 @@ int main(void)
         cmocka_unit_test(plan_fresh),
         cmocka_unit_test(plan_there),
         cmocka_unit_test(plan_counter_overflow),
+        cmocka_unit_test(plan_counter_step),
         cmocka_unit_test(op_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,11 +128,17 @@ struct cli {
     uint64_t now_ms; /* see cli_now() */
 };
 
-/* --- table.c ----------------------------------------------------------------------------- */
+/* --- table.c ---------------------------------------------------------------------------------- */
 
 extern const struct cli_option cli_options[OPT_COUNT];
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
+
+/* Names with their meaning, for help and man pages; end with a NULL name. */
+extern const struct cli_example cli_statuses[];
+extern const struct cli_example cli_environment[];
+extern const struct cli_example cli_introduction[]; /* examples of the whole program */
+extern const char cli_description[];
 
 /* The command of that name or alias ("fact set", "fact rm"), or NULL. */
 const struct cli_command *cli_command_find(const char *name);
@@ -143,7 +149,7 @@ const struct cli_command *cli_command_suggest(const char *name);
 /* Letters to change, insert, delete or swap to get from a to b (at most 64 bytes of each). */
 unsigned cli_edit_distance(const char *a, const char *b);
 
-/* --- options.c --------------------------------------------------------------------------- */
+/* --- options.c -------------------------------------------------------------------------------- */
 
 /* Fills c->command, args and options from the command line; reorders argv. Returns an exit
  * status; says what is wrong. */
@@ -177,8 +183,10 @@ int cli_text_read(struct cli *c, const char *what, const char *arg, size_t max,
 void cli_text_release(struct cli_text *t);
 /* Refuses a name argument (never read from a file) that is empty or too long. */
 int cli_name_check(struct cli *c, const char *what, const char *name);
+/* The same for the first arguments, ENTITY and, if it is there, ATTRIBUTE. */
+int cli_subject_check(struct cli *c);
 
-/* --- workspace.c ------------------------------------------------------------------------- */
+/* --- workspace.c ------------------------------------------------------------------------------ */
 
 /* Opens the workspace into c->s, with the agent that --agent, STRATA_AGENT or the work tree's
  * name gives. */
@@ -186,7 +194,7 @@ int cli_open(struct cli *c);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
 
-/* --- output.c ---------------------------------------------------------------------------- */
+/* --- output.c --------------------------------------------------------------------------------- */
 
 /* The error of the last call on c->s to standard error (JSON with --json); its exit status. */
 int cli_fail(struct cli *c, int code);
@@ -214,7 +222,7 @@ json_t *cli_json_attribute(const strata_attribute *a);
 json_t *cli_json_event(const strata_event *e);
 
 uint64_t cli_now(struct cli *c); /* wall clock, read once a command */
-#define CLI_STAMP_SIZE 32
+#define CLI_STAMP_SIZE 48
 void cli_stamp(uint64_t ms, char out[CLI_STAMP_SIZE]); /* "2026-11-23T22:51:32.123Z" */
 #define CLI_AGE_SIZE 32
 void cli_age(struct cli *c, uint64_t ms, char out[CLI_AGE_SIZE]); /* "5 s ago" */
@@ -233,15 +241,15 @@ void cli_put_attribute(struct cli *c, FILE *f, const strata_attribute *a);
 /* A copy of text for a message: valid UTF-8, no control characters, cut to fit. Returns out. */
 const char *cli_clean(const char *text, char *out, size_t size);
 
-/* --- complete.c, man.c, cmd_help.c ---------------------------------------------------------- */
+/* --- complete.c, man.c, cmd_help.c ------------------------------------------------------------ */
 
-int cli_complete(struct cli *c, const char *shell);
 int cli_man(struct cli *c, const char *page);
 void cli_help_short(FILE *f, const struct cli_command *command); /* NULL: of the program */
 void cli_help_long(FILE *f, const struct cli_command *command);
-void cli_help_group(FILE *f, const char *word);
+/* Prints text (paragraphs separated by an empty line) in lines of at most 78 columns. */
+void cli_help_wrap(FILE *f, const char *text, int indent);
 
-/* --- handlers -------------------------------------------------------------------------------- */
+/* --- handlers --------------------------------------------------------------------------------- */
 
 int cmd_init(struct cli *c);
 int cmd_uninit(struct cli *c);

@@ -150,12 +150,13 @@ static int make_plan(struct transfer *t)
     int code = see_facts(t);
     if (code == STRATA_OK && t->plan.counters.count > 0)
         code = strata_counter_each(t->c->s, NULL, see_counter, &t->plan);
+    if (code == STRATA_OK)
+        code = import_plan_finish(&t->plan);
     if (t->im.error[0] != '\0')
         return cli_error(t->c, code, "nothing was written", "%s, line %zu: %s", t->file,
                          t->im.error_line, t->im.error);
     if (code != STRATA_OK)
         return cli_fail(t->c, code);
-    import_plan_finish(&t->plan);
     return 0;
 }
 
@@ -166,6 +167,9 @@ static void tell_replaced(struct transfer *t, const strata_op *op, const strata_
     if (op->kind != STRATA_SET || w->replaced_count == 0)
         return;
     t->unseen += w->unseen;
+    /* A value where it had been taken away: nothing to tell. */
+    if (w->replaced_count == 1 && w->replaced.kind == STRATA_ITEM_ABSENT)
+        return;
     if (t->replaced++ >= REPLACED_NAMED_MAX)
         return;
     char old[200], agent[80];
@@ -399,17 +403,17 @@ static void export_notes(struct cli *c, enum import_format format,
     const char *name = import_format_name(format);
     if (counts->pending > 0)
         cli_note(c,
-                 "%" PRIu64 " attributes are pending: the shown value was written "
+                 "attributes that are pending: %" PRIu64 "; of each the shown value was written "
                  "(`strata pending` lists the others)",
                  counts->pending);
     if (counts->left_out > 0)
-        cli_note(c, "%" PRIu64 " counters left out: %s has no place for them", counts->left_out,
-                 name);
+        cli_note(c, "counters left out, for which %s has no place: %" PRIu64, name,
+                 counts->left_out);
     if (counts->reshaped > 0)
         cli_note(c,
-                 "%" PRIu64 " values became observations \"attribute: value\": %s has no other "
-                 "place for them",
-                 counts->reshaped, name);
+                 "values written as observations \"attribute: value\", for which %s has no "
+                 "other place: %" PRIu64,
+                 name, counts->reshaped);
 }
 
 static int export_run(struct cli *c, enum import_format format, const strata_fact_query *query,

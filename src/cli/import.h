@@ -21,6 +21,8 @@
 /* Same bounds as strata.h states for names and values. Bytes. */
 #define IMPORT_NAME_SIZE_MAX  255
 #define IMPORT_VALUE_SIZE_MAX 65536
+/* One step of a counter: whole numbers that every JSON reader holds exactly, 2^53 - 1. */
+#define IMPORT_STEP_MAX INT64_C(9007199254740991)
 /* The memory format's attributes for what is not a relation; see docs/exchange.md. */
 #define IMPORT_MEMORY_TYPE        "type"
 #define IMPORT_MEMORY_OBSERVATION "observation"
@@ -125,7 +127,8 @@ void import_plan_attribute(struct import_plan *p, const strata_attribute *a);
 /* One counter; turns the operation's total into a difference. STRATA_LIMIT when the difference
  * does not fit. */
 int import_plan_counter(struct import_plan *p, const char *name, int64_t total);
-void import_plan_finish(struct import_plan *p);
+/* STRATA_LIMIT, with the import's error set, when a counter would take a step over the limit. */
+int import_plan_finish(struct import_plan *p);
 /* How much of a record's size one operation takes at most, as escaped JSON. Bytes. */
 size_t import_op_size(const strata_op *op);
 

@@ -10,6 +10,7 @@
  */
 #include "cli/import.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +172,13 @@ void import_plan_attribute(struct import_plan *p, const strata_attribute *a)
     }
 }
 
+static int step_fail(struct import_plan *p, size_t i)
+{
+    return import_fail(p->im, STRATA_LIMIT, p->im->lines[i],
+                       "the counter's total is more than %" PRId64 " away from the present one",
+                       IMPORT_STEP_MAX);
+}
+
 int import_plan_counter(struct import_plan *p, const char *name, int64_t total)
 {
     strata_op op = {.entity = name};
@@ -179,8 +187,7 @@ int import_plan_counter(struct import_plan *p, const char *name, int64_t total)
         return STRATA_OK;
     strata_op *count = &p->im->ops[slot - 1];
     if (__builtin_sub_overflow(count->delta, total, &count->delta))
-        return import_fail(p->im, STRATA_LIMIT, p->im->lines[slot - 1],
-                           "the counter's total is too far from the present one");
+        return step_fail(p, slot - 1);
     p->state[slot - 1] = count->delta == 0 ? IMPORT_THERE : IMPORT_WRITE;
     return STRATA_OK;
 }
@@ -195,17 +202,23 @@ static bool is_cleared(const struct import_plan *p, size_t i)
     return p->im->ops[key].kind == STRATA_SET && p->state[key] == IMPORT_WRITE;
 }
 
-void import_plan_finish(struct import_plan *p)
+int import_plan_finish(struct import_plan *p)
 {
     p->write_count = p->there_count = p->repeated_count = p->replace_count = 0;
     for (size_t i = 0; i < p->im->count; i++) {
+        const strata_op *op = &p->im->ops[i];
         if (is_cleared(p, i))
             p->state[i] = IMPORT_WRITE;
-        p->write_count += p->state[i] == IMPORT_WRITE;
+        bool write = p->state[i] == IMPORT_WRITE;
+        if (write && op->kind == STRATA_COUNT &&
+            (op->delta > IMPORT_STEP_MAX || op->delta < -IMPORT_STEP_MAX))
+            return step_fail(p, i);
+        p->write_count += write;
         p->there_count += p->state[i] == IMPORT_THERE;
         p->repeated_count += p->state[i] == IMPORT_REPEATED;
-        p->replace_count += p->state[i] == IMPORT_WRITE && p->replaces[i];
+        p->replace_count += write && p->replaces[i];
     }
+    return STRATA_OK;
 }
 
 /* Strings that passed the checks of import_add() have no control characters but tab, newline and

@@ -22,26 +22,38 @@ static bool option_allowed(const struct cli *c, size_t id)
     return c->command != NULL && (c->command->options & ((uint64_t)1 << id)) != 0;
 }
 
-static int refuse_option(struct cli *c, const char *name)
+/* The option most probably meant, or NULL. Before the command is known it may be anybody's. */
+static const struct cli_option *suggest_option(const struct cli *c, const char *name)
 {
-    char shown[SHOWN_SIZE];
-    const char *best_name = NULL;
+    const struct cli_option *found = NULL;
     unsigned best = 4;
 
     for (size_t id = 0; id < OPT_COUNT; id++) {
-        if (!option_allowed(c, id) || cli_options[id].hidden || strlen(cli_options[id].name) < 3)
+        const struct cli_option *o = &cli_options[id];
+        bool wanted = c->command == NULL || option_allowed(c, id);
+        if (!wanted || o->hidden || o->name[1] != '-')
             continue;
-        unsigned distance = cli_edit_distance(name, cli_options[id].name);
-        if (distance < best && distance * 2 < strlen(cli_options[id].name)) {
+        unsigned distance = cli_edit_distance(name, o->name);
+        if (distance < best && distance * 2 < strlen(o->name)) {
             best = distance;
-            best_name = cli_options[id].name;
+            found = o;
         }
     }
+    return found;
+}
+
+static int refuse_option(struct cli *c, const char *name)
+{
+    char shown[SHOWN_SIZE];
+    const struct cli_option *meant = suggest_option(c, name);
+
     cli_clean(name, shown, sizeof(shown));
-    if (best_name != NULL)
-        return cli_usage(c, "unknown option %s; did you mean %s?", shown, best_name);
+    if (meant != NULL && strcmp(meant->name, name) == 0)
+        return cli_usage(c, "put %s after the command", shown);
+    if (meant != NULL)
+        return cli_usage(c, "unknown option %s; did you mean %s?", shown, meant->name);
     if (c->command == NULL)
-        return cli_usage(c, "unknown option %s before the command", shown);
+        return cli_usage(c, "unknown option %s", shown);
     return cli_usage(c, "%s has no option %s; before a text that starts with a dash put --",
                      c->command->name, shown);
 }
@@ -80,8 +92,6 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
         return cli_usage(c, "%s needs a value: %s %s", cli_options[id].name, cli_options[id].name,
                          cli_options[id].arg);
     }
-    if (id == OPT_JSON)
-        c->json = true; /* at once, so that the next error is JSON already */
     return 0;
 }
 
@@ -122,10 +132,8 @@ static int check_count(struct cli *c)
     const struct cli_command *command = c->command;
 
     if (c->arg_count < command->args_min)
-        return cli_usage(
-            c, "%s needs %s%s: strata %s %s", command->name,
-            c->arg_count == 0 ? "" : "more: ", command->args_min == 1 ? "an argument" : "arguments",
-            command->name, command->arguments);
+        return cli_usage(c, "%s needs %s%s", command->name, c->arg_count == 0 ? "" : "all of ",
+                         command->arguments);
     if (c->arg_count > command->args_max) {
         char shown[SHOWN_SIZE];
         cli_clean(c->args[command->args_max], shown, sizeof(shown));
@@ -167,6 +175,15 @@ static int take_globals(struct cli *c)
     return 0;
 }
 
+/* Looked for first, so that a mistake before it is told as JSON too. */
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
 int cli_parse(struct cli *c, int argc, char **argv)
 {
     const char *word = NULL;
@@ -174,6 +191,7 @@ int cli_parse(struct cli *c, int argc, char **argv)
     int status = 0;
 
     c->args = argv; /* compacted in place: never more of them than were read */
+    c->json = wants_json(argc, argv);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         bool is_option =
@@ -189,9 +207,10 @@ int cli_parse(struct cli *c, int argc, char **argv)
         if (status != 0)
             return status;
     }
+    c->json = cli_given(c, OPT_JSON);
     if (cli_given(c, OPT_HELP) || cli_given(c, OPT_HELP_SHORT) || cli_given(c, OPT_VERSION)) {
         if (c->command == NULL && word != NULL)
-            c->args[c->arg_count++] = (char *)(uintptr_t)word; /* help on a group */
+            c->args[c->arg_count++] = (char *)(uintptr_t)word; /* a group: help on it */
         return 0;
     }
     if (c->command == NULL && word != NULL)
@@ -203,7 +222,7 @@ int cli_parse(struct cli *c, int argc, char **argv)
     return status != 0 ? status : check_count(c);
 }
 
-/* --- forms of arguments ---------------------------------------------------------------------- */
+/* --- forms of arguments ----------------------------------------------------------------------- */
 
 int cli_number(struct cli *c, const char *what, const char *text, uint64_t max, uint64_t *out)
 {
@@ -390,6 +409,14 @@ int cli_name_check(struct cli *c, const char *what, const char *name)
         return cli_error(c, STRATA_LIMIT, "put the text into the value, with a short name",
                          "%s is %zu bytes long; the limit is %d", what, n, CLI_NAME_SIZE_MAX);
     return 0;
+}
+
+int cli_subject_check(struct cli *c)
+{
+    int status = cli_name_check(c, "ENTITY", c->args[0]);
+    if (status == 0 && c->arg_count > 1)
+        status = cli_name_check(c, "ATTRIBUTE", c->args[1]);
+    return status;
 }
 
 /* Reads at most max + 2 bytes: one for a newline at the end, one to know that it is too long. */

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-/* --- errors and notes --------------------------------------------------------------------- */
+/* --- errors and notes ------------------------------------------------------------------------- */
 
 static void print_error(struct cli *c, int code, const char *message, const char *hint)
 {
@@ -121,7 +121,7 @@ void cli_notices(struct cli *c)
     }
 }
 
-/* --- time ------------------------------------------------------------------------------------ */
+/* --- time ------------------------------------------------------------------------------------- */
 
 uint64_t cli_now(struct cli *c)
 {
@@ -188,8 +188,7 @@ void cli_age(struct cli *c, uint64_t ms, char out[CLI_AGE_SIZE])
     (void)snprintf(out, CLI_AGE_SIZE, "%.20s ago", span);
 }
 
-/* --- text for people ---------------------------------------------------------------------------
- */
+/* --- text for people -------------------------------------------------------------------------- */
 
 /* Bytes of the well-formed UTF-8 character at p (RFC 3629), 0 if it is none. */
 static size_t utf8_size(const unsigned char *p, size_t n)
@@ -285,7 +284,7 @@ void cli_put_origin(struct cli *c, FILE *f, const char *agent, const char *repli
 {
     char age[CLI_AGE_SIZE];
     cli_age(c, ms, age);
-    (void)fputs(agent[0] != '\0' ? agent : "nobody named", f);
+    (void)fputs(agent[0] != '\0' ? agent : "unnamed", f);
     if (where && replica[0] != '\0') {
         (void)fputs(" on ", f);
         cli_put_text(f, replica, strlen(replica), 0);

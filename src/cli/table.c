@@ -227,6 +227,43 @@ const struct cli_command cli_commands[] = {
 
 const size_t cli_command_count = sizeof(cli_commands) / sizeof(cli_commands[0]);
 
+const struct cli_example cli_statuses[] = {
+    {"0", "done"},
+    {"1", "error; nothing found; the doctor found something to mend"},
+    {"2", "wrong call, or a name or value that is not allowed"},
+    {"3", "conflict: the value is not what --expect said; another workspace"},
+    {"4", "not allowed"},
+    {"5", "not acquired in time"},
+    {"6", "unavailable, try again: read-only state, no space left"},
+    {"7", "in doubt: the write may or may not be kept; look before you write again"},
+    {"130", "interrupted"},
+    {NULL, NULL},
+};
+
+const struct cli_example cli_environment[] = {
+    {"STRATA_AGENT", "who is writing and reading, as --agent"},
+    {"STRATA_DIR", "the workspace that this directory belongs to, as --dir"},
+    {"STRATA_STATE_DIR", "where the state is, as --state-dir"},
+    {"NO_COLOR", "has no effect: no colors are printed"},
+    {NULL, NULL},
+};
+
+const char cli_description[] =
+    "Facts, counters and heartbeats for agents that share a workspace on one machine or a few. "
+    "When a command has answered, your write is kept: it is the current value, or in `strata "
+    "history` under what replaced it, or in `strata pending` because somebody wrote the same "
+    "thing elsewhere at the same time. Of heartbeats only the last is kept, and `count` may lose "
+    "its last seconds in a power cut.";
+
+const struct cli_example cli_introduction[] = {
+    {"strata init", "set up the workspace, once"},
+    {"strata fact set api port 9090", "write; the answer says what was replaced"},
+    {"strata fact get api port", "read"},
+    {"strata beat \"reviewing #12\" --agent ann", "say that you are alive and what you do"},
+    {"strata pending", "what waits for a decision"},
+    {NULL, NULL},
+};
+
 /* Words people use for the same thing. The right side is a command of the table. */
 static const struct {
     const char *alias, *name;

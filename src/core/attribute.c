@@ -13,17 +13,17 @@
 /* The attribute while an operation changes it. */
 struct site {
     const struct st_change *c;
-    bool times;        /* the name ends in "_at" */
-    uint64_t members;  /* live member rows */
-    size_t count;      /* register items, the first ones in the state's scratch */
-    bool existed;      /* the register row did */
+    bool times;       /* the name ends in "_at" */
+    uint64_t members; /* live member rows */
+    size_t count;     /* register items, the first ones in the state's scratch */
+    bool existed;     /* the register row did */
     bool was_pending;
-    bool changed;      /* the register row has to be written */
-    uint32_t killed;   /* items, members included */
+    bool changed;    /* the register row has to be written */
+    uint32_t killed; /* items, members included */
     uint32_t killed_values;
-    struct st_item best;    /* the one of the killed that was shown; strings not kept */
+    struct st_item best; /* the one of the killed that was shown; strings not kept */
     bool best_is_member;
-    uint32_t lost;          /* of the killed, those that the author had not read */
+    uint32_t lost;            /* of the killed, those that the author had not read */
     struct st_item lost_last; /* the latest of them; strings lent by the state's `copy` */
 };
 
@@ -47,8 +47,8 @@ static bool in_context(const struct st_change *c, const struct st_item *item)
         return !c->op->has_at && item->op < c->index;
     bool own = item->dot.writer.replica == c->r->dot.writer.replica &&
                item->dot.writer.epoch == c->r->dot.writer.epoch;
-    bool known = (own && item->dot.counter < c->r->dot.counter) ||
-                 st_vector_has(c->seen, item->dot);
+    bool known =
+        (own && item->dot.counter < c->r->dot.counter) || st_vector_has(c->seen, item->dot);
 #ifndef ST_DEFECT_IGNORE_AT
     if (c->op->has_at && !st_vector_has(&c->op->vector, item->dot))
         return false;
@@ -173,8 +173,8 @@ static void kill_register(struct site *site, bool absences_only)
     struct st_item *items = site->c->s->items;
     size_t kept = 0;
     for (size_t i = 0; i < site->count; i++) {
-        bool kill = (!absences_only || items[i].kind == ST_ITEM_ABSENT) &&
-                    in_context(site->c, &items[i]);
+        bool kill =
+            (!absences_only || items[i].kind == ST_ITEM_ABSENT) && in_context(site->c, &items[i]);
         if (!kill) {
             items[kept++] = items[i];
             continue;
@@ -297,8 +297,7 @@ static enum st_code apply_write(struct site *site)
     if (code != ST_OK)
         return code;
 
-    struct st_item item =
-        item_of(c, c->op->kind == ST_OP_SET ? ST_ITEM_VALUE : ST_ITEM_ABSENT);
+    struct st_item item = item_of(c, c->op->kind == ST_OP_SET ? ST_ITEM_VALUE : ST_ITEM_ABSENT);
     if (site->killed > 0) {
         item.over = site->best.dot;
         item.over_op = site->best.op;

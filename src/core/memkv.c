@@ -51,8 +51,7 @@ static enum st_code row_insert(struct st_memkv *m, size_t at)
 {
     if (m->count == m->cap) {
         size_t cap = m->cap > 0 ? 2 * m->cap : 16;
-        struct st_memkv_row *rows =
-            m->alloc->resize(m->alloc->ctx, m->rows, cap * sizeof(*rows));
+        struct st_memkv_row *rows = m->alloc->resize(m->alloc->ctx, m->rows, cap * sizeof(*rows));
         if (rows == NULL)
             return ST_NO_MEMORY;
         m->rows = rows;
@@ -113,10 +112,9 @@ static bool has_prefix(struct st_str s, struct st_str prefix)
     return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
 
-static enum st_code memkv_scan(void *ctx, struct st_str prefix, struct st_str after,
-                               enum st_code (*visit)(void *arg, struct st_str key,
-                                                     struct st_str value),
-                               void *arg)
+static enum st_code
+memkv_scan(void *ctx, struct st_str prefix, struct st_str after,
+           enum st_code (*visit)(void *arg, struct st_str key, struct st_str value), void *arg)
 {
     const struct st_memkv *m = ctx;
     size_t at = lower_bound(m, prefix);

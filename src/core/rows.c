@@ -22,11 +22,11 @@
  */
 #include "core/state_internal.h"
 
-#define FLAG_ABSENT     1
-#define FLAG_LINK       2
-#define REGISTER_HEAD   4 /* bytes before the visible part */
-#define TAIL_REGISTER   0 /* first byte of a key after E 0 A 0 */
-#define TAIL_MEMBER     1
+#define FLAG_ABSENT   1
+#define FLAG_LINK     2
+#define REGISTER_HEAD 4 /* bytes before the visible part */
+#define TAIL_REGISTER 0 /* first byte of a key after E 0 A 0 */
+#define TAIL_MEMBER   1
 
 /* --- items -------------------------------------------------------------------------------- */
 
@@ -71,8 +71,7 @@ int st_item_compare_shown(const struct st_item *a, const struct st_item *b, bool
 
 bool st_item_same(const struct st_item *a, const struct st_item *b)
 {
-    return a->kind == b->kind && a->value_kind == b->value_kind &&
-           st_str_equal(a->value, b->value);
+    return a->kind == b->kind && a->value_kind == b->value_kind && st_str_equal(a->value, b->value);
 }
 
 bool st_attribute_is_time(struct st_str attribute)
@@ -408,8 +407,7 @@ enum st_code st_unseen_decode(struct st_str key, struct st_str value, struct st_
     if (key.n != 1 + 24 + 4 || key.p[0] != 'u')
         return ST_DAMAGED;
     struct st_str rest = {key.p + 1, key.n - 1};
-    if (!st_row_take_writer(&rest, &out->dot.writer) ||
-        !st_row_take_u64(&rest, &out->dot.counter))
+    if (!st_row_take_writer(&rest, &out->dot.writer) || !st_row_take_u64(&rest, &out->dot.counter))
         return ST_DAMAGED;
     out->op = 0;
     for (size_t i = 0; i < 4; i++)

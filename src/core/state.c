@@ -10,8 +10,7 @@
 
 /* --- the store ---------------------------------------------------------------------------- */
 
-enum st_code st_kv_get(const struct st_kv *kv, struct st_str key, struct st_buf *copy,
-                       bool *found)
+enum st_code st_kv_get(const struct st_kv *kv, struct st_str key, struct st_buf *copy, bool *found)
 {
     struct st_str value;
     enum st_code code = kv->get(kv->ctx, key, &value);
@@ -23,8 +22,7 @@ enum st_code st_kv_get(const struct st_kv *kv, struct st_str key, struct st_buf 
     return copy->failed ? ST_NO_MEMORY : ST_OK;
 }
 
-enum st_code st_kv_put(const struct st_kv *kv, const struct st_buf *key,
-                       const struct st_buf *value)
+enum st_code st_kv_put(const struct st_kv *kv, const struct st_buf *key, const struct st_buf *value)
 {
     if (key->failed || value->failed)
         return ST_NO_MEMORY;
@@ -130,8 +128,7 @@ static enum st_code visit_writer(void *arg, struct st_str key, struct st_str row
     return ST_OK;
 }
 
-enum st_code st_state_init(struct st_state *s, const struct st_kv *kv,
-                           const struct st_alloc *alloc)
+enum st_code st_state_init(struct st_state *s, const struct st_kv *kv, const struct st_alloc *alloc)
 {
     *s = (struct st_state){.kv = kv, .alloc = alloc};
     st_vector_init(&s->applied, alloc);
@@ -325,8 +322,7 @@ static enum st_code apply_ack(const struct st_change *c)
 {
     struct st_state *s = c->s;
     struct st_dot d = c->op->dot;
-    bool own = st_writer_compare(d.writer, c->r->dot.writer) == 0 &&
-               d.counter < c->r->dot.counter;
+    bool own = st_writer_compare(d.writer, c->r->dot.writer) == 0 && d.counter < c->r->dot.counter;
     if (d.counter == 0 || (!own && !st_vector_has(c->seen, d)))
         return ST_OK;
     st_buf_reset(&s->key);

@@ -221,6 +221,7 @@ void st_key_entity(struct st_buf *out, struct st_str entity);
 void st_key_pending(struct st_buf *out, struct st_str entity, struct st_str attribute);
 void st_key_counter(struct st_buf *out, struct st_str name);
 void st_key_status(struct st_buf *out, struct st_str agent);
+void st_unseen_key(struct st_buf *out, struct st_dot dot, uint32_t op);
 /* Splits a 'p' or 'f' key. */
 bool st_key_split(struct st_str key, struct st_str *entity, struct st_str *attribute);
 /* Whether rows with this key count for the digest. */

@@ -64,8 +64,7 @@ enum st_code st_member_decode(struct st_str row, enum st_value_kind kind, struct
 void st_member_encode(struct st_buf *out, const struct st_item *items, size_t count);
 
 void st_status_encode(struct st_buf *out, const struct st_record *r, struct st_str status);
-/* Key and value of one 'u' row. */
-void st_unseen_key(struct st_buf *out, struct st_dot dot, uint32_t op);
+/* The value of one 'u' row. */
 void st_unseen_encode(struct st_buf *out, const struct st_unseen_row *row);
 
 void st_sum_encode(struct st_buf *out, int64_t sum);
@@ -87,8 +86,7 @@ enum st_code st_attribute_apply(const struct st_change *c);
 
 /* Copies what get() lends into `copy`, so that it outlives further calls. *found is false and
  * the code ST_OK when there is no such row. */
-enum st_code st_kv_get(const struct st_kv *kv, struct st_str key, struct st_buf *copy,
-                       bool *found);
+enum st_code st_kv_get(const struct st_kv *kv, struct st_str key, struct st_buf *copy, bool *found);
 /* put(), unless one of the buffers ran out of memory. */
 enum st_code st_kv_put(const struct st_kv *kv, const struct st_buf *key,
                        const struct st_buf *value);

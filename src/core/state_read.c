@@ -119,8 +119,7 @@ static enum st_code gather_decode(const struct gather *g, struct st_attribute *o
     out->count = list.n;
     out->shown = shown == SIZE_MAX ? list.n : shown;
     out->pending = st_pending(items, registers, members, times);
-    out->present =
-        members > 0 || (out->shown < list.n && items[out->shown].kind == ST_ITEM_VALUE);
+    out->present = members > 0 || (out->shown < list.n && items[out->shown].kind == ST_ITEM_VALUE);
     return ST_OK;
 }
 
@@ -234,7 +233,7 @@ enum st_code st_attribute_each(const struct st_kv *kv, struct st_str entity,
 
 /* A total over writers: exact as long as no sum, and not the total, is at a limit. */
 struct total {
-    __int128 exact; /* 2^12 writers times 2^62 */
+    __int128 exact;   /* 2^12 writers times 2^62 */
     int above, below; /* sums at the upper, the lower limit */
 };
 
@@ -321,7 +320,8 @@ static enum st_code visit_one_sum(void *arg, struct st_str key, struct st_str ro
 {
     struct counting *c = arg;
     c->name_size = 1;
-    return key.n > 18 && key.p[key.n - 17] == '\0' && total_add(&c->total, row) ? ST_OK : ST_DAMAGED;
+    return key.n > 18 && key.p[key.n - 17] == '\0' && total_add(&c->total, row) ? ST_OK
+                                                                                : ST_DAMAGED;
 }
 
 enum st_code st_counter_read(const struct st_kv *kv, struct st_str name, int64_t *total,

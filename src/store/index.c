@@ -343,7 +343,9 @@ enum st_code st_index_clear(struct st_index *x)
     memset(&x->position, 0, sizeof x->position);
     x->position.generation = generation;
     x->loaded = true;
-    return run(x, "DELETE FROM kv; DELETE FROM hist; DELETE FROM writers; DELETE FROM meta",
+    return run(x,
+               "DELETE FROM kv; DELETE FROM hist; DELETE FROM writers; DELETE FROM meta;"
+               "DROP TABLE IF EXISTS fts; DROP TABLE IF EXISTS fts_key;",
                "empty");
 }
 
@@ -447,6 +449,22 @@ enum st_code st_index_begin(struct st_index *x)
     return code;
 }
 
+enum st_code st_index_begin_alone(struct st_index *x)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(x->log, &tail);
+    if (code != ST_OK) {
+        x->fault = x->log->fault;
+        return code;
+    }
+    code = read_begin(x);
+    if (code == ST_OK)
+        code = catch_up_alone(x, &tail);
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
 void st_index_end(struct st_index *x)
 {
     if (x->reading) {
@@ -493,6 +511,7 @@ void st_index_totals(struct st_index *x, struct st_index_totals *out)
     *out = (struct st_index_totals){
         .entries = x->position.entries,
         .records = x->position.records,
+        .attributes = x->position.attributes,
         .pending = x->position.pending,
         .unseen = x->position.unseen,
         .digest = {x->position.digest[0], x->position.digest[1]},

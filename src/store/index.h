@@ -46,6 +46,9 @@ void st_index_close(struct st_index *x);
 /* Begins a consistent read that includes everything appended before the call. The functions
  * below are valid between begin and end. */
 enum st_code st_index_begin(struct st_index *x);
+/* The same without ever waiting for, or taking, the index lock: for a decision under the append
+ * lock. What is missing is applied in memory. */
+enum st_code st_index_begin_alone(struct st_index *x);
 void st_index_end(struct st_index *x);
 const struct st_fault *st_index_fault(const struct st_index *x);
 
@@ -60,6 +63,7 @@ enum st_code st_index_state(struct st_index *x, const struct st_state **out);
 struct st_index_totals {
     uint64_t entries;  /* history entries */
     uint64_t records;
+    uint64_t attributes; /* register rows: absent ones included */
     uint64_t pending;  /* 'p' rows */
     uint64_t unseen;   /* 'u' rows */
     uint64_t digest[2];

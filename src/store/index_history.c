@@ -169,6 +169,14 @@ enum st_code st_index_record(struct st_index *x, const struct st_index_entry *en
 {
     struct st_log_reader *r = &x->history_reader;
     enum st_code code = ST_OK;
+    /* The operations of one record follow each other. */
+    if (x->history_reader_open && x->read_segment == entry->segment &&
+        x->read_offset == entry->offset && st_writer_compare(r->writer, entry->writer) == 0 &&
+        entry->op < x->read_record.op_count) {
+        *out = x->read_record;
+        return ST_OK;
+    }
+    x->read_segment = 0;
     if (x->history_reader_open && st_writer_compare(r->writer, entry->writer) != 0) {
         st_log_reader_close(r);
         x->history_reader_open = false;
@@ -187,7 +195,12 @@ enum st_code st_index_record(struct st_index *x, const struct st_index_entry *en
         code = ST_DAMAGED;
     if (code == ST_NOT_FOUND)
         code = ST_DAMAGED;
-    if (code != ST_OK)
+    if (code != ST_OK) {
         x->fault = r->fault;
-    return code;
+        return code;
+    }
+    x->read_record = *out;
+    x->read_segment = entry->segment;
+    x->read_offset = entry->offset;
+    return ST_OK;
 }

@@ -20,7 +20,7 @@
 struct st_position {
     uint64_t replica, epoch; /* whose log */
     uint64_t counter, checksum;
-    uint64_t entries, records, pending, unseen;
+    uint64_t entries, records, attributes, pending, unseen;
     uint64_t digest[2];
     uint64_t generation; /* changes with every commit */
 };
@@ -81,6 +81,8 @@ struct st_index {
     struct st_record_scratch scratch, read_scratch;
     struct st_log_reader history_reader;
     bool history_reader_open;
+    struct st_record read_record; /* the last result of st_index_record; where it is: */
+    uint64_t read_segment, read_offset;
     struct st_buf value; /* for lent results */
     struct st_fault fault;
 };

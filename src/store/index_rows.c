@@ -280,6 +280,9 @@ static enum st_code kv_get(void *ctx, struct st_str key, struct st_str *value)
 
 static void count_rows(struct st_index *x, struct st_str key, int change)
 {
+    /* Neither names nor values contain NUL: only a register key ends with two. */
+    if (key.p[0] == 'f' && key.p[key.n - 1] == '\0' && key.p[key.n - 2] == '\0')
+        x->position.attributes += (uint64_t)(int64_t)change;
     if (key.p[0] == 'p')
         x->position.pending += (uint64_t)(int64_t)change;
     else if (key.p[0] == 'u')

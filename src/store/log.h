@@ -176,6 +176,9 @@ void st_log_drop(struct st_log *log, enum st_lock_kind kind);
 /* Begins a new epoch for the caller's own reason ("doubt", ...); takes the append lock itself. */
 enum st_code st_log_renew(struct st_log *log, const char *reason);
 
+/* Makes an empty replica one of another workspace. */
+enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace);
+
 /* --- reading ------------------------------------------------------------------------- */
 
 /* Reads the records of one writer in order, whoever that is. Never changes anything. */

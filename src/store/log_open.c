@@ -500,6 +500,20 @@ enum st_code st_log_renew(struct st_log *log, const char *reason)
     return code;
 }
 
+enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace)
+{
+    enum st_code code = st_log_lock(log);
+    if (code != ST_OK)
+        return code;
+    struct st_identity id = log->identity;
+    id.workspace = workspace;
+    code = identity_store(log, &id);
+    if (code == ST_OK)
+        log->identity = id;
+    st_log_unlock(log);
+    return code;
+}
+
 /* --- opening ------------------------------------------------------------------------------- */
 
 static enum st_code locks_open(struct st_log *log)

@@ -1,0 +1,374 @@
+/*
+ * workspace.c - opening the workspace, and the commands about it as a whole: init, uninit,
+ * status, doctor, merge-state.
+ */
+#include "cli/cli.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- who is asking ---------------------------------------------------------------------------- */
+
+static bool agent_valid(const char *name)
+{
+    size_t n = strlen(name);
+    bool good = n > 0 && n <= CLI_AGENT_SIZE_MAX && name[0] != '.' && name[0] != '-';
+    for (size_t i = 0; good && i < n; i++) {
+        char ch = name[i];
+        good = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+               ch == '.' || ch == '_' || ch == '-';
+    }
+    return good;
+}
+
+static bool has_entry(const char *dir, size_t n, const char *name)
+{
+    char path[PATH_MAX + 16];
+    struct stat st;
+    (void)snprintf(path, sizeof(path), "%.*s/%s", (int)n, dir, name);
+    return stat(path, &st) == 0;
+}
+
+/* The base name of the work tree around dir; of dir itself outside of any. */
+static void default_agent(struct cli *c)
+{
+    char path[PATH_MAX];
+    const char *dir = c->dir != NULL ? c->dir : ".";
+
+    if (realpath(dir, path) == NULL)
+        return;
+    size_t root = strlen(path);
+    for (size_t n = root; n > 1;) {
+        if (has_entry(path, n, ".git") || has_entry(path, n, ".strata")) {
+            root = n;
+            break;
+        }
+        while (n > 0 && path[n - 1] != '/')
+            n--;
+        n = n > 1 ? n - 1 : n;
+    }
+    path[root] = '\0';
+    const char *base = strrchr(path, '/');
+    if (base == NULL || !agent_valid(base + 1))
+        return;
+    (void)snprintf(c->agent_buffer, sizeof(c->agent_buffer), "%s", base + 1);
+    c->agent = c->agent_buffer;
+}
+
+static int find_agent(struct cli *c)
+{
+    const char *name = c->options[OPT_AGENT], *source = "--agent";
+    char shown[96];
+
+    if (name == NULL) {
+        name = getenv("STRATA_AGENT");
+        source = "STRATA_AGENT";
+        if (name == NULL || name[0] == '\0') {
+            default_agent(c);
+            return 0;
+        }
+    }
+    if (strlen(name) > CLI_AGENT_SIZE_MAX)
+        return cli_error(c, STRATA_LIMIT, NULL, "%s is %zu bytes long; the limit is %d", source,
+                         strlen(name), CLI_AGENT_SIZE_MAX);
+    if (!agent_valid(name))
+        return cli_error(
+            c, STRATA_INVALID, "letters, digits, dot, underscore and dash; no dot or dash in front",
+            "%s: `%s` is no name for an agent", source, cli_clean(name, shown, sizeof(shown)));
+    c->agent = name;
+    return 0;
+}
+
+static int fail_with(struct cli *c, int code, const strata_error *error)
+{
+    char message[1024], hint[1024];
+    cli_clean(error->message, message, sizeof(message));
+    cli_clean(error->hint, hint, sizeof(hint));
+    return cli_error(c, code, hint, "%s", message[0] != '\0' ? message : strata_code_name(code));
+}
+
+int cli_open(struct cli *c)
+{
+    int status = find_agent(c);
+    if (status != 0)
+        return status;
+    strata_options options = {
+        .size = sizeof(options),
+        .state_dir = c->state_dir,
+        .agent = c->agent,
+        .program = "strata",
+        .wait_ms = c->wait_ms,
+    };
+    strata_error error = {0};
+    int code = strata_open(c->dir, &options, &c->s, &error);
+    return code == STRATA_OK ? 0 : fail_with(c, code, &error);
+}
+
+int cli_need_agent(struct cli *c)
+{
+    if (c->agent != NULL)
+        return 0;
+    return cli_error(c, STRATA_USAGE, "give --agent NAME or set STRATA_AGENT",
+                     "it is not known who you are: the directory's name is no name for an agent");
+}
+
+/* --- init, uninit ----------------------------------------------------------------------------- */
+
+int cmd_init(struct cli *c)
+{
+    const char *dir = c->arg_count > 0 ? c->args[0] : c->dir != NULL ? c->dir : ".";
+    strata_init_options options = {
+        .size = sizeof(options),
+        .state_dir = c->state_dir,
+        .name = c->options[OPT_NAME],
+        .dry_run = cli_given(c, OPT_DRY_RUN),
+    };
+    strata_init_result result = {0};
+    strata_error error = {0};
+
+    if (c->arg_count > 0 && cli_given(c, OPT_DIR))
+        return cli_usage(c, "give either DIR or --dir");
+    int code = strata_init(dir, &options, &result, &error);
+    if (code != STRATA_OK)
+        return fail_with(c, code, &error);
+    if (c->json)
+        return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b}", "state_dir",
+                                     cli_json_text(result.state_dir, strlen(result.state_dir)),
+                                     "workspace", result.workspace, "replica", result.replica,
+                                     "name", result.name, "created", result.created, "joined",
+                                     result.joined, "dry_run", options.dry_run));
+    if (c->quiet) {
+        (void)printf("%s\n", result.replica);
+        return 0;
+    }
+    const char *what = !result.created ? "the workspace is there already: "
+                       : options.dry_run
+                           ? (result.joined ? "would join the workspace, with its state in "
+                                            : "would make a workspace, with its state in ")
+                           : (result.joined ? "joined the workspace; its state is in "
+                                            : "made a workspace; its state is in ");
+    (void)fputs(what, stdout);
+    cli_put_text(stdout, result.state_dir, strlen(result.state_dir), 0);
+    (void)fputs(options.dry_run ? "\nnothing was done (--dry-run)\n"
+                                : "\nno file of yours was changed\n",
+                stdout);
+    return 0;
+}
+
+/* init wires nothing outside of the state directory as yet, so there is nothing to take back;
+ * the answer still has to tell where the data is, and that it stays. */
+int cmd_uninit(struct cli *c)
+{
+    int status = cli_open(c);
+    if (status != 0)
+        return status;
+    const char *state_dir = strata_state_dir(c->s);
+    if (c->json)
+        return cli_json(c, json_pack("{s:o,s:[],s:b}", "state_dir",
+                                     cli_json_text(state_dir, strlen(state_dir)), "unwired",
+                                     "data_kept", 1));
+    (void)fputs("nothing outside of the state directory was wired, so nothing had to be taken "
+                "back\nyour data stays in ",
+                stdout);
+    cli_put_text(stdout, state_dir, strlen(state_dir), 0);
+    (void)fputs("; `strata init` goes on with it\n", stdout);
+    return 0;
+}
+
+/* --- status ----------------------------------------------------------------------------------- */
+
+static int status_json(struct cli *c, const strata_status *st)
+{
+    json_t *replicas = json_array();
+    for (size_t i = 0; i < st->replica_count; i++) {
+        const strata_replica_info *r = &st->replicas[i];
+        json_t *o = json_pack("{s:s,s:s,s:b,s:I,s:o,s:I}", "id", r->id, "name", r->name, "self",
+                              r->self, "records", (json_int_t)r->records, "last_at",
+                              cli_json_time(r->last_ms), "ahead_ms", (json_int_t)r->ahead_ms);
+        (void)json_array_append_new(replicas, o);
+    }
+    json_t *data = json_pack(
+        "{s:s,s:s,s:s,s:o,s:i,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:b,s:b,s:s?}", "workspace",
+        st->workspace, "replica", st->replica, "name", st->name, "state_dir",
+        cli_json_text(st->state_dir, strlen(st->state_dir)), "epoch", (int)st->epoch, "digest",
+        st->digest, "records", (json_int_t)st->records, "attributes", (json_int_t)st->attributes,
+        "pending", (json_int_t)st->pending, "unseen", (json_int_t)st->unseen, "waiting",
+        (json_int_t)st->waiting, "quarantined_bytes", (json_int_t)st->quarantined, "log_bytes",
+        (json_int_t)st->log_size, "replicas", replicas, "read_only", st->read_only, "index_behind",
+        st->index_behind, "agent", c->agent);
+    return cli_json(c, data);
+}
+
+static void put_size(uint64_t bytes)
+{
+    if (bytes < 10000)
+        (void)printf("%llu bytes", (unsigned long long)bytes);
+    else if (bytes < 10000000)
+        (void)printf("%llu kB", (unsigned long long)(bytes / 1000));
+    else
+        (void)printf("%llu MB", (unsigned long long)(bytes / 1000000));
+}
+
+static void put_replica(struct cli *c, const strata_replica_info *r)
+{
+    char age[CLI_AGE_SIZE];
+
+    (void)fputs("copy       ", stdout);
+    cli_put_text(stdout, r->name[0] != '\0' ? r->name : r->id,
+                 strlen(r->name[0] != '\0' ? r->name : r->id), 0);
+    (void)printf(" (%s%s): %llu records", r->id, r->self ? ", this one" : "",
+                 (unsigned long long)r->records);
+    if (r->last_ms != 0) {
+        cli_age(c, r->last_ms, age);
+        (void)printf(", last %s", age);
+    }
+    if (r->ahead_ms > 0) {
+        cli_span((uint64_t)r->ahead_ms, age);
+        (void)printf("; its clock is %s ahead of this one", age);
+    }
+    (void)putchar('\n');
+}
+
+static void status_text(struct cli *c, const strata_status *st)
+{
+    (void)printf("workspace  %s\nstate      ", st->workspace);
+    cli_put_text(stdout, st->state_dir, strlen(st->state_dir), 0);
+    (void)printf("%s\nagent      %s\n", st->read_only ? " (read-only here)" : "",
+                 c->agent != NULL ? c->agent : "none (--agent, STRATA_AGENT)");
+    (void)printf("attributes %llu\n", (unsigned long long)st->attributes);
+    (void)printf("pending    %llu%s\n", (unsigned long long)st->pending,
+                 st->pending > 0 ? " (strata pending)" : "");
+    (void)printf("unseen     %llu%s\n", (unsigned long long)st->unseen,
+                 st->unseen > 0 ? " (strata pending --unseen)" : "");
+    (void)printf("records    %llu, ", (unsigned long long)st->records);
+    put_size(st->log_size);
+    (void)putchar('\n');
+    if (st->waiting > 0)
+        (void)printf("waiting    %llu records of other copies, for earlier ones that are missing\n",
+                     (unsigned long long)st->waiting);
+    if (st->quarantined > 0) {
+        (void)fputs("moved away ", stdout);
+        put_size(st->quarantined);
+        (void)fputs(" of damaged log (strata doctor)\n", stdout);
+    }
+    for (size_t i = 0; i < st->replica_count; i++)
+        put_replica(c, &st->replicas[i]);
+    (void)printf("checksum   %s (equal on copies that show the same)\n", st->digest);
+    if (st->index_behind)
+        cli_note(c, "the index is in use; this answer came from the log");
+}
+
+int cmd_status(struct cli *c)
+{
+    strata_status st = {0};
+    int status = cli_open(c);
+    if (status != 0)
+        return status;
+    int code = strata_status_get(c->s, &st);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (c->json)
+        return status_json(c, &st);
+    status_text(c, &st);
+    return 0;
+}
+
+/* --- doctor ----------------------------------------------------------------------------------- */
+
+struct examination {
+    struct cli *c;
+    json_t *findings;
+    unsigned count, bad;
+};
+
+static int visit_finding(void *arg, const strata_finding *f)
+{
+    struct examination *x = arg;
+    const char *word = f->fixed           ? "fixed"
+                       : f->severity == 0 ? "ok"
+                       : f->severity == 1 ? "note"
+                                          : "broken";
+    x->count++;
+    x->bad += f->severity >= 2 && !f->fixed;
+    const char *path = f->path != NULL ? f->path : "";
+    if (x->c->json) {
+        json_t *o = json_pack("{s:s,s:o,s:o,s:b}", "severity",
+                              f->severity == 0   ? "ok"
+                              : f->severity == 1 ? "note"
+                                                 : "broken",
+                              "what", cli_json_text(f->what, strlen(f->what)), "path",
+                              cli_json_text(path, strlen(path)), "fixed", f->fixed);
+        return json_array_append_new(x->findings, o) == 0 ? 0 : STRATA_NO_MEMORY;
+    }
+    if (x->c->quiet && f->severity == 0)
+        return 0;
+    (void)printf("%-7s", word);
+    cli_put_text(stdout, f->what, strlen(f->what), 0);
+    if (path[0] != '\0') {
+        (void)fputs(" (", stdout);
+        cli_put_text(stdout, path, strlen(path), 0);
+        (void)putchar(')');
+    }
+    (void)putchar('\n');
+    return 0;
+}
+
+int cmd_doctor(struct cli *c)
+{
+    bool fix = cli_given(c, OPT_FIX);
+    struct examination x = {.c = c};
+    int status = cli_open(c);
+    if (status != 0)
+        return status;
+    if (c->json)
+        x.findings = json_array();
+    int code = strata_doctor(c->s, fix, visit_finding, &x);
+    if (code != STRATA_OK && code != STRATA_DAMAGED) {
+        json_decref(x.findings);
+        return cli_fail(c, code);
+    }
+    status = strata_code_exit(code);
+    if (c->json) {
+        int printed = cli_json(
+            c, json_pack("{s:b,s:o}", "healthy", code == STRATA_OK, "findings", x.findings));
+        return printed != 0 ? printed : status;
+    }
+    if (code == STRATA_OK)
+        (void)puts("the workspace is in order");
+    else
+        (void)printf("%u %s to be mended%s\n", x.bad, x.bad == 1 ? "thing has" : "things have",
+                     fix ? " by a person" : "; what can be repaired: strata doctor --fix");
+    return status;
+}
+
+/* --- merge-state
+ * ------------------------------------------------------------------------------------ */
+
+int cmd_merge_state(struct cli *c)
+{
+    strata_merge_result r = {0};
+    int status = cli_open(c);
+    if (status != 0)
+        return status;
+    int code = strata_merge_state(c->s, c->args[0], cli_given(c, OPT_ADOPT), &r);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (c->json)
+        return cli_json(
+            c, json_pack("{s:I,s:I,s:I,s:I,s:I}", "records", (json_int_t)r.records, "writers",
+                         (json_int_t)r.writers, "waiting", (json_int_t)r.waiting, "pending_before",
+                         (json_int_t)r.pending_before, "pending", (json_int_t)r.pending_after));
+    if (r.records == 0)
+        (void)puts("nothing new there");
+    else
+        (void)printf("took in %llu %s; %llu pending%s\n", (unsigned long long)r.records,
+                     r.records == 1 ? "record" : "records", (unsigned long long)r.pending_after,
+                     r.pending_after > 0 ? " (strata pending)" : "");
+    if (r.waiting > 0)
+        cli_note(c, "%llu records wait for earlier ones that the copy does not have",
+                 (unsigned long long)r.waiting);
+    return 0;
+}

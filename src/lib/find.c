@@ -1,0 +1,126 @@
+/*
+ * find.c - where the state of a directory is: in a Git repository <common dir>/strata, which all
+ * work trees of the clone share and which `git clean` and branch switches leave alone; elsewhere
+ * <dir>/.strata. Git's files are read directly: starting git would cost more than most commands.
+ */
+#include "lib/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool join(char out[ST_PATH_SIZE], const char *a, const char *b)
+{
+    int n = b[0] == '/' ? snprintf(out, ST_PATH_SIZE, "%s", b)
+                        : snprintf(out, ST_PATH_SIZE, "%s/%s", strcmp(a, "/") == 0 ? "" : a, b);
+    return n > 0 && n < ST_PATH_SIZE;
+}
+
+/* The first line of a small file without its newline. */
+static bool read_line(const char *path, char out[ST_PATH_SIZE])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, out, ST_PATH_SIZE - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    out[n] = '\0';
+    out[strcspn(out, "\r\n")] = '\0';
+    return true;
+}
+
+/* gitrepository-layout(5): a work tree's .git file names its git directory, and the file
+ * commondir there names the one that all work trees share. */
+static bool common_dir(const char *git_dir, char out[ST_PATH_SIZE])
+{
+    char path[ST_PATH_SIZE], line[ST_PATH_SIZE], joined[ST_PATH_SIZE];
+    if (!join(path, git_dir, "commondir"))
+        return false;
+    if (!read_line(path, line))
+        return snprintf(out, ST_PATH_SIZE, "%s", git_dir) < ST_PATH_SIZE;
+    return join(joined, git_dir, line) && realpath(joined, out) != NULL;
+}
+
+static bool git_dir_of(const char *dir, char out[ST_PATH_SIZE])
+{
+    static const char prefix[] = "gitdir: ";
+    char path[ST_PATH_SIZE], line[ST_PATH_SIZE], head[ST_PATH_SIZE], objects[ST_PATH_SIZE];
+    if (!join(path, dir, ".git"))
+        return false;
+    if (is_directory(path))
+        return common_dir(path, out);
+    if (is_file(path) && read_line(path, line) && strncmp(line, prefix, sizeof prefix - 1) == 0)
+        return join(path, dir, line + sizeof prefix - 1) && common_dir(path, out);
+    /* A bare repository, or somewhere inside a .git directory. */
+    if (join(head, dir, "HEAD") && join(objects, dir, "objects") && is_file(head) &&
+        is_directory(objects))
+        return snprintf(out, ST_PATH_SIZE, "%s", dir) < ST_PATH_SIZE;
+    return false;
+}
+
+static bool has_state(const char *state)
+{
+    char path[ST_PATH_SIZE];
+    return join(path, state, "identity") && is_file(path);
+}
+
+/* Looks in one directory. *candidate: where the state would be, if this is a repository. */
+static bool look_in(const char *dir, char candidate[ST_PATH_SIZE], bool *repository)
+{
+    char git[ST_PATH_SIZE];
+    *repository = false;
+    if (join(candidate, dir, ".strata") && has_state(candidate))
+        return true;
+    /* The directory is a state directory itself. */
+    if (has_state(dir) && snprintf(candidate, ST_PATH_SIZE, "%s", dir) < ST_PATH_SIZE)
+        return true;
+    *repository = git_dir_of(dir, git) && join(candidate, git, "strata");
+    return *repository && has_state(candidate);
+}
+
+enum st_code st_find_state(const char *dir, bool for_init, char out[ST_PATH_SIZE],
+                           struct st_fault *fault)
+{
+    char at[PATH_MAX], candidate[ST_PATH_SIZE];
+    if (realpath(dir, at) == NULL)
+        return st_fail(fault, ST_INVALID, "cannot open the directory '%s': %s", dir,
+                       strerror(errno));
+    char start[PATH_MAX];
+    strcpy(start, at);
+    for (;;) {
+        bool repository;
+        bool found = look_in(at, candidate, &repository);
+        if (found || (repository && for_init)) {
+            strcpy(out, candidate);
+            return ST_OK;
+        }
+        char *slash = strrchr(at, '/');
+        if (repository || strcmp(at, "/") == 0 || slash == NULL)
+            break;
+        slash[slash == at ? 1 : 0] = '\0';
+    }
+    if (for_init)
+        return join(out, start, ".strata")
+                   ? ST_OK
+                   : st_fail(fault, ST_LIMIT, "the path of '%s' is too long", dir);
+    st_fail(fault, ST_NO_WORKSPACE, "no Strata workspace in %s or above", start);
+    return st_hint(fault, "run `strata init` in the workspace's directory");
+}

@@ -1,0 +1,377 @@
+/* handle.c - opening and closing a workspace; errors and notices. */
+#include "lib/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The public list of codes is a copy; here both have to agree. */
+#define SAME(name, public_name) _Static_assert((int)ST_##name == (int)public_name, #name)
+SAME(OK, STRATA_OK);
+SAME(USAGE, STRATA_USAGE);
+SAME(INVALID, STRATA_INVALID);
+SAME(LIMIT, STRATA_LIMIT);
+SAME(NOT_FOUND, STRATA_NOT_FOUND);
+SAME(CONFLICT, STRATA_CONFLICT);
+SAME(DENIED, STRATA_DENIED);
+SAME(NO_WORKSPACE, STRATA_NO_WORKSPACE);
+SAME(EXISTS, STRATA_EXISTS);
+SAME(TIMEOUT, STRATA_TIMEOUT);
+SAME(UNAVAILABLE, STRATA_UNAVAILABLE);
+SAME(READ_ONLY, STRATA_READ_ONLY);
+SAME(NO_SPACE, STRATA_NO_SPACE);
+SAME(OUTCOME_UNKNOWN, STRATA_OUTCOME_UNKNOWN);
+SAME(IO, STRATA_IO);
+SAME(DAMAGED, STRATA_DAMAGED);
+SAME(VERSION, STRATA_VERSION_NEWER);
+SAME(NO_MEMORY, STRATA_NO_MEMORY);
+SAME(INTERRUPTED, STRATA_INTERRUPTED);
+SAME(INTERNAL, STRATA_INTERNAL);
+
+const char *strata_code_name(int code)
+{
+    return st_code_name((enum st_code)code);
+}
+
+int strata_code_exit(int code)
+{
+    return st_code_exit((enum st_code)code);
+}
+
+const char *strata_version(void)
+{
+    return STRATA_VERSION;
+}
+
+/* --- errors ------------------------------------------------------------------------------------
+ */
+
+int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(s->error.message, sizeof s->error.message, format, args);
+    va_end(args);
+    s->error.code = code;
+    s->error.hint[0] = '\0';
+    return code;
+}
+
+static int fault_into(strata_error *error, const struct st_fault *fault)
+{
+    error->code = fault->code;
+    snprintf(error->message, sizeof error->message, "%s", fault->message);
+    snprintf(error->hint, sizeof error->hint, "%s", fault->hint);
+    return fault->code;
+}
+
+int st_lib_fault(strata *s, const struct st_fault *fault)
+{
+    return fault_into(&s->error, fault);
+}
+
+void st_lib_hint(strata *s, const char *hint)
+{
+    snprintf(s->error.hint, sizeof s->error.hint, "%s", hint);
+}
+
+const strata_error *strata_last_error(const strata *s)
+{
+    return &s->error;
+}
+
+void st_lib_notice(strata *s, const char *format, ...)
+{
+    if (s->notice_count == ST_NOTICES_MAX)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(s->notices[s->notice_count++], sizeof s->notices[0], format, args);
+    va_end(args);
+}
+
+const char *strata_next_notice(strata *s)
+{
+    return s->notice_next < s->notice_count ? s->notices[s->notice_next++] : NULL;
+}
+
+void st_lib_log_notices(strata *s)
+{
+    if (s->log.quarantined_size > 0) {
+        st_lib_notice(s, "%" PRIu64 " bytes behind the last whole record were moved to %s",
+                      s->log.quarantined_size, s->log.quarantine_path);
+        s->log.quarantined_size = 0;
+    }
+    if (!s->log.began_epoch)
+        return;
+    s->log.began_epoch = false;
+    const char *reason = s->log.identity.reason;
+    if (strcmp(reason, "copy") == 0)
+        st_lib_notice(s, "this state was copied or restored: it goes on as a new epoch, so that "
+                         "nothing is counted twice");
+    else if (strcmp(reason, "dead") == 0)
+        st_lib_notice(s, "a flush of the log had failed: what was not on disk is in quarantine, "
+                         "and a new epoch began");
+    else if (strcmp(reason, "doubt") == 0)
+        st_lib_notice(s, "it was not sure which records of this state others have seen: it goes "
+                         "on as a new epoch");
+}
+
+/* --- opening
+ * -------------------------------------------------------------------------------------- */
+
+static uint64_t option_size(size_t size, size_t offset_end)
+{
+    return size >= offset_end;
+}
+#define HAS(o, field)                                                                              \
+    ((o) != NULL && option_size((o)->size, offsetof(__typeof__(*(o)), field) + sizeof((o)->field)))
+
+static enum st_code state_of(const char *dir, const char *state_dir, char out[ST_PATH_SIZE],
+                             struct st_fault *fault)
+{
+    if (state_dir != NULL) {
+        if (strlen(state_dir) >= ST_PATH_SIZE)
+            return st_fail(fault, ST_LIMIT, "the path of the state is over %d bytes",
+                           ST_PATH_SIZE - 1);
+        strcpy(out, state_dir);
+        return ST_OK;
+    }
+    if (dir == NULL)
+        dir = getenv("STRATA_DIR");
+    return st_find_state(dir != NULL && dir[0] != '\0' ? dir : ".", false, out, fault);
+}
+
+static enum st_code options_apply(strata *s, const strata_options *o, struct st_fault *fault)
+{
+    if (HAS(o, agent) && o->agent != NULL) {
+        if (st_agent_check(st_str_of(o->agent)) != ST_OK) {
+            st_fail(fault, ST_INVALID, "'%.80s' is not an agent's name", o->agent);
+            return st_hint(fault,
+                           "1 to %d of letters, digits, dot, dash and underscore, not "
+                           "starting with a dot or a dash",
+                           ST_AGENT_SIZE_MAX);
+        }
+        strcpy(s->agent, o->agent);
+    }
+    if (HAS(o, incarnation))
+        s->incarnation = o->incarnation;
+    return ST_OK;
+}
+
+static enum st_code open_state(strata *s, const char *dir, const strata_options *o,
+                               struct st_fault *fault)
+{
+    char state[ST_PATH_SIZE], what[128];
+    const char *program = HAS(o, program) && o->program != NULL ? o->program : "strata";
+    enum st_code code = options_apply(s, o, fault);
+    if (code == ST_OK)
+        code = state_of(dir, HAS(o, state_dir) ? o->state_dir : NULL, state, fault);
+    if (code != ST_OK)
+        return code;
+    snprintf(what, sizeof what, "%s%s%s", program, s->agent[0] != '\0' ? ", " : "", s->agent);
+    code = st_log_open(&s->log, st_env_posix(), st_alloc_libc(), state,
+                       HAS(o, read_only) && o->read_only, what);
+    if (code != ST_OK)
+        *fault = s->log.fault;
+    if (HAS(o, wait_ms) && o->wait_ms != 0)
+        s->log.wait_ms = o->wait_ms;
+    return code;
+}
+
+int strata_open(const char *dir, const strata_options *options, strata **out, strata_error *error)
+{
+    struct st_fault fault = {0};
+    strata *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        st_fail(&fault, ST_NO_MEMORY, "out of memory");
+        return fault_into(error, &fault);
+    }
+    s->marks_fd = s->slot_fd = -1;
+    st_read_scratch_init(&s->read, st_alloc_libc());
+    enum st_code code = open_state(s, dir, options, &fault);
+    if (code != ST_OK) {
+        strata_close(s);
+        return fault_into(error, &fault);
+    }
+    st_lib_log_notices(s);
+    snprintf(s->workspace_id, sizeof s->workspace_id, "%016" PRIx64, s->log.identity.workspace);
+    snprintf(s->replica_id, sizeof s->replica_id, "%016" PRIx64, s->log.identity.replica);
+    *out = s;
+    return ST_OK;
+}
+
+void strata_close(strata *s)
+{
+    if (s == NULL)
+        return;
+    st_index_close(s->index);
+    if (s->marks_fd >= 0)
+        close(s->marks_fd);
+    if (s->slot_fd >= 0)
+        close(s->slot_fd);
+    st_log_close(&s->log);
+    st_read_scratch_release(&s->read);
+    st_arena_reset(&s->arena);
+    free(s->names);
+    free(s);
+}
+
+const char *strata_state_dir(const strata *s)
+{
+    return s->log.dir;
+}
+
+bool strata_is_read_only(const strata *s)
+{
+    return s->log.read_only;
+}
+
+/* --- reading
+ * --------------------------------------------------------------------------------------- */
+
+int st_lib_index_fault(strata *s, enum st_code code)
+{
+    const struct st_fault *fault = st_index_fault(s->index);
+    if (fault->code == code && fault->message[0] != '\0')
+        return st_lib_fault(s, fault);
+    return st_lib_fail(s, code, "cannot read the state in %s: %s", s->log.dir, st_code_text(code));
+}
+
+int st_lib_begin(strata *s)
+{
+    st_arena_reset(&s->arena);
+    struct st_fault fault;
+    if (s->index == NULL) {
+        enum st_code code = st_index_open(&s->index, &s->log, &fault);
+        if (code != ST_OK)
+            return st_lib_fault(s, &fault);
+    }
+    enum st_code code = st_index_begin(s->index);
+    st_lib_log_notices(s);
+    return code == ST_OK ? STRATA_OK : st_lib_index_fault(s, code);
+}
+
+void st_lib_end(strata *s)
+{
+    st_index_end(s->index);
+}
+
+int st_lib_name(strata *s, const char *what, const char *name)
+{
+    enum st_code code = name == NULL ? ST_INVALID : st_name_check(st_str_of(name));
+    if (code == ST_OK)
+        return STRATA_OK;
+    if (name == NULL || name[0] == '\0')
+        return st_lib_fail(s, ST_INVALID, "the %s is empty", what);
+    if (strlen(name) > ST_NAME_SIZE_MAX)
+        return st_lib_fail(s, ST_LIMIT, "the %s is %zu bytes long; the limit is %d", what,
+                           strlen(name), ST_NAME_SIZE_MAX);
+    return st_lib_fail(s, ST_INVALID,
+                       "the %s '%.80s' has control characters, invalid UTF-8, or a space at an "
+                       "end",
+                       what, name);
+}
+
+/* --- init
+ * ------------------------------------------------------------------------------------------ */
+
+/* A replica's name for people: the host's, made to fit. */
+static void default_name(char out[ST_AGENT_SIZE_MAX + 1])
+{
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    size_t n = 0;
+    for (const char *p = host; *p != '\0' && *p != '.' && n < ST_AGENT_SIZE_MAX; p++) {
+        char c = *p;
+        bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '-' || c == '_';
+        out[n++] = fits ? c : '-';
+    }
+    out[n] = '\0';
+    if (st_agent_check(st_str_of(out)) != ST_OK)
+        strcpy(out, "replica");
+}
+
+/* The state must not be tracked, also where `git init` comes later. */
+static void ignore_in_git(const char *state)
+{
+    char path[ST_PATH_SIZE + 16];
+    size_t n = strlen(state);
+    if (n < 8 || strcmp(state + n - 8, "/.strata") != 0)
+        return;
+    snprintf(path, sizeof path, "%s/.gitignore", state);
+    FILE *f = fopen(path, "wxe");
+    if (f == NULL)
+        return;
+    fputs("*\n", f);
+    fclose(f);
+}
+
+static enum st_code init_state(const char *state, const char *name, strata_init_result *result,
+                               struct st_fault *fault)
+{
+    struct st_identity id = {0};
+    if (mkdir(state, 0777) < 0 && errno != EEXIST)
+        return st_fail_system(fault, -errno, "cannot create %s", state);
+    snprintf(id.name, sizeof id.name, "%s", name);
+    enum st_code code = st_log_create(st_env_posix(), st_alloc_libc(), state, &id, fault);
+    result->created = code == ST_OK;
+    if (code == ST_OK)
+        ignore_in_git(state);
+    return code == ST_EXISTS ? ST_OK : code;
+}
+
+static enum st_code init_report(const char *state, strata_init_result *result,
+                                struct st_fault *fault)
+{
+    struct st_log log;
+    enum st_code code =
+        st_log_open(&log, st_env_posix(), st_alloc_libc(), state, true, "strata init");
+    if (code == ST_OK) {
+        snprintf(result->workspace, sizeof result->workspace, "%016" PRIx64,
+                 log.identity.workspace);
+        snprintf(result->replica, sizeof result->replica, "%016" PRIx64, log.identity.replica);
+        snprintf(result->name, sizeof result->name, "%s", log.identity.name);
+    } else {
+        *fault = log.fault;
+    }
+    st_log_close(&log);
+    return code;
+}
+
+int strata_init(const char *dir, const strata_init_options *options, strata_init_result *result,
+                strata_error *error)
+{
+    struct st_fault fault = {0};
+    char name[ST_AGENT_SIZE_MAX + 1];
+    memset(result, 0, sizeof *result);
+    default_name(name);
+    enum st_code code = ST_OK;
+    if (HAS(options, name) && options->name != NULL) {
+        if (st_agent_check(st_str_of(options->name)) != ST_OK)
+            code = st_fail(&fault, ST_INVALID, "'%.80s' cannot be a replica's name", options->name);
+        else
+            strcpy(name, options->name);
+    }
+    if (code == ST_OK && HAS(options, state_dir) && options->state_dir != NULL)
+        code = state_of(NULL, options->state_dir, result->state_dir, &fault);
+    else if (code == ST_OK)
+        code = st_find_state(dir != NULL ? dir : ".", true, result->state_dir, &fault);
+    bool dry = HAS(options, dry_run) && options->dry_run;
+    char identity[ST_PATH_SIZE + 16];
+    snprintf(identity, sizeof identity, "%s/identity", result->state_dir);
+    bool exists = code == ST_OK && access(identity, F_OK) == 0;
+    if (code == ST_OK && !dry && !exists)
+        code = init_state(result->state_dir, name, result, &fault);
+    snprintf(result->name, sizeof result->name, "%s", name);
+    if (code == ST_OK && (exists || !dry))
+        code = init_report(result->state_dir, result, &fault);
+    if (dry && !exists)
+        result->created = true; /* would be */
+    return code == ST_OK ? STRATA_OK : fault_into(error, &fault);
+}

@@ -1,0 +1,27 @@
+/*
+ * search.h - full text over the current state: SQLite's FTS5, in two further tables of index.db,
+ * brought up to date when somebody searches and not before:
+ *   fts(entity, attribute, value)   one row per attribute that has something to show
+ *   fts_key(k BLOB, id)             register key to row
+ * The position of the text index is a history entry number, row "search" of meta.
+ */
+#ifndef ST_STORE_SEARCH_H
+#define ST_STORE_SEARCH_H
+
+#include "store/index.h"
+
+/* Entries taken over in one transaction. */
+#define ST_SEARCH_BATCH 20000
+
+/* Words of one query; more are not looked at by anybody. */
+#define ST_SEARCH_WORDS_MAX 32
+
+/* Brings the text index up to date. Begins and ends its own transactions. ST_UNAVAILABLE: the
+ * index lock could not be had; what is found may then be old. */
+enum st_code st_search_update(struct st_index *x);
+
+/* Attributes in which all words occur (as prefixes), best first, at most `limit`. Between
+ * st_index_begin and st_index_end. Appends entity NUL attribute NUL for each to *out. */
+enum st_code st_search(struct st_index *x, const char *words, size_t limit, struct st_buf *out);
+
+#endif
