@@ -321,8 +321,8 @@ void sim_sync(struct sim *s, int machine)
 static struct sim_inode *child_make(struct sim *s, int machine, struct sim_inode *dir,
                                     const char *name, bool directory)
 {
-    struct sim_inode *i = sim_inode_new(s, machine, directory);
     s->now_ns += 10000;
+    struct sim_inode *i = sim_inode_new(s, machine, directory);
     i->links = 1;
     entry_set(&dir->now, name, i);
     entry_set(&dir->durable, name, i);

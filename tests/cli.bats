@@ -53,8 +53,9 @@ has() {
     [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
 }
 
-# two workspaces a and b that know each other's records, both in the current directory
+# two workspaces a and b that know each other's records; the current directory has them
 two_copies() {
+    cd "$BATS_TEST_TMPDIR" # beside the workspace of the test, not in it
     mkdir a b
     (cd a && strata init --name a && strata fact set shared key 1) >/dev/null
     (cd b && strata init --name b) >/dev/null
@@ -65,7 +66,7 @@ two_copies() {
 # --- set up ---------------------------------------------------------------------------------------
 
 @test "init says where the state is, and is harmless the second time" {
-    mkdir new && cd new && git init -q .
+    mkdir ../new && cd ../new && git init -q .
     try 0 init
     has "$output" ".git/strata"
     has "$output" "no file of yours was changed"
@@ -77,17 +78,24 @@ two_copies() {
 }
 
 @test "init --dry-run makes nothing" {
-    mkdir new
-    try 0 init --dry-run new
+    mkdir ../new
+    try 0 init --dry-run ../new
+    has "$output" "would make a workspace"
     has "$output" "nothing was done"
-    same "$(ls -A new)" ""
+    same "$(ls -A ../new)" ""
 }
 
 @test "init DIR makes the workspace there, with the name" {
-    mkdir new
-    try 0 init new --name laptop --json
+    mkdir ../new
+    try 0 init ../new --name laptop --json
     json '.data.name == "laptop" and .data.created == true and (.data.replica | length == 16)'
-    [ -d new/.strata ]
+    [ -d ../new/.strata ]
+    try 0 init ../new --name desktop
+    has "$stderr" "it keeps its name laptop"
+    mkdir ../new/below
+    try 0 init ../new/below # belongs to a workspace already: no second one is made in silence
+    has "$output" "is there already"
+    has "$output" "new/.strata"
 }
 
 @test "without a workspace: exit 1 and what to do" {
@@ -442,16 +450,28 @@ line 2" >/dev/null
 
 # --- two copies -----------------------------------------------------------------------------------------
 
+@test "merge-state: an empty workspace becomes a copy of the other" {
+    strata fact set db host x >/dev/null
+    mkdir ../other
+    (cd ../other && strata init --name other >/dev/null)
+    try 0 merge-state "$PWD" --dir ../other
+    has "$output" "took in"
+    same "$(strata --dir ../other fact get db host)" x
+    same "$(strata --dir ../other status --json | jq -r .data.workspace)" \
+        "$(strata status --json | jq -r .data.workspace)"
+}
+
 @test "merge-state: another workspace is refused, --adopt takes it in" {
-    mkdir other
-    (cd other && strata init --name other && strata fact set db host x) >/dev/null
-    try 3 merge-state other
+    strata fact set api port 1 >/dev/null
+    mkdir ../other
+    (cd ../other && strata init --name other && strata fact set db host x) >/dev/null
+    try 3 merge-state ../other
     has "$stderr" "--adopt"
     try 1 fact get db host
-    try 0 merge-state other --adopt
+    try 0 merge-state ../other --adopt
     has "$output" "took in"
     same "$(strata fact get db host)" x
-    try 0 merge-state other --adopt --json
+    try 0 merge-state ../other --adopt --json
     json '.data.records == 0 and .data.pending == 0'
     try 1 merge-state /nowhere
 }
@@ -736,10 +756,10 @@ conflict() {
     strata fact set api port 1 >/dev/null
     strata fact add api tag red >/dev/null
     strata export >facts.jsonl
-    mkdir other
-    (cd other && strata init >/dev/null)
-    try 0 import facts.jsonl --dir other
-    same "$(strata --dir other fact get api port)" 1
-    same "$(strata --dir other fact get api tag)" red
+    mkdir ../other
+    (cd ../other && strata init >/dev/null)
+    try 0 import facts.jsonl --dir ../other
+    same "$(strata --dir ../other fact get api port)" 1
+    same "$(strata --dir ../other fact get api tag)" red
     try 1 import missing.jsonl
 }

@@ -61,7 +61,8 @@ static const struct {
 #define ACK                {.kind = ST_OP_ACK}
 #define SET_AT(a, v, w)    {.kind = ST_OP_SET, .entity = "x", .attribute = a, .value = v, .at = w}
 #define UNSET_AT(a, w)     {.kind = ST_OP_UNSET, .entity = "x", .attribute = a, .at = w}
-#define REMOVE_AT(a, v, w) {.kind = ST_OP_REMOVE, .entity = "x", .attribute = a, .value = v, .at = w}
+#define REMOVE_AT(a, v, w) \
+    {.kind = ST_OP_REMOVE, .entity = "x", .attribute = a, .value = v, .at = w}
 #define SET_READ(a, v, w)  {.kind = ST_OP_SET, .entity = "x", .attribute = a, .value = v, .read = w}
 #define UNSET_READ(a, w)   {.kind = ST_OP_UNSET, .entity = "x", .attribute = a, .read = w}
 #define ADD_LINK(a, v) \

@@ -185,14 +185,13 @@ static void writer_round(struct st_log *log, uint64_t id)
     writer_write(log, id);
 }
 
-static _Noreturn void writer_main(unsigned slot, uint64_t life, uint64_t seed)
+static _Noreturn void writer_main(enum phase phase, unsigned slot, uint64_t life, uint64_t seed)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm(0);
     self = (struct writer){.env = *st_env_posix(), .rng = seed};
     self.env.point = on_point;
     self.env.pwrite = torn_pwrite;
-    enum phase phase = (enum phase)__atomic_load_n(&shared->phase, __ATOMIC_SEQ_CST);
     self.stops = phase != PHASE_KILL;
     self.tears = !self.stops && next_random(&self.rng) % 5 == 0;
     self.index = phase == PHASE_INDEX && slot % 4 == 0;
@@ -251,7 +250,7 @@ static void acks_drain(struct driver *d, int timeout_ms)
     }
 }
 
-static void slot_start(struct driver *d, unsigned i)
+static void slot_start(struct driver *d, enum phase phase, unsigned i)
 {
     struct slot *s = &d->slots[i];
     uint64_t seed = next_random(&d->rng);
@@ -261,7 +260,7 @@ static void slot_start(struct driver *d, unsigned i)
     if (s->pid < 0)
         fail("fork", strerror(errno));
     if (s->pid == 0)
-        writer_main(i, s->life, seed);
+        writer_main(phase, i, s->life, seed);
 }
 
 static void slot_changed(struct driver *d, struct slot *s, int status)
@@ -319,7 +318,7 @@ static void phase_run(struct driver *d, enum phase phase, uint64_t target)
     while (*done < target) {
         for (unsigned i = 0; i < d->writers; i++)
             if (d->slots[i].pid == 0)
-                slot_start(d, i);
+                slot_start(d, phase, i);
         acks_drain(d, 1);
         slots_look(d);
         slots_continue(d, false, phase == PHASE_INDEX);

@@ -87,7 +87,7 @@ struct worker {
 };
 void worker_main(struct sim *s, void *arg);
 
-/* log_cases.c */
-void cases_run(struct sim *s, struct model *m);
+/* log_cases.c: returns how many scenarios were run. */
+uint64_t cases_run(struct model *m);
 
 #endif

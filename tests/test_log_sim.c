@@ -342,8 +342,9 @@ int main(int argc, char **argv)
     double start = seconds_now();
     sim_trace_live(s, live);
     if (!live) {
-        cases_run(s, &m);
-        totals_print("cases", &m, seconds_now() - start);
+        totals.runs = cases_run(&m);
+        printf("cases   %" PRIu64 " runs; %.1f s\n", totals.runs, seconds_now() - start);
+        totals = (struct totals){0};
         for (uint64_t k = 0; k < (quick ? 1 : 4); k++)
             sweep(&m, seed + k, quick ? 7 : 1);
         totals_print("sweep", &m, seconds_now() - start);

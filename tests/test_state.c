@@ -54,6 +54,26 @@ static void test_concurrent_values_are_pending(void **state)
     expect(A, "p", "c", 1, false);
 }
 
+/* Of two concurrent writes that both saw x, the one applied first replaces it: what an item
+ * replaced is local, and no part of what replicas agree on. */
+static void test_what_was_replaced_is_local(void **state)
+{
+    (void)state;
+    WRITE(A, "ann", SET("p", "x"));
+    take_in(B, A);
+    take_in(C, A);
+    WRITE(B, "bob", SET("p", "y"));
+    WRITE(C, "cid", SET("p", "z"));
+    deliver(B, C);
+    deliver(C, B);
+    assert_int_equal(read_attribute(B, "p").items[0].over_count, 1);
+    assert_int_equal(read_attribute(B, "p").items[1].over_count, 0);
+    assert_int_equal(read_attribute(C, "p").items[0].over_count, 0);
+    assert_int_equal(read_attribute(C, "p").items[1].over_count, 1);
+    expect_same(B, C);
+    assert_false(st_memkv_equal(&B->m, &C->m, NULL));
+}
+
 static void test_equal_times_fall_to_the_dot(void **state)
 {
     (void)state;
@@ -419,6 +439,7 @@ int main(void)
         TEST(test_later_write_replaces),
         TEST(test_context_not_clock_decides),
         TEST(test_concurrent_values_are_pending),
+        TEST(test_what_was_replaced_is_local),
         TEST(test_equal_times_fall_to_the_dot),
         TEST(test_equal_values_are_not_pending),
         TEST(test_unset_beside_set_is_pending),

@@ -134,6 +134,8 @@ int cmd_init(struct cli *c)
     int code = strata_init(dir, &options, &result, &error);
     if (code != STRATA_OK)
         return fail_with(c, code, &error);
+    if (options.name != NULL && !result.created && strcmp(options.name, result.name) != 0)
+        cli_note(c, "it keeps its name %s", result.name);
     if (c->json)
         return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b}", "state_dir",
                                      cli_json_text(result.state_dir, strlen(result.state_dir)),

@@ -33,6 +33,7 @@ static void row_hash(struct st_str key, struct st_str value, uint64_t out[2])
     out[0] = out[1] = 0;
     if (!st_key_visible(key))
         return;
+    value = st_row_visible(key, value);
     XXH128_hash_t h = XXH3_128bits_withSeed(value.p, value.n, XXH3_64bits(key.p, key.n));
     out[0] = h.low64;
     out[1] = h.high64;

@@ -318,8 +318,12 @@ static enum st_code read_context(struct work *k)
 {
     struct st_tail tail;
     enum st_code code = st_log_tail(k->log, &tail);
-    if (code == ST_OK && tail.counter > 0)
-        code = st_context_read(k->log, st_log_writer(k->log), &tail, &k->context);
+    if (code != ST_OK || tail.counter == 0)
+        return code;
+    code = st_context_read(k->log, st_log_writer(k->log), &tail, &k->context);
+    /* Others may have seen our own records: those we have. */
+    if (code == ST_OK && !st_vector_raise(&k->context, st_log_writer(k->log), tail.counter))
+        code = no_memory(k->log);
     return code;
 }
 

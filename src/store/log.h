@@ -27,14 +27,16 @@
  * `flushing` is set around every flush: if it is found set with the lock free, the flusher died
  * and its result, perhaps an error that Linux reports only once, is lost. Then what is
  * above the watermark is verified, written again in place and flushed.
- * A failed flush makes the whole log dead for every process: all that wait get
+ * A failed flush freezes the watermark for every process: all that wait for more get
  * ST_OUTCOME_UNKNOWN, and the next append begins a new epoch that takes over what was durable;
- * the rest goes to quarantine.
+ * the rest goes to quarantine. An epoch ends in the same way: first the watermark is raised to the
+ * tail and frozen, so nobody can append to it any more, whatever happens next.
  *
  * Epochs. A new one begins when the boot id changed, the fingerprint of the state directory
- * (inode, birth time, file system of `log`) is another (copied, restored), the page does not
- * belong to the identity, the log is dead, or the caller has its own doubt. Under the append
- * lock: verify the old tail, flush it, replace `identity` durably, then write the first record.
+ * (inode and birth time of `log` and `page`, file system) is another (copied, restored), the
+ * page does not belong to the identity, the watermark is frozen, or the caller has its own doubt.
+ * Under the append lock: flush and freeze the old log, verify it, write the new epoch's first
+ * record, replace `identity` durably, set up the page.
  *
  * Locks are taken in the order intake, append, flush; index after none of them or alone.
  */
@@ -77,14 +79,21 @@ struct st_holder {
     uint64_t since_ms; /* wall clock */
 };
 
+/*
+ * A mark is one word, so that it changes as a whole:
+ *   bits 63-48  ordinal of the epoch (its low 16 bits): a flusher that was stopped while a new
+ *               epoch began cannot change the new epoch's marks
+ *   bit 47      frozen: this watermark never rises again; a flush failed or the epoch is over
+ *   bits 46-0   counter
+ */
 struct st_page {
     uint32_t magic;
     uint32_t version;
     uint64_t epoch;           /* which epoch the fields below are of */
-    uint64_t durable;         /* atomic: counter up to which all is flushed */
-    uint64_t flushing;        /* atomic: 0, or counter up to which a flush is under way */
-    uint32_t dead;            /* atomic: a flush failed; value 1 */
+    uint64_t durable;         /* atomic mark: the watermark, up to which all is flushed */
+    uint64_t flushing;        /* atomic mark: 0, or how far a flush is under way */
     uint32_t tail_changes;    /* atomic: counts changes; tail[tail_changes % 2] is current */
+    uint32_t reserved;
     uint64_t previous_epoch;  /* the epoch before this one, for those who still wait for it */
     uint64_t previous_durable; /* the counter up to which it was taken over */
     uint8_t boot_id[16];
@@ -100,7 +109,8 @@ struct st_identity {
     uint64_t replica;
     uint64_t epoch;
     uint8_t boot_id[16];
-    uint64_t inode, birth_ns, fs_id; /* fingerprint of the directory `log` */
+    /* Fingerprint: of the directory `log`, and of `page`, which Strata never replaces. */
+    uint64_t inode, birth_ns, fs_id, page_inode, page_birth_ns;
     char name[64 + 1];   /* the replica's name for people, as an agent name */
     char reason[32];     /* why this epoch began: init, boot, copy, dead, join, doubt */
 };

@@ -434,8 +434,17 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
 
 /* --- the append lock ------------------------------------------------------------------------ */
 
+/*
+ * The tail is not as the page says. If a flush was under way or failed, the kernel may have
+ * dropped the pages that it could not write: the log goes on behind what was on disk. Otherwise
+ * somebody changed it.
+ */
 static enum st_code tail_lost(struct st_log *log, const struct st_tail *tail, const char *how)
 {
+    if (st_atomic_load(&log->page->flushing) != 0 && st_page_durable(log->page) < tail->counter) {
+        st_page_freeze(log, log->identity.epoch);
+        return st_epoch_begin(log, "dead");
+    }
     char path[ST_PATH_SIZE];
     enum st_code code =
         st_segment_path(&log->fault, path, log->dir, st_log_writer(log), tail->segment);
@@ -444,6 +453,41 @@ static enum st_code tail_lost(struct st_log *log, const struct st_tail *tail, co
     st_fail(&log->fault, ST_DAMAGED, "%s %s at byte %" PRIu64 "; nothing was recorded", path, how,
             tail->offset);
     return st_hint(&log->fault, "somebody changed the log by hand; run `strata doctor`");
+}
+
+/* Flushes all segments of a writer and their names. */
+struct flush_work {
+    struct st_log *log;
+    struct st_writer w;
+};
+
+static int flush_segment(void *arg, const char *name)
+{
+    struct flush_work *f = arg;
+    const struct st_env *env = f->log->env;
+    char dir[ST_PATH_SIZE], path[ST_PATH_SIZE];
+    if (st_writer_path(&f->log->fault, dir, f->log->dir, f->w) != ST_OK ||
+        st_path(&f->log->fault, path, dir, name, NULL) != ST_OK)
+        return -ENAMETOOLONG;
+    int fd = env->open(env->ctx, path, ST_OPEN_WRITE);
+    if (fd < 0)
+        return fd;
+    int r = env->fdatasync(env->ctx, fd);
+    env->close(env->ctx, fd);
+    return r;
+}
+
+enum st_code st_writer_flush(struct st_log *log, struct st_writer w)
+{
+    struct flush_work f = {log, w};
+    char dir[ST_PATH_SIZE];
+    enum st_code code = st_writer_path(&log->fault, dir, log->dir, w);
+    if (code != ST_OK)
+        return code;
+    int r = log->env->list(log->env->ctx, dir, flush_segment, &f);
+    if (r >= 0)
+        r = log->env->sync_directory(log->env->ctx, dir);
+    return r < 0 ? st_fail_system(&log->fault, r, "cannot flush %s", dir) : ST_OK;
 }
 
 /* The file must end where the page says, with the record that the page says. */
@@ -495,7 +539,7 @@ enum st_code st_log_lock(struct st_log *log)
     if (code != ST_OK)
         return code;
     st_point(log, "append.locked");
-    if (!st_page_valid(log) || st_atomic_load(&log->page->dead) != 0)
+    if (!st_page_valid(log) || st_page_frozen(log->page))
         code = st_epoch_check(log);
     if (code == ST_OK)
         code = tail_verify(log);

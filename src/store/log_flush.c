@@ -24,27 +24,30 @@ static enum verdict verdict_of(const struct st_log *log, uint64_t epoch, uint64_
     if (st_atomic_load(&page->magic) != ST_PAGE_MAGIC)
         return VERDICT_WAIT;
     if (st_atomic_load(&page->epoch) == epoch) {
-        uint64_t durable = st_atomic_load(&page->durable);
-        bool dead = st_atomic_load(&page->dead) != 0;
-        /* A new epoch sets its own watermark only after its name. */
-        if (st_atomic_load(&page->epoch) != epoch)
-            return VERDICT_WAIT;
-        if (durable >= counter)
+        uint64_t mark = st_atomic_load(&page->durable);
+        if (mark >> 48 != st_mark(epoch, 0) >> 48)
+            return VERDICT_WAIT; /* a new epoch is beginning right now */
+        if ((mark & ST_MARK_COUNTER) >= counter)
             return VERDICT_DURABLE;
-        return dead ? VERDICT_UNKNOWN : VERDICT_WAIT;
+        return (mark & ST_MARK_FROZEN) != 0 ? VERDICT_UNKNOWN : VERDICT_WAIT;
     }
-    if (st_atomic_load(&page->previous_epoch) == epoch)
-        return st_atomic_load(&page->previous_durable) >= counter ? VERDICT_DURABLE
-                                                                  : VERDICT_UNKNOWN;
-    return VERDICT_UNKNOWN;
+    if (st_atomic_load(&page->previous_epoch) == epoch) {
+        uint64_t end = st_atomic_load(&page->previous_durable);
+        if (st_atomic_load(&page->previous_epoch) != epoch)
+            return VERDICT_WAIT;
+        return end >= counter ? VERDICT_DURABLE : VERDICT_UNKNOWN;
+    }
+    /* Two epochs on: the order of the fields in page_begin() makes this a moment's view at most. */
+    return st_atomic_load(&page->magic) == ST_PAGE_MAGIC ? VERDICT_UNKNOWN : VERDICT_WAIT;
 }
 
-void st_page_publish(const struct st_log *log, uint64_t durable)
+void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable)
 {
-    struct st_page *page = log->page;
-    uint64_t old = st_atomic_load(&page->durable);
-    while (old < durable && !__atomic_compare_exchange_n(&page->durable, &old, durable, false,
-                                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    uint64_t mark = st_mark(epoch, durable), old = st_atomic_load(&page->durable);
+    /* Same epoch, not frozen, lower: all in one comparison of words. */
+    while (old >> 47 == mark >> 47 && old < mark &&
+           !__atomic_compare_exchange_n(&page->durable, &old, mark, false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST))
         ;
 }
 
@@ -53,6 +56,24 @@ static void wake_all(const struct st_log *log)
     st_atomic_add(&log->page->wake, 1u);
     if (st_atomic_load(&log->page->sleepers) != 0)
         log->env->futex_wake_all(log->env->ctx, &log->page->wake);
+}
+
+void st_page_freeze(const struct st_log *log, uint64_t epoch)
+{
+    struct st_page *page = log->page;
+    uint64_t tag = st_mark(epoch, 0) >> 48, old = st_atomic_load(&page->durable);
+    while (old >> 48 == tag &&
+           !__atomic_compare_exchange_n(&page->durable, &old, old | ST_MARK_FROZEN, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        ;
+    wake_all(log);
+}
+
+/* Clears the mark of a flush, unless it is another's by now. */
+static void flushing_clear(struct st_page *page, uint64_t mark)
+{
+    __atomic_compare_exchange_n(&page->flushing, &mark, (uint64_t)0, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
 }
 
 static enum st_code unknown(struct st_log *log)
@@ -64,12 +85,14 @@ static enum st_code unknown(struct st_log *log)
                                 "again; check the disk");
 }
 
-/* Flushes log->fd, which holds everything above the watermark up to `target`. */
+/* Flushes log->fd, which holds everything above the watermark of this epoch up to `target`. A new
+ * epoch may begin meanwhile: then the result is of no use to anybody, and does no harm. */
 static enum st_code flush_to(struct st_log *log, uint64_t target)
 {
     const struct st_env *env = log->env;
     struct st_page *page = log->page;
-    st_atomic_store(&page->flushing, target);
+    uint64_t epoch = log->fd_epoch, mark = st_mark(epoch, target);
+    st_atomic_store(&page->flushing, mark);
     st_point(log, "flush.marked");
 #ifdef ST_DEFECT_SKIP_FLUSH
     int r = 0;
@@ -81,11 +104,11 @@ static enum st_code flush_to(struct st_log *log, uint64_t target)
     r = 0;
 #endif
     if (r < 0)
-        st_atomic_store(&page->dead, 1u);
+        st_page_freeze(log, epoch);
     else
-        st_page_publish(log, target);
+        st_page_publish(page, epoch, target);
     st_point(log, "flush.published");
-    st_atomic_store(&page->flushing, (uint64_t)0);
+    flushing_clear(page, mark);
     wake_all(log);
     return r < 0 ? unknown(log) : ST_OK;
 }
@@ -96,9 +119,11 @@ static enum st_code rescue(struct st_log *log)
 {
     struct st_tail tail;
     st_page_tail(log->page, &tail);
-    uint64_t durable = st_atomic_load(&log->page->durable);
-    if (tail.segment == 0 || durable >= tail.counter || st_atomic_load(&log->page->dead) != 0)
+    uint64_t durable = st_page_durable(log->page);
+    if (tail.segment == 0 || durable >= tail.counter || st_page_frozen(log->page)) {
+        st_atomic_store(&log->page->flushing, (uint64_t)0);
         return ST_OK;
+    }
     enum st_code code = st_segment_open(log, tail.segment);
     if (code != ST_OK)
         return code;
@@ -121,9 +146,7 @@ static enum st_code rescue(struct st_log *log)
     if (code == ST_OK)
         return flush_to(log, tail.counter);
     /* What the page cache held is gone: those who wait cannot be told more. */
-    st_atomic_store(&log->page->dead, 1u);
-    st_atomic_store(&log->page->flushing, (uint64_t)0);
-    wake_all(log);
+    st_page_freeze(log, log->identity.epoch);
     return unknown(log);
 }
 
@@ -133,13 +156,17 @@ static enum st_code flush_once(struct st_log *log, bool *lost)
     struct st_tail tail;
     st_page_tail(log->page, &tail);
     *lost = false;
+    /* The tail is of this epoch if the page still is: the page gets its name before its tail. */
+    if (!st_page_valid(log))
+        return ST_OK;
 #ifndef ST_DEFECT_LOST_FLUSHER
     if (st_atomic_load(&log->page->flushing) != 0) {
         *lost = true;
         return ST_OK;
     }
 #endif
-    if (tail.segment == 0 || st_atomic_load(&log->page->durable) >= tail.counter)
+    if (tail.segment == 0 || st_page_durable(log->page) >= tail.counter ||
+        st_page_frozen(log->page))
         return ST_OK;
     enum st_code code = st_segment_open(log, tail.segment);
     return code == ST_OK ? flush_to(log, tail.counter) : code;
@@ -174,21 +201,26 @@ enum st_code st_flush_all(struct st_log *log)
         code = rescue(log);
     if (r >= 0)
         flush_unlock(log);
-    if (code == ST_OK && st_atomic_load(&log->page->dead) != 0)
+    struct st_tail tail;
+    st_page_tail(log->page, &tail);
+    if (code == ST_OK && st_page_durable(log->page) < tail.counter)
         code = unknown(log);
     return code;
 }
 
-/* As rescue(), for a process that holds no lock yet. */
-static enum st_code rescue_unlocked(struct st_log *log)
+/* For a waiter that nobody helps: takes the append lock, finishes an epoch change that somebody
+ * left half done, or does what rescue() does. */
+static enum st_code help(struct st_log *log)
 {
     enum st_code code = st_log_take(log, ST_LOCK_APPEND, log->wait_ms);
     if (code != ST_OK)
         return code;
-    if (st_page_valid(log) && st_atomic_load(&log->page->dead) == 0)
+    if (st_page_valid(log) && !st_page_frozen(log->page))
         code = st_flush_all(log);
+    else
+        code = st_epoch_check(log);
     st_log_drop(log, ST_LOCK_APPEND);
-    return code == ST_OUTCOME_UNKNOWN ? ST_OK : code; /* the verdict tells */
+    return code;
 }
 
 static enum st_code not_in_time(struct st_log *log)
@@ -200,28 +232,23 @@ static enum st_code not_in_time(struct st_log *log)
                    "process that flushes hangs");
 }
 
-/* One round of helping or sleeping. */
-static enum st_code wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
+/* One round of helping or sleeping. What goes wrong here is no answer to the question whether
+ * the record is on disk: the verdict is, or the time-out. */
+static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
 {
     const struct st_env *env = log->env;
-    bool lost = false;
-    enum st_code code = ST_OK;
-    if (stalled)
-        return rescue_unlocked(log);
-    int r = flush_lock_try(log);
-    if (r >= 0) {
-        code = flush_once(log, &lost);
+    bool lost = stalled || !st_page_valid(log);
+    if (!lost && flush_lock_try(log) >= 0) {
+        enum st_code code = flush_once(log, &lost);
         flush_unlock(log);
-        if (code == ST_OUTCOME_UNKNOWN)
-            code = ST_OK; /* the verdict tells, for this record */
-        return lost ? rescue_unlocked(log) : code;
+        if (code == ST_OK && !lost)
+            return;
     }
-    if (r != -EWOULDBLOCK)
-        return st_fail_system(&log->fault, r, "cannot lock %s", log->dir);
+    if (lost && help(log) == ST_OK)
+        return;
     st_atomic_add(&log->page->sleepers, 1u);
     env->futex_wait(env->ctx, &log->page->wake, seen_wake, SLEEP_NS_MAX);
     st_atomic_add(&log->page->sleepers, (uint32_t)-1);
-    return ST_OK;
 }
 
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter)
@@ -243,15 +270,13 @@ enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t co
         uint64_t now = env->boot_ns(env->ctx);
         if (now - start >= log->wait_ms * ST_NS_PER_MS)
             return not_in_time(log);
-        if (st_atomic_load(&log->page->durable) != watermark) {
-            watermark = st_atomic_load(&log->page->durable);
+        uint64_t durable = st_page_durable(log->page);
+        if (durable != watermark)
             moved = now;
-        }
+        watermark = durable;
         bool stalled = now - moved >= ST_FLUSH_STALL_NS;
         if (stalled)
             moved = now;
-        enum st_code code = wait_round(log, wake, stalled);
-        if (code != ST_OK && code != ST_UNAVAILABLE)
-            return code;
+        wait_round(log, wake, stalled);
     }
 }

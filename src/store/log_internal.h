@@ -53,8 +53,29 @@ int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, ui
 bool st_page_valid(const struct st_log *log);
 void st_page_tail(const struct st_page *page, struct st_tail *out);
 void st_page_set_tail(struct st_page *page, const struct st_tail *tail);
-/* Raises the watermark and wakes all that wait. */
-void st_page_publish(const struct st_log *log, uint64_t durable);
+
+#define ST_MARK_FROZEN  (UINT64_C(1) << 47)
+#define ST_MARK_COUNTER (ST_MARK_FROZEN - 1)
+
+static inline uint64_t st_mark(uint64_t epoch, uint64_t counter)
+{
+    return st_epoch_ordinal(epoch) << 48 | (counter & ST_MARK_COUNTER);
+}
+
+static inline uint64_t st_page_durable(const struct st_page *page)
+{
+    return st_atomic_load(&page->durable) & ST_MARK_COUNTER;
+}
+
+static inline bool st_page_frozen(const struct st_page *page)
+{
+    return (st_atomic_load(&page->durable) & ST_MARK_FROZEN) != 0;
+}
+
+/* Raises the watermark of an epoch, unless it is frozen or of another epoch. */
+void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable);
+/* Freezes it, if it is of this epoch, and wakes all that wait. */
+void st_page_freeze(const struct st_log *log, uint64_t epoch);
 
 /* --- log_open.c -------------------------------------------------------------------------- */
 
@@ -85,6 +106,9 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
 enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
                               const struct st_vector *context, struct st_hlc last,
                               struct st_tail *tail);
+
+/* Flushes all segments of a writer. */
+enum st_code st_writer_flush(struct st_log *log, struct st_writer w);
 
 /* Joins the context of writer w's log up to `tail` into *context: the "seen" operations of the
  * tail's segment. */

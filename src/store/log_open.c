@@ -3,12 +3,14 @@
  *
  * The identity file is one line of JSON with the fields of struct st_identity in this order:
  *   {"format":1,"workspace":"<16 hex>","replica":"<16 hex>","epoch":"<16 hex>",
- *    "boot":"<32 hex>","inode":N,"birth":N,"fs":"<16 hex>","name":"...","reason":"..."}
+ *    "boot":"<32 hex>","inode":N,"birth":N,"fs":"<16 hex>","page_inode":N,"page_birth":N,
+ *    "name":"...","reason":"..."}
  *
- * A new epoch is made in this order, so that a crash anywhere leaves either the old epoch or the
- * new one complete: settle the old log, write the new epoch's first record, replace the identity,
- * set up the page. A crash before the identity is replaced leaves a directory with one record
- * that nobody refers to.
+ * A new epoch is made in this order, so that a crash anywhere leaves either the old epoch, frozen,
+ * or the new one complete: flush and freeze the old log, settle its tail, write the new epoch's
+ * first record, replace the identity, set up the page. Whoever finds a frozen page, or one that
+ * does not belong to the identity, does it all again; a directory with one record that nobody
+ * refers to may be left behind.
  */
 #include "store/log_internal.h"
 
@@ -73,14 +75,15 @@ static bool identity_parse(const char *text, struct st_identity *id)
     char boot[33];
     int end = 0;
     memset(id, 0, sizeof *id);
-    int fields = sscanf(text,
-                        "{\"format\":1,\"workspace\":\"%16" SCNx64 "\",\"replica\":\"%16" SCNx64
-                        "\",\"epoch\":\"%16" SCNx64 "\",\"boot\":\"%32[0-9a-f]\",\"inode\":%" SCNu64
-                        ",\"birth\":%" SCNu64 ",\"fs\":\"%16" SCNx64
-                        "\",\"name\":\"%64[A-Za-z0-9._-]\",\"reason\":\"%31[a-z]\"}%n",
-                        &id->workspace, &id->replica, &id->epoch, boot, &id->inode, &id->birth_ns,
-                        &id->fs_id, id->name, id->reason, &end);
-    return fields == 9 && end > 0 && strcmp(text + end, "\n") == 0 &&
+    int fields = sscanf(
+        text,
+        "{\"format\":1,\"workspace\":\"%16" SCNx64 "\",\"replica\":\"%16" SCNx64
+        "\",\"epoch\":\"%16" SCNx64 "\",\"boot\":\"%32[0-9a-f]\",\"inode\":%" SCNu64
+        ",\"birth\":%" SCNu64 ",\"fs\":\"%16" SCNx64 "\",\"page_inode\":%" SCNu64
+        ",\"page_birth\":%" SCNu64 ",\"name\":\"%64[A-Za-z0-9._-]\",\"reason\":\"%31[a-z]\"}%n",
+        &id->workspace, &id->replica, &id->epoch, boot, &id->inode, &id->birth_ns, &id->fs_id,
+        &id->page_inode, &id->page_birth_ns, id->name, id->reason, &end);
+    return fields == 11 && end > 0 && strcmp(text + end, "\n") == 0 &&
            boot_from_hex(boot, id->boot_id) && id->workspace != 0 && id->replica != 0 &&
            id->epoch != 0;
 }
@@ -92,10 +95,10 @@ static int identity_format(const struct st_identity *id, char out[IDENTITY_SIZE_
     return snprintf(out, IDENTITY_SIZE_MAX,
                     "{\"format\":1,\"workspace\":\"%016" PRIx64 "\",\"replica\":\"%016" PRIx64
                     "\",\"epoch\":\"%016" PRIx64 "\",\"boot\":\"%s\",\"inode\":%" PRIu64
-                    ",\"birth\":%" PRIu64 ",\"fs\":\"%016" PRIx64
-                    "\",\"name\":\"%s\",\"reason\":\"%s\"}\n",
+                    ",\"birth\":%" PRIu64 ",\"fs\":\"%016" PRIx64 "\",\"page_inode\":%" PRIu64
+                    ",\"page_birth\":%" PRIu64 ",\"name\":\"%s\",\"reason\":\"%s\"}\n",
                     id->workspace, id->replica, id->epoch, boot, id->inode, id->birth_ns, id->fs_id,
-                    id->name, id->reason);
+                    id->page_inode, id->page_birth_ns, id->name, id->reason);
 }
 
 enum st_code st_identity_load(struct st_log *log)
@@ -163,17 +166,24 @@ static enum st_code identity_store(struct st_log *log, const struct st_identity 
 /* What tells a copied or restored state directory from the one that the identity was made in. */
 static enum st_code fingerprint(struct st_log *log, struct st_identity *id)
 {
+    const struct st_env *env = log->env;
     char path[ST_PATH_SIZE];
+    struct st_file_info dir, page;
     enum st_code code = st_path(&log->fault, path, log->dir, "log", NULL);
-    if (code != ST_OK)
-        return code;
-    struct st_file_info info;
-    int r = log->env->stat(log->env->ctx, path, &info);
+    int r = code == ST_OK ? env->stat(env->ctx, path, &dir) : 0;
+    if (code == ST_OK && r >= 0)
+        code = st_path(&log->fault, path, log->dir, "page", NULL);
+    if (code == ST_OK && r >= 0)
+        r = env->stat(env->ctx, path, &page);
     if (r < 0)
         return st_fail_system(&log->fault, r, "cannot look at %s", path);
-    id->inode = info.inode;
-    id->birth_ns = info.birth_ns;
-    id->fs_id = info.fs_id;
+    if (code != ST_OK)
+        return code;
+    id->inode = dir.inode;
+    id->birth_ns = dir.birth_ns;
+    id->fs_id = dir.fs_id;
+    id->page_inode = page.inode;
+    id->page_birth_ns = page.birth_ns;
     return ST_OK;
 }
 
@@ -183,7 +193,8 @@ static bool fingerprint_same(const struct st_identity *a, const struct st_identi
     (void)a, (void)b;
     return true;
 #else
-    return a->inode == b->inode && a->birth_ns == b->birth_ns && a->fs_id == b->fs_id;
+    return a->inode == b->inode && a->birth_ns == b->birth_ns && a->fs_id == b->fs_id &&
+           a->page_inode == b->page_inode && a->page_birth_ns == b->page_birth_ns;
 #endif
 }
 
@@ -251,23 +262,25 @@ static enum st_code page_map(struct st_log *log)
     return ST_OK;
 }
 
-/* The append lock is held. While magic is 0 nobody trusts the page. */
-static void page_begin(struct st_log *log, uint64_t previous_epoch, uint64_t previous_durable,
-                       const struct st_tail *tail)
+/* The append lock is held. While magic is 0 nobody trusts the page. Those who still wait for
+ * records of the epoch that the page described so far find its end in previous_*. */
+static void page_begin(struct st_log *log, const struct st_tail *tail)
 {
     struct st_page *page = log->page;
+    bool told = st_atomic_load(&page->magic) == ST_PAGE_MAGIC && page->version == ST_PAGE_VERSION &&
+                memcmp(page->boot_id, log->boot_id, 16) == 0;
+    uint64_t previous = told ? page->epoch : 0, end = told ? st_page_durable(page) : 0;
     st_atomic_store(&page->magic, 0u);
     st_point(log, "epoch.page");
     page->version = ST_PAGE_VERSION;
     st_atomic_store(&page->durable, (uint64_t)0);
     st_atomic_store(&page->flushing, (uint64_t)0);
-    st_atomic_store(&page->dead, 0u);
-    page->previous_epoch = previous_epoch;
-    page->previous_durable = previous_durable;
+    page->previous_epoch = previous;
+    page->previous_durable = end;
     memcpy(page->boot_id, log->boot_id, 16);
-    page->epoch = log->identity.epoch;
+    st_atomic_store(&page->epoch, log->identity.epoch);
     st_page_set_tail(page, tail);
-    st_atomic_store(&page->durable, tail->counter);
+    st_atomic_store(&page->durable, st_mark(log->identity.epoch, tail->counter));
     st_atomic_store(&page->magic, ST_PAGE_MAGIC);
     st_atomic_add(&page->wake, 1u);
     log->env->futex_wake_all(log->env->ctx, &page->wake);
@@ -320,7 +333,7 @@ static enum st_code damaged(struct st_log *log, struct st_writer w, const struct
 /* Scans one segment of the old log, cuts what is broken, flushes what stays. *more: the next
  * segment follows without a gap. */
 static enum st_code settle_segment(struct st_log *log, struct st_writer w, uint64_t watermark,
-                                   bool dead, struct st_tail *tail, bool *more)
+                                   bool cut, struct st_tail *tail, bool *more)
 {
     const struct st_env *env = log->env;
     char path[ST_PATH_SIZE];
@@ -334,10 +347,10 @@ static enum st_code settle_segment(struct st_log *log, struct st_writer w, uint6
     if (fd < 0)
         return st_fail_system(&log->fault, fd, "cannot open %s", path);
     bool broken;
-    /* A dead log ends where its flushes ended: what the page cache shows behind that may be
-     * lost on disk. */
+    /* A frozen log ends at its watermark: what the page cache shows behind that may be lost on
+     * disk. */
     struct st_tail scan = *tail;
-    code = st_tail_scan(log, fd, w, &scan, dead ? watermark : UINT64_MAX, &broken);
+    code = st_tail_scan(log, fd, w, &scan, cut ? watermark : UINT64_MAX, &broken);
     if (code == ST_OK && scan.counter < watermark && broken)
         code = damaged(log, w, &scan, watermark);
     if (code == ST_OK && broken)
@@ -355,15 +368,59 @@ static enum st_code settle_segment(struct st_log *log, struct st_writer w, uint6
     return code;
 }
 
+/* What the page tells of the old log. */
+struct end {
+    uint64_t watermark; /* up to here it was on disk */
+    bool cut;           /* what is behind it does not count */
+};
+
+/*
+ * Ends the old epoch for every process: flushes it if that can still be done, then freezes the
+ * watermark. A page from before a reboot, or one that was copied, only tells what was on disk; in a
+ * copy not even that.
+ */
+static enum st_code freeze(struct st_log *log, bool copied, struct end *end)
+{
+    *end = (struct end){0};
+    if (!page_of_epoch(log) || copied)
+        return ST_OK;
+    bool running = st_page_valid(log);
+    if (running && !st_page_frozen(log->page)) {
+        enum st_code code = st_flush_all(log);
+        if (code != ST_OK && code != ST_OUTCOME_UNKNOWN)
+            return code;
+    }
+    st_page_freeze(log, log->identity.epoch);
+    st_point(log, "epoch.frozen");
+    end->watermark = st_page_durable(log->page);
+    end->cut = running;
+    return ST_OK;
+}
+
+/* Nobody knows whether a copy is on disk. */
+static enum st_code flush_copy(struct st_log *log)
+{
+    const struct st_env *env = log->env;
+    struct st_writer *writers = NULL;
+    size_t count = 0;
+    enum st_code code = st_log_writers(env, log->alloc, log->dir, &writers, &count);
+    if (code != ST_OK)
+        return st_fail(&log->fault, code, "cannot list the logs in %s", log->dir);
+    for (size_t i = 0; i < count && code == ST_OK; i++)
+        code = st_writer_flush(log, writers[i]);
+    if (writers != NULL)
+        log->alloc->resize(log->alloc->ctx, writers, 0);
+    return code;
+}
+
 /*
  * The old log as it stays for ever: from the persisted watermark on everything is verified, what
  * is broken is moved to quarantine, the rest is flushed.
  */
-static enum st_code settle(struct st_log *log, struct st_writer w, struct settled *out)
+static enum st_code settle(struct st_log *log, struct st_writer w, const struct end *old_end,
+                           struct settled *out)
 {
-    bool known = page_of_epoch(log);
-    uint64_t watermark = known ? st_atomic_load(&log->page->durable) : 0;
-    bool dead = known && st_atomic_load(&log->page->dead) != 0;
+    uint64_t watermark = old_end->watermark;
     uint64_t segment = 0;
     enum st_code code = segment_of(log, w, watermark > 0 ? watermark : 1, &segment);
     if (code != ST_OK)
@@ -377,7 +434,7 @@ static enum st_code settle(struct st_log *log, struct st_writer w, struct settle
             next.offset = 0;
         }
         uint64_t before = tail.counter;
-        code = settle_segment(log, w, watermark, dead, &next, &more);
+        code = settle_segment(log, w, watermark, old_end->cut, &next, &more);
         if (code == ST_OK && next.counter > before)
             tail = next;
     }
@@ -431,8 +488,14 @@ enum st_code st_epoch_begin(struct st_log *log, const char *reason)
     st_vector_init(&old.context, log->alloc);
     enum st_code code = ST_OK;
     st_point(log, "epoch.begin");
-    if (id.epoch != 0)
-        code = settle(log, old_writer, &old);
+    bool copied = strcmp(reason, "copy") == 0;
+    struct end end = {0};
+    if (copied)
+        code = flush_copy(log);
+    if (code == ST_OK && id.epoch != 0)
+        code = freeze(log, copied, &end);
+    if (code == ST_OK && id.epoch != 0)
+        code = settle(log, old_writer, &end, &old);
     uint64_t random;
     if (code == ST_OK)
         code = random_id(log, &random);
@@ -453,7 +516,7 @@ enum st_code st_epoch_begin(struct st_log *log, const char *reason)
     if (code == ST_OK) {
         st_segment_close(log);
         log->identity = id;
-        page_begin(log, old_writer.epoch, old.tail.counter, &tail);
+        page_begin(log, &tail);
         log->began_epoch = true;
     }
     st_vector_release(&old.context);
@@ -474,7 +537,7 @@ static enum st_code epoch_due(struct st_log *log, const char **reason)
         *reason = "copy";
     else if (!st_page_valid(log))
         *reason = "doubt";
-    else if (st_atomic_load(&log->page->dead) != 0)
+    else if (st_page_frozen(log->page))
         *reason = "dead";
     return ST_OK;
 }
@@ -562,9 +625,10 @@ static enum st_code open_writable(struct st_log *log)
     if (code == ST_OK)
         code = epoch_due(log, &reason);
     if (code == ST_OK && reason != NULL) {
-        code = st_log_lock(log);
+        code = st_log_take(log, ST_LOCK_APPEND, log->wait_ms);
         if (code == ST_OK)
-            st_log_unlock(log);
+            code = st_epoch_check(log);
+        st_log_drop(log, ST_LOCK_APPEND);
     }
     return code;
 }
