@@ -282,10 +282,9 @@ const struct sim_counts *sim_counts(const struct sim *s)
 /* --- trace --------------------------------------------------------------------------------- */
 
 static const char *const call_names[SIM_CALLS + 1] = {
-    "open",   "close",      "pread", "pwrite", "fdatasync", "ftruncate",  "fstat",
-    "stat",   "rename",     "unlink", "mkdir", "syncdir",   "list",       "lock",
-    "unlock", "map",        "unmap", "wait",   "wake",      "wall",       "boottime",
-    "sleep",  "random",     "bootid", "pid",   "point",     "-",
+    "open",   "close", "pread",    "pwrite", "fdatasync", "ftruncate", "fstat", "stat",  "rename",
+    "unlink", "mkdir", "syncdir",  "list",   "lock",      "unlock",    "map",   "unmap", "wait",
+    "wake",   "wall",  "boottime", "sleep",  "random",    "bootid",    "pid",   "point", "-",
 };
 
 const char *sim_call_name(enum sim_call call)

@@ -35,7 +35,7 @@
 #include <stdio.h>
 
 #define SIM_SECTOR_SIZE 512u
-#define SIM_PAGE_SIZE 4096u
+#define SIM_PAGE_SIZE   4096u
 
 enum sim_call {
     SIM_OPEN,
@@ -86,12 +86,12 @@ enum sim_act {
 
 struct sim_injection {
     enum sim_act act;
-    uint64_t nth;      /* counted over the calls that match what follows, from 1; 0 as 1 */
-    uint64_t repeat;   /* how many matching calls in a row are hit; 0 as 1 */
-    uint32_t calls;    /* bit set of 1 << enum sim_call; 0: any */
-    int process;       /* 0: any */
-    const char *text;  /* borrowed; part of the path or of the point's label; NULL: any */
-    int error;         /* errno, positive */
+    uint64_t nth;     /* counted over the calls that match what follows, from 1; 0 as 1 */
+    uint64_t repeat;  /* how many matching calls in a row are hit; 0 as 1 */
+    uint32_t calls;   /* bit set of 1 << enum sim_call; 0: any */
+    int process;      /* 0: any */
+    const char *text; /* borrowed; part of the path or of the point's label; NULL: any */
+    int error;        /* errno, positive */
     enum sim_loss loss;
     uint64_t stop_ns;
 };
@@ -169,7 +169,7 @@ struct sim_counts {
     uint64_t by_call[SIM_CALLS];
     uint64_t fails, kills, stops, powers, switches;
     uint64_t leaked_fds, leaked_blocks; /* by processes that ended in peace */
-    uint64_t hits; /* of injections */
+    uint64_t hits;                      /* of injections */
 };
 const struct sim_counts *sim_counts(const struct sim *s);
 /* The kind of the n-th call of processes since sim_reset (from 1), for n up to the record's

@@ -321,8 +321,8 @@ static ssize_t env_pread(void *ctx, int fd, void *buf, size_t n, uint64_t offset
     return (ssize_t)leave(s, &t, SIM_PREAD, fd_path(s, fd), (int64_t)n, (int64_t)offset, r);
 }
 
-static ssize_t pwrite_now(struct sim *s, const struct trouble *t, int fd, const void *buf,
-                          size_t n, uint64_t offset)
+static ssize_t pwrite_now(struct sim *s, const struct trouble *t, int fd, const void *buf, size_t n,
+                          uint64_t offset)
 {
     struct sim_fd *f = fd_get(s, fd);
     if (!f->writable)

@@ -12,13 +12,13 @@
 
 #include <ucontext.h>
 
-#define SIM_FDS_MAX 64
-#define SIM_STACK_SIZE (512u * 1024)
-#define SIM_TRACE_SIZE 4096u
-#define SIM_KINDS_SIZE 16384u
+#define SIM_FDS_MAX        64
+#define SIM_STACK_SIZE     (512u * 1024)
+#define SIM_TRACE_SIZE     4096u
+#define SIM_KINDS_SIZE     16384u
 #define SIM_INJECTIONS_MAX 16
-#define SIM_SNAPSHOTS_MAX 24
-#define SIM_MAPPED_SIZE (64u * 1024)
+#define SIM_SNAPSHOTS_MAX  24
+#define SIM_MAPPED_SIZE    (64u * 1024)
 
 /* One unflushed write within one page of the cache, or one change of the size. */
 struct sim_op {
@@ -64,7 +64,7 @@ struct sim_inode {
     int wb_error;
     uint32_t wb_seq;
     bool wb_seen;
-    bool full; /* the next write says ENOSPC */
+    bool full;                 /* the next write says ENOSPC */
     int lock_process, lock_fd; /* lock_fd 0: free */
     /* directories */
     struct sim_entries now, durable;

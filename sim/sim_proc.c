@@ -18,6 +18,12 @@
 #endif
 #ifdef SIM_ASAN
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+
+/* Where the stack of sim_run()'s caller lies. */
+static const void *main_bottom;
+static size_t main_size;
+static void *main_fake;
 #endif
 
 /* Calls of one sim_run() after which something is going in circles. */
@@ -33,8 +39,8 @@ static uint8_t *stack_get(void)
 {
     if (spare_count > 0)
         return spare_stacks[--spare_count];
-    uint8_t *p = mmap(NULL, SIM_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+    uint8_t *p =
+        mmap(NULL, SIM_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         abort();
     mprotect(p, SIM_PAGE_SIZE, PROT_NONE);
@@ -58,11 +64,39 @@ void sim_stacks_release(void)
         munmap(spare_stacks[--spare_count], SIM_STACK_SIZE);
 }
 
+/* The address sanitizer wants to know about stacks: these two are nothing without it. */
+static void switch_begins(struct sim_process *to)
+{
+#ifdef SIM_ASAN
+    if (to != NULL)
+        __sanitizer_start_switch_fiber(&main_fake, to->stack + SIM_PAGE_SIZE,
+                                       SIM_STACK_SIZE - SIM_PAGE_SIZE);
+    else
+        __sanitizer_start_switch_fiber(NULL, main_bottom, main_size);
+#else
+    (void)to;
+#endif
+}
+
+static void switch_ended(bool in_process)
+{
+#ifdef SIM_ASAN
+    if (in_process)
+        __sanitizer_finish_switch_fiber(NULL, &main_bottom, &main_size);
+    else
+        __sanitizer_finish_switch_fiber(main_fake, NULL, NULL);
+#else
+    (void)in_process;
+#endif
+}
+
 void sim_switch(struct sim *s)
 {
     struct sim_process *p = &s->processes[s->current];
     s->counts.switches++;
+    switch_begins(NULL);
     swapcontext(&p->context, &s->scheduler);
+    switch_ended(true);
 }
 
 void sim_exit_current(struct sim *s)
@@ -74,6 +108,7 @@ void sim_exit_current(struct sim *s)
 
 static void process_main(unsigned low, unsigned high)
 {
+    switch_ended(true);
     struct sim *s = (struct sim *)((uintptr_t)low | (uintptr_t)high << 32);
     struct sim_process *p = &s->processes[s->current];
     p->main(s, p->arg);
@@ -244,7 +279,9 @@ static void resume(struct sim *s, int process)
     p->state = SIM_READY;
     p->stopped_until = 0;
     s->current = process;
+    switch_begins(p);
     swapcontext(&s->scheduler, &p->context);
+    switch_ended(false);
     s->current = 0;
     if (s->die_current) {
         s->die_current = false;

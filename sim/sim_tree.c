@@ -334,8 +334,7 @@ static void copy_into(struct sim *s, const struct sim_inode *from, int machine,
 {
     for (size_t k = 0; k < from->now.n; k++) {
         const struct sim_inode *child = from->now.p[k].inode;
-        struct sim_inode *copy =
-            child_make(s, machine, to, from->now.p[k].name, child->directory);
+        struct sim_inode *copy = child_make(s, machine, to, from->now.p[k].name, child->directory);
         if (child->directory)
             copy_into(s, child, machine, copy);
         else
@@ -384,8 +383,9 @@ static void restore_into(struct sim *s, const struct sim_inode *from, int machin
         const char *name = from->now.p[k].name;
         const struct sim_inode *child = from->now.p[k].inode;
         struct sim_inode *there = sim_entry_get(&to->now, name);
-        bool same = there != NULL && !child->directory && there->cache.n == child->cache.n &&
-                    memcmp(there->cache.p, child->cache.p, child->cache.n) == 0;
+        bool same =
+            there != NULL && !child->directory && there->cache.n == child->cache.n &&
+            (child->cache.n == 0 || memcmp(there->cache.p, child->cache.p, child->cache.n) == 0);
         if (same)
             continue;
         if (there == NULL || (!child->directory && !overwrite)) {

@@ -228,6 +228,8 @@ two_copies() {
     json '.data.written | map(.id | sub("\\.[0-9]+$"; "")) | unique | length == 1'
     same "$(strata fact list api)" ""
     has "$(strata fact list api --all)" "api port has no value (ann, "
+    try 0 fact set api port 2
+    has "$output" "api port = 2 (was unset, ann, "
 }
 
 @test "links are shown and kept" {
@@ -390,12 +392,17 @@ line 2" >/dev/null
     try 0 log --since "$next"
     has "${lines[0]}" "api port = 5"
     same "$(wc -l <<<"$output")" 2
-    try 0 log --json
+    strata fact set pair a 1 >/dev/null && strata fact set pair b 2 >/dev/null
+    strata fact unset pair >/dev/null # one record of two operations
+    end=$(strata log --json | jq .data.next)
+    has "$(strata log --since "$((end - 2))" --limit 1)" "pair a unset"
+    has "$(strata log --since "$((end - 1))")" "pair b unset"
+    try 0 log --json --limit 6 --since 0
+    json '.data.more == true'
     json '.data.events | length == 6'
-    json '.data.more == false and .data.events[5].kind == "beat" and .data.events[5].status == "busy"'
-    last=$(jq .data.next <<<"$output")
-    try 0 log --since "$last" --json
-    json '.data.events == []'
+    json '.data.events[5].kind == "beat" and .data.events[5].status == "busy"'
+    try 0 log --since "$end" --json
+    json '.data.events == [] and .data.more == false'
     try 2 log --since yesterday
 }
 
@@ -473,7 +480,8 @@ line 2" >/dev/null
     same "$(strata fact get db host)" x
     try 0 merge-state ../other --adopt --json
     json '.data.records == 0 and .data.pending == 0'
-    try 1 merge-state /nowhere
+    try 2 merge-state /nowhere
+    has "$stderr" "/nowhere"
 }
 
 @test "two copies show the same after merging both ways" {

@@ -30,9 +30,9 @@
 
 #include <xxhash.h>
 
-#define WRITERS_MAX 32
-#define LABELS_MAX 64
-#define STOP_MS 60u
+#define WRITERS_MAX  32
+#define LABELS_MAX   64
+#define STOP_MS      60u
 #define TIME_LIMIT_S 55u
 
 enum phase { PHASE_KILL, PHASE_STOP, PHASE_INDEX, PHASE_END };
@@ -83,7 +83,8 @@ struct writer {
     uint64_t countdown; /* points until it strikes */
     bool tears;         /* strikes in a write, not at a point */
     bool stops;
-    bool index; /* stops with the index lock only */
+    bool index;  /* stops with the index lock only */
+    bool epochs; /* strikes while beginning an epoch, which it does often */
 };
 
 static struct writer self;
@@ -111,7 +112,7 @@ static void strike(const char *label)
     if (self.stops) {
         __atomic_add_fetch(&shared->stops[i], 1, __ATOMIC_SEQ_CST);
         kill(getpid(), SIGSTOP);
-        self.countdown = 20 + next_random(&self.rng) % 200;
+        self.countdown = self.epochs ? 4 : 20 + next_random(&self.rng) % 200;
         return;
     }
     __atomic_add_fetch(&shared->deaths[i], 1, __ATOMIC_SEQ_CST);
@@ -121,6 +122,8 @@ static void strike(const char *label)
 static void on_point(void *ctx, const char *label)
 {
     (void)ctx;
+    if (self.epochs && strncmp(label, "epoch.", 6) != 0)
+        return;
     if (!self.tears && !self.index && self.countdown > 0 && --self.countdown == 0)
         strike(label);
 }
@@ -176,7 +179,7 @@ static void writer_round(struct st_log *log, uint64_t id)
             strike("(index lock)");
             st_log_drop(log, ST_LOCK_INDEX);
         }
-    } else if (next_random(&self.rng) % 400 == 0) {
+    } else if (next_random(&self.rng) % (self.epochs ? 8 : 400) == 0) {
         code = st_log_renew(log, "doubt");
         __atomic_add_fetch(&shared->renewals, 1, __ATOMIC_SEQ_CST);
     }
@@ -195,11 +198,11 @@ static _Noreturn void writer_main(enum phase phase, unsigned slot, uint64_t life
     self.stops = phase != PHASE_KILL;
     self.tears = !self.stops && next_random(&self.rng) % 5 == 0;
     self.index = phase == PHASE_INDEX && slot % 4 == 0;
+    self.epochs = phase != PHASE_INDEX && !self.tears && next_random(&self.rng) % 6 == 0;
     if (phase != PHASE_INDEX)
-        self.countdown = 1 + next_random(&self.rng) % (self.tears ? 12 : 80);
+        self.countdown = 1 + next_random(&self.rng) % (self.tears ? 12 : self.epochs ? 5 : 80);
     struct st_log log;
-    enum st_code code =
-        st_log_open(&log, &self.env, st_alloc_libc(), state_dir, false, "kill_log");
+    enum st_code code = st_log_open(&log, &self.env, st_alloc_libc(), state_dir, false, "kill_log");
     if (code != ST_OK && code != ST_UNAVAILABLE)
         fail(st_code_name(code), log.fault.message);
     for (uint64_t n = 0; code == ST_OK; n++) {
@@ -367,8 +370,7 @@ static void read_writer(struct st_writer w, struct ack **found, size_t *count, s
     enum st_code code;
     while ((code = st_log_reader_next(&reader, &line, &r)) == ST_OK) {
         if (st_record_decode(line, &scratch, &r) != ST_OK || r.dot.counter != ++counter ||
-            r.previous != previous ||
-            r.checksum != XXH3_64bits(line.p, line.n - ST_SEAL_SIZE))
+            r.previous != previous || r.checksum != XXH3_64bits(line.p, line.n - ST_SEAL_SIZE))
             fail("log", "an invalid record was read");
         previous = r.checksum;
         if (r.ops[r.op_count - 1].kind == ST_OP_SEEN)

@@ -99,7 +99,8 @@ static size_t attempt_new(struct model *m, uint32_t size)
     return m->count++;
 }
 
-static void attempt_told(struct model *m, size_t number, enum st_code code, enum attempt_state state)
+static void attempt_told(struct model *m, size_t number, enum st_code code,
+                         enum attempt_state state)
 {
     struct attempt *a = &m->attempts[number];
     a->code = code;
@@ -122,10 +123,8 @@ static void attempt_dot(struct model *m, size_t number, struct st_dot dot)
 
 static void record_fill(struct st_record *r, struct st_op *op, struct st_str text)
 {
-    *op = (struct st_op){.kind = ST_OP_SET,
-                         .entity = ST_STR("thing"),
-                         .attribute = ST_STR("note"),
-                         .value = text};
+    *op = (struct st_op){
+        .kind = ST_OP_SET, .entity = ST_STR("thing"), .attribute = ST_STR("note"), .value = text};
     *r = (struct st_record){.agent = ST_STR("tester"), .ops = op, .op_count = 1};
 }
 
@@ -214,8 +213,8 @@ enum st_code model_write_many(struct model *m, struct st_log *log, unsigned coun
 
 struct seen_writer {
     struct st_writer writer;
-    uint64_t counter;      /* of its last record */
-    bool real;             /* has a record that is more than context */
+    uint64_t counter; /* of its last record */
+    bool real;        /* has a record that is more than context */
     bool has_first;
     struct st_vector first; /* the context of its first record */
 };
@@ -304,8 +303,8 @@ static void check_contexts(const struct check *c)
     for (size_t i = 0; i < c->writer_count; i++)
         for (size_t j = 0; j < c->writer_count; j++) {
             const struct seen_writer *old = &c->writers[i], *late = &c->writers[j];
-            if (!old->real || !late->real || st_epoch_ordinal(old->writer.epoch) >=
-                                                 st_epoch_ordinal(late->writer.epoch))
+            if (!old->real || !late->real ||
+                st_epoch_ordinal(old->writer.epoch) >= st_epoch_ordinal(late->writer.epoch))
                 continue;
             uint64_t told = late->has_first ? st_vector_get(&late->first, old->writer) : 0;
             if (told != old->counter)
@@ -334,8 +333,7 @@ static void check_main(struct sim *s, void *arg)
     struct check *c = arg;
     struct model *m = c->model;
     struct st_log log;
-    enum st_code code =
-        st_log_open(&log, sim_env(s), sim_alloc(s), m->dir, !c->settled, "check");
+    enum st_code code = st_log_open(&log, sim_env(s), sim_alloc(s), m->dir, !c->settled, "check");
     if (code != ST_OK)
         model_fail(m, "cannot open: %s: %s", st_code_name(code), log.fault.message);
     for (size_t i = 0; i < m->count; i++)
@@ -418,8 +416,7 @@ static void worker_read(struct worker *w, struct st_log *log)
     struct st_record_scratch scratch;
     st_record_scratch_init(&scratch, sim_alloc(m->sim));
     enum st_code code =
-        st_log_reader_open(&reader, sim_env(m->sim), sim_alloc(m->sim), m->dir,
-                           st_log_writer(log));
+        st_log_reader_open(&reader, sim_env(m->sim), sim_alloc(m->sim), m->dir, st_log_writer(log));
     struct st_str line;
     struct st_record r;
     uint64_t counter = 0;

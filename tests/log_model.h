@@ -27,10 +27,10 @@ enum attempt_state {
 
 struct attempt {
     enum attempt_state state;
-    enum st_code code;  /* what its writer was told last */
-    struct st_dot dot;  /* counter 0: none was given */
-    uint32_t size;      /* of the payload, bytes */
-    bool found;         /* scratch of a check */
+    enum st_code code; /* what its writer was told last */
+    struct st_dot dot; /* counter 0: none was given */
+    uint32_t size;     /* of the payload, bytes */
+    bool found;        /* scratch of a check */
 };
 
 struct model {
@@ -87,7 +87,7 @@ struct worker {
 };
 void worker_main(struct sim *s, void *arg);
 
-/* log_cases.c: returns how many scenarios were run. */
-uint64_t cases_run(struct model *m);
+/* log_cases.c: runs all (only < 0) or one; returns how many scenarios were run. */
+uint64_t cases_run(struct model *m, int only);
 
 #endif

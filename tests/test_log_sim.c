@@ -1,7 +1,7 @@
 /*
  * test_log_sim.c - the log kernel on the simulated disk.
  *
- *   test_log_sim [-s FIRST_SEED] [-n SEEDS] [-q] [-v]
+ *   test_log_sim [-s FIRST_SEED] [-n SEEDS] [-c CASE] [-q] [-v]
  *
  * 1. cases    directed scenarios (log_cases.c)
  * 2. sweep    a fixed workload, in which every single call in turn fails, kills its process, or
@@ -10,6 +10,7 @@
  * 3. create   the same for the making of a state directory
  * 4. seeds    random workloads of 1 to 6 processes with random trouble
  * -q sweeps every 7th call only; -v prints every call of the one seed that -s names (-n 1).
+ * -c runs one directed case only, by its number in the table of log_cases.c.
  * A failure prints its scenario with the seed, and the last calls.
  *
  * Built with a small ST_SEGMENT_SIZE, so that segments change often.
@@ -45,8 +46,8 @@ static void totals_print(const char *what, const struct model *m, double seconds
     printf("%-7s %" PRIu64 " runs, %" PRIu64 " calls; %" PRIu64 " failed, %" PRIu64
            " processes killed, %" PRIu64 " stopped, %" PRIu64 " power losses; writes: %" PRIu64
            " acknowledged, %" PRIu64 " refused, %" PRIu64 " unknown; %.1f s\n",
-           what, totals.runs, totals.calls, totals.fails, totals.kills, totals.stops,
-           totals.powers, m->acked, m->refused, m->unknown, seconds);
+           what, totals.runs, totals.calls, totals.fails, totals.kills, totals.stops, totals.powers,
+           m->acked, m->refused, m->unknown, seconds);
     fflush(stdout);
     totals = (struct totals){0};
 }
@@ -323,11 +324,14 @@ int main(int argc, char **argv)
 {
     uint64_t seed = 1, seeds = 3000;
     bool quick = false, live = false;
-    for (int c; (c = getopt(argc, argv, "s:n:qv")) != -1;) {
+    int only = -1;
+    for (int c; (c = getopt(argc, argv, "s:n:c:qv")) != -1;) {
         if (c == 's')
             seed = strtoull(optarg, NULL, 10);
         else if (c == 'n')
             seeds = strtoull(optarg, NULL, 10);
+        else if (c == 'c')
+            only = (int)strtol(optarg, NULL, 10);
         else if (c == 'q')
             quick = true;
         else if (c == 'v')
@@ -341,8 +345,11 @@ int main(int argc, char **argv)
     model_init(&m, s);
     double start = seconds_now();
     sim_trace_live(s, live);
-    if (!live) {
-        totals.runs = cases_run(&m);
+    if (only >= 0) {
+        printf("case %d: %" PRIu64 " runs\n", only, cases_run(&m, only));
+        seeds = 0;
+    } else if (!live) {
+        totals.runs = cases_run(&m, only);
         printf("cases   %" PRIu64 " runs; %.1f s\n", totals.runs, seconds_now() - start);
         totals = (struct totals){0};
         for (uint64_t k = 0; k < (quick ? 1 : 4); k++)

@@ -132,7 +132,8 @@ static void test_truncate(uint64_t seed)
     CHECK(memcmp(p, "head", 4) == 0);
 }
 
-/* --- flush errors: the four rules of Linux ----------------------------------------------------- */
+/* --- flush errors: the four rules of Linux -----------------------------------------------------
+ */
 
 struct flusher {
     int result[6];
@@ -143,8 +144,8 @@ static void flusher_main(struct sim *s, void *arg)
     struct flusher *f = arg;
     int a = file_open("/f", ST_OPEN_WRITE), b = file_open("/f", ST_OPEN_WRITE);
     file_put(a, "dropped", 0);
-    sim_inject(s, &(struct sim_injection){
-                      .act = SIM_FAIL, .error = EIO, .calls = 1u << SIM_FDATASYNC});
+    sim_inject(
+        s, &(struct sim_injection){.act = SIM_FAIL, .error = EIO, .calls = 1u << SIM_FDATASYNC});
     f->result[0] = env->fdatasync(env->ctx, a);
     f->result[1] = env->fdatasync(env->ctx, a); /* told already */
     int late = file_open("/f", ST_OPEN_WRITE);
@@ -413,7 +414,8 @@ static void test_write_trouble(uint64_t seed)
     }
 }
 
-/* --- shared memory, futexes, time --------------------------------------------------------------- */
+/* --- shared memory, futexes, time ---------------------------------------------------------------
+ */
 
 struct waiter {
     uint64_t slept_ns;
@@ -520,7 +522,8 @@ static void test_clocks(void)
     CHECK(env->boot_ns(env->ctx) < 5000000000u);
 }
 
-/* --- power loss by injection -------------------------------------------------------------------- */
+/* --- power loss by injection --------------------------------------------------------------------
+ */
 
 static void endless_main(struct sim *s, void *arg)
 {
@@ -536,8 +539,8 @@ static void test_power(void)
 {
     sim_reset(sim, 9);
     int rounds = 0;
-    sim_inject(sim, &(struct sim_injection){
-                        .act = SIM_POWER_AFTER, .nth = 100, .calls = 1u << SIM_SLEEP});
+    sim_inject(
+        sim, &(struct sim_injection){.act = SIM_POWER_AFTER, .nth = 100, .calls = 1u << SIM_SLEEP});
     for (int i = 0; i < 4; i++)
         sim_spawn(sim, "endless", endless_main, &rounds);
     sim_run(sim);

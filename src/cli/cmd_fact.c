@@ -55,10 +55,9 @@ static void put_replaced(struct cli *c, const strata_written *w)
 {
     if (w->replaced_count == 0)
         return;
-    (void)fputs(" (replaced ", stdout);
-    if (w->replaced.kind == STRATA_ITEM_ABSENT)
-        (void)fputs("an unset", stdout);
-    else
+    bool absent = w->replaced.kind == STRATA_ITEM_ABSENT;
+    (void)fputs(absent ? " (was unset" : " (replaced ", stdout);
+    if (!absent)
         cli_put_text(stdout, w->replaced.value, w->replaced.value_size, ANSWERED_VALUE_MAX);
     (void)fputs(", ", stdout);
     cli_put_origin(c, stdout, w->replaced.agent, w->replaced.replica, w->replaced.time_ms, false);
@@ -96,7 +95,7 @@ static void warn_unseen(struct cli *c, const strata_op *op, const strata_written
         return;
     cli_age(c, w->replaced.time_ms, age);
     bool absent = w->replaced.kind == STRATA_ITEM_ABSENT;
-    cli_clean(absent ? "nothing (unset)" : w->replaced.value, value, sizeof(value));
+    cli_clean(absent ? "unset" : w->replaced.value, value, sizeof(value));
     cli_warn(c,
              "you had not read what you replaced in %s %s: %s, by %s, %s. It is kept; see: strata "
              "pending --unseen",

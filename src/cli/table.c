@@ -60,7 +60,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_FORMAT_OUT] = {"--format", 0, "jsonl|csv|memory|dot",
         "format of the output; by the ending of --output, else jsonl", false},
     [OPT_ENTITY] = {"--entity", 0, "ENTITY", "only this entity, without counters", false},
-    [OPT_OUTPUT] = {"--output", 'o', "FILE", "write to FILE, replaced only when all is written", false},
+    [OPT_OUTPUT] = {"--output", 'o', "FILE",
+        "write to FILE, replaced only when all is written", false},
     [OPT_MAN] = {"--man", 0, NULL, "print the man page (mdoc)", true},
 };
 

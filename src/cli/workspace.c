@@ -129,7 +129,8 @@ int cmd_init(struct cli *c)
     strata_init_result result = {0};
     strata_error error = {0};
 
-    if (c->arg_count > 0 && cli_given(c, OPT_DIR))
+    const char *also = c->options[OPT_DIR];
+    if (c->arg_count > 0 && also != NULL && strcmp(also, dir) != 0)
         return cli_usage(c, "give either DIR or --dir");
     int code = strata_init(dir, &options, &result, &error);
     if (code != STRATA_OK)
