@@ -25,7 +25,7 @@ done
 
 build() { # build OUTPUT [DEFINE]
     # shellcheck disable=SC2086
-    $cc $flags ${2:+"-D$2"} "$src"/store/log_*.c "$dir"/*.o -lxxhash -o "$1"
+    $cc $flags -w ${2:+"-D$2"} "$src"/store/log_*.c "$dir"/*.o -lxxhash -o "$1"
 }
 
 build "$dir/test"

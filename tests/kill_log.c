@@ -484,10 +484,13 @@ int main(int argc, char **argv)
     signal(SIGALRM, on_alarm);
     alarm(TIME_LIMIT_S);
     uint64_t start = now_ms();
+    size_t epochs, count;
     phase_run(d, PHASE_KILL, kills);
+    check(d, &epochs);
     phase_run(d, PHASE_STOP, 100);
+    check(d, &epochs);
     phase_run(d, PHASE_INDEX, 20);
-    size_t epochs, count = check(d, &epochs);
+    count = check(d, &epochs);
     printf("%" PRIu64 " killed, %" PRIu64 " stopped (%" PRIu64
            " with the index lock while others went on), %" PRIu64 " ms\n",
            d->killed, d->stopped, d->progressed, now_ms() - start);

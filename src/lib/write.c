@@ -346,6 +346,21 @@ int strata_write(strata *s, const strata_op *ops, size_t count, unsigned flags,
     return code;
 }
 
+int strata_flush(strata *s)
+{
+    struct st_tail tail;
+    /* Under the lock: the tail and the epoch that it is of belong together. */
+    enum st_code code = st_log_lock(&s->log);
+    if (code == ST_OK) {
+        code = st_log_tail(&s->log, &tail);
+        st_log_unlock(&s->log);
+    }
+    if (code == ST_OK && tail.counter > 0)
+        code = st_log_wait_durable(&s->log, st_log_writer(&s->log).epoch, tail.counter);
+    st_lib_log_notices(s);
+    return code == ST_OK ? STRATA_OK : st_lib_fault(s, &s->log.fault);
+}
+
 /* --- heartbeats
  * ---------------------------------------------------------------------------------------------- */
 

@@ -244,7 +244,8 @@ void st_rows_digest(const struct st_index *x, uint64_t digest[2])
 enum st_code st_rows_flush(struct st_index *x)
 {
     struct st_rows *rows = &x->rows;
-    qsort_r(rows->dirty, rows->dirty_count, sizeof *rows->dirty, compare_rows, rows);
+    if (rows->dirty_count > 1)
+        qsort_r(rows->dirty, rows->dirty_count, sizeof *rows->dirty, compare_rows, rows);
     for (size_t i = 0; i < rows->dirty_count; i++) {
         struct st_row *row = &rows->slots[rows->dirty[i]];
         enum st_code code = row_store(x, row);
@@ -345,7 +346,8 @@ static enum st_code overlay_collect(struct st_index *x, struct st_str prefix, st
         if (has_prefix(key, prefix) && st_str_compare(key, after) > 0)
             o->slots[o->count++] = rows->dirty[i];
     }
-    qsort_r(o->slots, o->count, sizeof *o->slots, compare_rows, rows);
+    if (o->count > 1)
+        qsort_r(o->slots, o->count, sizeof *o->slots, compare_rows, rows);
     return ST_OK;
 }
 

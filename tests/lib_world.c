@@ -1,0 +1,431 @@
+/* lib_world.c - see lib_world.h. */
+#include "lib_world.h"
+
+#include "core/record.h"
+#include "lib/internal.h"
+#include "store/index.h"
+#include "store/log.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int64_t world_clock_ms;
+uint8_t world_boot;
+uint64_t world_strike;
+
+static char world_dir[128];
+
+/* --- the operating system, with a clock that can be set ------------------------------------------
+ */
+
+const struct st_env *__real_st_env_posix(void);
+const struct st_env *__wrap_st_env_posix(void);
+
+static uint64_t shifted_wall_ms(void *ctx)
+{
+    return (uint64_t)((int64_t)__real_st_env_posix()->wall_ms(ctx) + world_clock_ms);
+}
+
+static int other_boot_id(void *ctx, uint8_t out[16])
+{
+    int r = __real_st_env_posix()->boot_id(ctx, out);
+    out[3] = (uint8_t)(out[3] ^ world_boot);
+    return r;
+}
+
+static bool strikes(void)
+{
+    return world_strike > 0 && --world_strike == 0;
+}
+
+static void strike_maybe(void)
+{
+    if (strikes())
+        kill(getpid(), SIGKILL);
+}
+
+static ssize_t striking_pwrite(void *ctx, int fd, const void *buf, size_t n, uint64_t offset)
+{
+    if (strikes()) {
+        (void)!pwrite(fd, buf, n / 2, (off_t)offset);
+        kill(getpid(), SIGKILL);
+    }
+    return __real_st_env_posix()->pwrite(ctx, fd, buf, n, offset);
+}
+
+static int striking_fdatasync(void *ctx, int fd)
+{
+    strike_maybe();
+    return __real_st_env_posix()->fdatasync(ctx, fd);
+}
+
+static int striking_ftruncate(void *ctx, int fd, uint64_t size)
+{
+    strike_maybe();
+    return __real_st_env_posix()->ftruncate(ctx, fd, size);
+}
+
+static int striking_rename(void *ctx, const char *from, const char *to)
+{
+    strike_maybe();
+    return __real_st_env_posix()->rename(ctx, from, to);
+}
+
+static int striking_mkdir(void *ctx, const char *path)
+{
+    strike_maybe();
+    return __real_st_env_posix()->mkdir(ctx, path);
+}
+
+static int striking_sync_directory(void *ctx, const char *path)
+{
+    strike_maybe();
+    return __real_st_env_posix()->sync_directory(ctx, path);
+}
+
+const struct st_env *__wrap_st_env_posix(void)
+{
+    static struct st_env env;
+    if (env.open == NULL) {
+        env = *__real_st_env_posix();
+        env.wall_ms = shifted_wall_ms;
+        env.boot_id = other_boot_id;
+        env.pwrite = striking_pwrite;
+        env.fdatasync = striking_fdatasync;
+        env.ftruncate = striking_ftruncate;
+        env.rename = striking_rename;
+        env.mkdir = striking_mkdir;
+        env.sync_directory = striking_sync_directory;
+    }
+    return &env;
+}
+
+/* --- directories ------------------------------------------------------------------------------ */
+
+static char *slot(void)
+{
+    static char slots[16][512];
+    static unsigned next;
+    return slots[next++ % 16];
+}
+
+int world_setup(void **state)
+{
+    (void)state;
+    const char *parent = getenv("TMPDIR");
+    world_clock_ms = 0;
+    world_boot = 0;
+    world_strike = 0;
+    snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",
+             parent != NULL ? parent : "/tmp");
+    return mkdtemp(world_dir) != NULL ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path) == 0 || errno == EBUSY ? 0 : -1;
+}
+
+int world_teardown(void **state)
+{
+    (void)state;
+    return nftw(world_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *world_path(const char *name)
+{
+    char *out = slot();
+    snprintf(out, 512, "%s/%s", world_dir, name);
+    return out;
+}
+
+const char *world_file(const char *name, const char *file)
+{
+    char *out = slot();
+    snprintf(out, 512, "%s/%s/.strata/%s", world_dir, name, file);
+    return out;
+}
+
+void world_run(const char *format, ...)
+{
+    char command[1024], full[1300];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    snprintf(full, sizeof full, "cd '%s' && %s", world_dir, command);
+    if (system(full) != 0)
+        fail_msg("failed: %s", command);
+}
+
+/* --- replicas ----------------------------------------------------------------------------------- */
+
+void world_init(const char *name)
+{
+    strata_init_options o = {.size = sizeof o, .name = name};
+    strata_init_result r;
+    strata_error e;
+    if (mkdir(world_path(name), 0777) < 0 && errno != EEXIST)
+        fail_msg("cannot make %s", world_path(name));
+    if (strata_init(world_path(name), &o, &r, &e) != STRATA_OK)
+        fail_msg("init %s: %s", name, e.message);
+    assert_true(r.created);
+}
+
+strata *world_open(const char *name, const char *agent)
+{
+    strata_options o = {.size = sizeof o, .agent = agent, .program = "test"};
+    strata_error e;
+    strata *s = NULL;
+    if (strata_open(world_path(name), &o, &s, &e) != STRATA_OK)
+        fail_msg("open %s: %s (%s)", name, e.message, e.hint);
+    return s;
+}
+
+void world_code(strata *s, int code, int wanted, const char *file, int line)
+{
+    if (code != wanted)
+        fail_msg("%s:%d: %s instead of %s: %s", file, line, strata_code_name(code),
+                 strata_code_name(wanted), code != STRATA_OK ? strata_last_error(s)->message : "");
+}
+
+int world_write(strata *s, int kind, const char *entity, const char *attribute, const char *value,
+                strata_written *written)
+{
+    strata_op op = {.kind = kind,
+                    .entity = entity,
+                    .attribute = attribute,
+                    .value = value,
+                    .value_size = STRATA_NUL,
+                    .delta = kind == STRATA_COUNT ? strtoll(value, NULL, 10) : 0};
+    return strata_write(s, &op, 1, written != NULL ? STRATA_ANSWER : 0, NULL, written);
+}
+
+void world_set(strata *s, const char *entity, const char *attribute, const char *value)
+{
+    ok(s, world_write(s, STRATA_SET, entity, attribute, value, NULL));
+}
+
+const char *world_get(strata *s, const char *entity, const char *attribute)
+{
+    strata_attribute a;
+    int code = strata_fact_get(s, entity, attribute, 0, &a);
+    if (code == STRATA_NOT_FOUND)
+        return "";
+    ok(s, code);
+    char *out = slot();
+    snprintf(out, 512, "%s", a.shown != NULL ? a.shown->value : "");
+    return out;
+}
+
+void world_shows(strata *s, const char *entity, const char *attribute, const char *value)
+{
+    assert_string_equal(world_get(s, entity, attribute), value);
+}
+
+void world_status(const char *name, strata_status *out)
+{
+    strata *s = world_open(name, NULL);
+    ok(s, strata_status_get(s, out));
+    strata_close(s);
+    out->workspace = out->replica = out->name = out->state_dir = NULL;
+    out->replicas = NULL;
+}
+
+void world_digest(const char *name, char out[33])
+{
+    strata_status st;
+    world_status(name, &st);
+    memcpy(out, st.digest, 33);
+}
+
+struct first_pending {
+    strata_pending *out;
+    size_t count;
+};
+
+static int visit_pending(void *arg, const strata_pending *p)
+{
+    struct first_pending *f = arg;
+    if (f->count++ == 0 && f->out != NULL) {
+        *f->out = *p;
+        f->out->items = NULL;
+        f->out->entity = f->out->attribute = NULL;
+    }
+    return 0;
+}
+
+size_t world_pending(strata *s, int kind, strata_pending *first)
+{
+    struct first_pending f = {first, 0};
+    ok(s, strata_pending_each(s, kind, 0, visit_pending, &f));
+    return f.count;
+}
+
+uint64_t world_merge(const char *to, const char *from)
+{
+    strata *s = world_open(to, NULL);
+    strata_merge_result r;
+    ok(s, strata_merge_state(s, world_path(from), false, &r));
+    strata_close(s);
+    return r.records;
+}
+
+void world_rebuilt_digest(const char *name, char out[33])
+{
+    strata *s = world_open(name, NULL);
+    ok(s, st_lib_begin(s));
+    st_lib_end(s);
+    assert_int_equal(st_index_rebuild(s->index), ST_OK);
+    strata_status st;
+    ok(s, strata_status_get(s, &st));
+    memcpy(out, st.digest, 33);
+    strata_close(s);
+}
+
+/* --- logs --------------------------------------------------------------------------------------- */
+
+struct seen_dot {
+    struct st_dot dot;
+    uint64_t checksum;
+};
+
+struct dots {
+    struct seen_dot *list;
+    size_t count, cap;
+};
+
+static void dot_add(struct dots *d, struct st_dot dot, uint64_t checksum)
+{
+    if (d->count == d->cap) {
+        d->cap = d->cap == 0 ? 1024 : d->cap * 2;
+        d->list = realloc(d->list, d->cap * sizeof *d->list);
+        assert_non_null(d->list);
+    }
+    d->list[d->count++] = (struct seen_dot){dot, checksum};
+}
+
+/* All records of all writers; `fn` per writer when it is not NULL. */
+static void read_logs(const char *name, struct dots *d, size_t *writer_count)
+{
+    struct st_writer *writers = NULL;
+    const struct st_env *env = __real_st_env_posix();
+    const char *dir = world_file(name, "");
+    assert_int_equal(st_log_writers(env, st_alloc_libc(), dir, &writers, writer_count), ST_OK);
+    for (size_t i = 0; i < *writer_count; i++) {
+        struct st_log_reader r;
+        struct st_str line;
+        struct st_record head;
+        enum st_code code = st_log_reader_open(&r, env, st_alloc_libc(), dir, writers[i]);
+        assert_int_equal(code, ST_OK);
+        while ((code = st_log_reader_next(&r, &line, &head)) == ST_OK)
+            dot_add(d, head.dot, head.checksum);
+        if (code != ST_NOT_FOUND)
+            fail_msg("%s", r.fault.message);
+        st_log_reader_close(&r);
+    }
+    free(writers);
+}
+
+static int compare_dots(const void *a, const void *b)
+{
+    return st_dot_compare(((const struct seen_dot *)a)->dot, ((const struct seen_dot *)b)->dot);
+}
+
+void world_dots_are_unique(const char *const *names, size_t count)
+{
+    struct dots d = {0};
+    for (size_t i = 0; i < count; i++) {
+        size_t writers;
+        read_logs(names[i], &d, &writers);
+    }
+    if (d.count > 1)
+        qsort(d.list, d.count, sizeof *d.list, compare_dots);
+    for (size_t i = 1; i < d.count; i++) {
+        const struct seen_dot *x = &d.list[i - 1], *y = &d.list[i];
+        if (st_dot_compare(x->dot, y->dot) == 0 && x->checksum != y->checksum)
+            fail_msg("two records are %016" PRIx64 "-%016" PRIx64 "-%" PRIu64,
+                     x->dot.writer.replica, x->dot.writer.epoch, x->dot.counter);
+    }
+    free(d.list);
+}
+
+uint64_t world_records(const char *name, size_t *writers)
+{
+    struct dots d = {0};
+    size_t count;
+    read_logs(name, &d, &count);
+    free(d.list);
+    if (writers != NULL)
+        *writers = count;
+    return d.count;
+}
+
+size_t world_notices(strata *s, const char *text)
+{
+    size_t found = 0;
+    const char *notice;
+    while ((notice = strata_next_notice(s)) != NULL)
+        found += strstr(notice, text) != NULL;
+    return found;
+}
+
+/* --- processes ---------------------------------------------------------------------------------- */
+
+void world_processes(size_t count, int (*run)(void *arg, size_t i), void *arg)
+{
+    pid_t children[64];
+    int failed = 0;
+    assert_true(count <= 64);
+    fflush(NULL);
+    for (size_t i = 0; i < count; i++) {
+        children[i] = fork();
+        if (children[i] == 0)
+            _exit(run(arg, i));
+        assert_true(children[i] > 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        int status = 0;
+        if (waitpid(children[i], &status, 0) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            failed++;
+    }
+    if (failed > 0)
+        fail_msg("%d of %zu processes failed", failed, count);
+}
+
+int world_stopped(void (*hold)(void *arg), void *arg)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        hold(arg);
+        kill(getpid(), SIGSTOP);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+    assert_true(WIFSTOPPED(status));
+    return child;
+}
+
+void world_continue(int process)
+{
+    int status;
+    kill(process, SIGCONT);
+    assert_int_equal(waitpid(process, &status, 0), process);
+}
+
+uint64_t world_random(uint64_t *x)
+{
+    uint64_t z = (*x += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
