@@ -357,6 +357,17 @@ typedef struct strata_finding {
 int strata_doctor(strata *s, bool fix, int (*visit)(void *arg, const strata_finding *f),
                   void *arg);
 
+/* Whether a write could be made now: takes the append lock, verifies the tail, writes nothing. */
+int strata_check(strata *s);
+
+/*
+ * For a workspace whose log is damaged where it was on disk already, so that strata_open or every
+ * write says STRATA_DAMAGED: goes on with what is readable up to the damage; everything behind it is
+ * moved to the directory quarantine of the state. Records behind the damage come back with
+ * strata_merge_state from a copy that has them.
+ */
+int strata_repair(const char *dir, const strata_options *options, strata_error *error);
+
 typedef struct strata_merge_result {
     uint64_t records;        /* new here */
     uint64_t writers;        /* epochs they came from */

@@ -771,3 +771,25 @@ conflict() {
     same "$(strata --dir ../other fact get api tag)" red
     try 1 import missing.jsonl
 }
+
+@test "doctor --fix goes on after a log was cut by hand, and says what it did" {
+    "$STRATA" init -q
+    "$STRATA" fact set a v 1
+    "$STRATA" fact set b v 2
+    truncate -s -20 .strata/log/*/*.jsonl
+    run "$STRATA" fact set c v 3
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"nothing was recorded"* ]]
+    [[ "$output" == *"doctor --fix"* ]]
+    run "$STRATA" doctor
+    [ "$status" -eq 1 ]
+    run "$STRATA" doctor --fix
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"quarantine"* ]]
+    [ "$("$STRATA" fact get a v)" = 1 ]
+    run "$STRATA" fact get b v
+    [ "$status" -eq 1 ]
+    "$STRATA" fact set c v 3
+    [ "$("$STRATA" fact get c v)" = 3 ]
+    [ -n "$(ls .strata/quarantine)" ]
+}

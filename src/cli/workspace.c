@@ -90,18 +90,23 @@ static int fail_with(struct cli *c, int code, const strata_error *error)
     return cli_error(c, code, hint, "%s", message[0] != '\0' ? message : strata_code_name(code));
 }
 
-int cli_open(struct cli *c)
+static strata_options open_options(const struct cli *c)
 {
-    int status = find_agent(c);
-    if (status != 0)
-        return status;
-    strata_options options = {
-        .size = sizeof(options),
+    return (strata_options){
+        .size = sizeof(strata_options),
         .state_dir = c->state_dir,
         .agent = c->agent,
         .program = "strata",
         .wait_ms = c->wait_ms,
     };
+}
+
+int cli_open(struct cli *c)
+{
+    int status = find_agent(c);
+    if (status != 0)
+        return status;
+    strata_options options = open_options(c);
     strata_error error = {0};
     int code = strata_open(c->dir, &options, &c->s, &error);
     return code == STRATA_OK ? 0 : fail_with(c, code, &error);
@@ -319,11 +324,36 @@ static int visit_finding(void *arg, const strata_finding *f)
     return 0;
 }
 
+/* A log that cannot be written to any more is mended before anything can be looked at: opening
+ * it, or the flush that every write begins with, says so. */
+static int repair_if_damaged(struct cli *c)
+{
+    strata_options options = open_options(c);
+    strata_error error = {0};
+    strata *s = NULL;
+    int code = strata_open(c->dir, &options, &s, &error);
+    if (code == STRATA_OK && !strata_is_read_only(s)) {
+        code = strata_check(s);
+        error = *strata_last_error(s);
+    }
+    strata_close(s);
+    if (code != STRATA_DAMAGED)
+        return code == STRATA_OK ? 0 : fail_with(c, code, &error);
+    code = strata_repair(c->dir, &options, &error);
+    if (code != STRATA_OK)
+        return fail_with(c, code, &error);
+    cli_note(c, "the damaged end of the log was moved to quarantine; records behind it come back "
+                "with `strata merge-state` from a copy that has them");
+    return 0;
+}
+
 int cmd_doctor(struct cli *c)
 {
     bool fix = cli_given(c, OPT_FIX);
     struct examination x = {.c = c};
-    int status = cli_open(c);
+    int status = fix ? repair_if_damaged(c) : 0;
+    if (status == 0)
+        status = cli_open(c);
     if (status != 0)
         return status;
     if (c->json)

@@ -205,6 +205,17 @@ int strata_open(const char *dir, const strata_options *options, strata **out, st
     return ST_OK;
 }
 
+int strata_repair(const char *dir, const strata_options *options, strata_error *error)
+{
+    struct st_fault fault = {0};
+    char state[ST_PATH_SIZE];
+    enum st_code code =
+        state_of(dir, HAS(options, state_dir) ? options->state_dir : NULL, state, &fault);
+    if (code == ST_OK)
+        code = st_log_repair(st_env_posix(), st_alloc_libc(), state, "strata repair", &fault);
+    return code == ST_OK ? STRATA_OK : fault_into(error, &fault);
+}
+
 void strata_close(strata *s)
 {
     if (s == NULL)

@@ -346,6 +346,16 @@ int strata_write(strata *s, const strata_op *ops, size_t count, unsigned flags,
     return code;
 }
 
+int strata_check(strata *s)
+{
+    enum st_code code = st_log_lock(&s->log);
+    if (code != ST_OK)
+        return st_lib_fault(s, &s->log.fault);
+    st_log_unlock(&s->log);
+    st_lib_log_notices(s);
+    return STRATA_OK;
+}
+
 int strata_flush(strata *s)
 {
     struct st_tail tail;

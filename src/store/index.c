@@ -96,9 +96,10 @@ static void database_close(struct st_index *x)
     x->db = NULL;
 }
 
-static enum st_code database_open(struct st_index *x, const char *path)
+static enum st_code database_open(struct st_index *x, const char *path, bool read_only)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int flags = SQLITE_OPEN_NOMUTEX |
+                (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
     if (sqlite3_open_v2(path, &x->db, flags, NULL) != SQLITE_OK)
         return st_index_sql_fail(x, "open");
     /* Checkpoints are writes: they happen under the index lock, never on closing. */
@@ -145,7 +146,7 @@ static enum st_code open_private(struct st_index *x)
 {
     database_close(x);
     x->private = true;
-    enum st_code code = database_open(x, ":memory:");
+    enum st_code code = database_open(x, ":memory:", false);
     return code == ST_OK ? run(x, schema, "create") : code;
 }
 
@@ -163,7 +164,7 @@ static enum st_code open_create(struct st_index *x, const char *path)
     database_close(x);
     code = index_remove(x);
     if (code == ST_OK)
-        code = database_open(x, path);
+        code = database_open(x, path, false);
     return code == ST_OK ? run(x, schema, "create") : code;
 }
 
@@ -173,14 +174,14 @@ static enum st_code open_shared(struct st_index *x)
     enum st_code code = index_path(x, "", path);
     if (code != ST_OK)
         return code;
-    code = database_open(x, path);
+    code = database_open(x, path, x->log->read_only);
     int version = -1;
     if (code == ST_OK)
         code = version_read(x, &version);
     if (code == ST_OK && version == INDEX_VERSION)
         return ST_OK;
-    if (code != ST_OK && code != ST_DAMAGED)
-        return code;
+    if ((code != ST_OK && code != ST_DAMAGED) || x->log->read_only)
+        return code == ST_OK ? ST_DAMAGED : code;
     code = st_log_take(x->log, ST_LOCK_INDEX, ST_INDEX_WAIT_MS);
     if (code != ST_OK)
         return code;
@@ -200,7 +201,7 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     st_record_scratch_init(&x->scratch, x->alloc);
     st_record_scratch_init(&x->read_scratch, x->alloc);
     st_buf_init(&x->value, x->alloc);
-    enum st_code code = log->read_only ? ST_READ_ONLY : open_shared(x);
+    enum st_code code = open_shared(x);
     /* Whatever is wrong with the file, reading goes on, from the log. */
     if (code != ST_OK)
         code = open_private(x);

@@ -135,6 +135,7 @@ struct st_log {
      * locked, and where it lies. */
     uint64_t quarantined_size;
     char quarantine_path[ST_PATH_SIZE];
+    bool repairing;                 /* damage below the watermark is moved aside, not refused */
     bool began_epoch;               /* this handle began a new epoch (identity.reason says why) */
     struct st_fault fault;          /* details of the last error */
 };
@@ -154,6 +155,14 @@ enum st_code st_log_open(struct st_log *log, const struct st_env *env,
                          const struct st_alloc *alloc, const char *dir, bool read_only,
                          const char *what);
 void st_log_close(struct st_log *log);
+
+/*
+ * For a log that st_log_open() or st_log_lock() calls damaged: begins a new epoch that keeps what
+ * is readable up to the damage; everything from there on goes to quarantine. The records behind
+ * the damage come back when another copy of the workspace that has them is taken in.
+ */
+enum st_code st_log_repair(const struct st_env *env, const struct st_alloc *alloc,
+                           const char *dir, const char *what, struct st_fault *fault);
 
 /* The current writer: what the next append writes as. */
 struct st_writer st_log_writer(const struct st_log *log);

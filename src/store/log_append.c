@@ -452,7 +452,9 @@ static enum st_code tail_lost(struct st_log *log, const struct st_tail *tail, co
         return code;
     st_fail(&log->fault, ST_DAMAGED, "%s %s at byte %" PRIu64 "; nothing was recorded", path, how,
             tail->offset);
-    return st_hint(&log->fault, "somebody changed the log by hand; run `strata doctor`");
+    return st_hint(
+        &log->fault,
+        "somebody changed the log by hand; run `strata doctor`, then `strata doctor --fix`");
 }
 
 /* Flushes all segments of a writer and their names. */
@@ -600,6 +602,11 @@ enum st_code st_log_tail(struct st_log *log, struct st_tail *out)
         if (code != ST_OK)
             return code;
         st_log_unlock(log);
+    }
+    if (!st_page_valid(log)) {
+        enum st_code code = st_identity_load(log);
+        if (code != ST_OK)
+            return code;
     }
     if (!st_page_valid(log))
         return tail_from_files(log, out);

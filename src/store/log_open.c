@@ -286,6 +286,10 @@ static void page_begin(struct st_log *log, const struct st_tail *tail)
     log->env->futex_wake_all(log->env->ctx, &page->wake);
 }
 
+static enum st_code locks_open(struct st_log *log);
+static enum st_code log_begin(struct st_log *log, const struct st_env *env,
+                              const struct st_alloc *alloc, const char *dir, const char *what);
+
 /* --- epochs -------------------------------------------------------------------------------- */
 
 static enum st_code random_id(struct st_log *log, uint64_t *out)
@@ -351,7 +355,7 @@ static enum st_code settle_segment(struct st_log *log, struct st_writer w, uint6
      * disk. */
     struct st_tail scan = *tail;
     code = st_tail_scan(log, fd, w, &scan, cut ? watermark : UINT64_MAX, &broken);
-    if (code == ST_OK && scan.counter < watermark && broken)
+    if (code == ST_OK && scan.counter < watermark && broken && !log->repairing)
         code = damaged(log, w, &scan, watermark);
     if (code == ST_OK && broken)
         code = st_tail_quarantine(log, fd, &scan);
@@ -413,6 +417,45 @@ static enum st_code flush_copy(struct st_log *log)
     return code;
 }
 
+struct aside {
+    struct st_log *log;
+    struct st_writer w;
+    uint64_t counter;
+    enum st_code code;
+};
+
+static int move_aside(void *arg, const char *name)
+{
+    struct aside *a = arg;
+    char dir[ST_PATH_SIZE], from[ST_PATH_SIZE], to[ST_PATH_SIZE], aside[80];
+    if (strtoull(name, NULL, 10) <= a->counter)
+        return 0;
+    snprintf(aside, sizeof aside, "%016" PRIx64 "-%.40s", a->w.epoch, name);
+    a->code = st_writer_path(&a->log->fault, dir, a->log->dir, a->w);
+    if (a->code == ST_OK)
+        a->code = st_path(&a->log->fault, from, dir, name, NULL);
+    if (a->code == ST_OK)
+        a->code = st_path(&a->log->fault, to, a->log->dir, "quarantine", aside);
+    int r = a->code == ST_OK ? a->log->env->rename(a->log->env->ctx, from, to) : 0;
+    if (r < 0)
+        a->code = st_fail_system(&a->log->fault, r, "cannot move %s aside", from);
+    return a->code == ST_OK ? 0 : -EIO;
+}
+
+/* Repairing: whole segments behind the damage go to quarantine too. */
+static enum st_code segments_aside(struct st_log *log, struct st_writer w, uint64_t counter)
+{
+    struct aside a = {log, w, counter, ST_OK};
+    char dir[ST_PATH_SIZE];
+    enum st_code code = st_writer_path(&log->fault, dir, log->dir, w);
+    if (code != ST_OK)
+        return code;
+    int r = log->env->list(log->env->ctx, dir, move_aside, &a);
+    if (a.code != ST_OK)
+        return a.code;
+    return r < 0 && r != -ENOENT ? st_fail_system(&log->fault, r, "cannot list %s", dir) : ST_OK;
+}
+
 /*
  * The old log as it stays for ever: from the persisted watermark on everything is verified, what
  * is broken is moved to quarantine, the rest is flushed.
@@ -422,7 +465,7 @@ static enum st_code settle(struct st_log *log, struct st_writer w, const struct 
 {
     uint64_t watermark = old_end->watermark;
     uint64_t segment = 0;
-    enum st_code code = segment_of(log, w, watermark > 0 ? watermark : 1, &segment);
+    enum st_code code = segment_of(log, w, watermark > 0 && !log->repairing ? watermark : 1, &segment);
     if (code != ST_OK)
         return code;
     struct st_tail tail = {.segment = segment, .counter = segment > 0 ? segment - 1 : 0};
@@ -440,8 +483,12 @@ static enum st_code settle(struct st_log *log, struct st_writer w, const struct 
     }
     if (code != ST_OK)
         return code;
-    if (tail.counter < watermark)
+    if (tail.counter < watermark && !log->repairing)
         return damaged(log, w, &tail, watermark);
+    if (tail.counter < watermark)
+        code = segments_aside(log, w, tail.counter);
+    if (code != ST_OK)
+        return code;
     out->tail = tail;
     if (tail.counter > 0) {
         code = st_context_read(log, w, &tail, &out->context);
@@ -550,6 +597,30 @@ enum st_code st_epoch_check(struct st_log *log)
         code = epoch_due(log, &reason);
     if (code == ST_OK && reason != NULL)
         code = st_epoch_begin(log, reason);
+    return code;
+}
+
+enum st_code st_log_repair(const struct st_env *env, const struct st_alloc *alloc, const char *dir,
+                           const char *what, struct st_fault *fault)
+{
+    struct st_log log;
+    enum st_code code = log_begin(&log, env, alloc, dir, what);
+    if (code == ST_OK)
+        code = st_identity_load(&log);
+    if (code == ST_OK)
+        code = locks_open(&log);
+    if (code == ST_OK)
+        code = page_map(&log);
+    if (code == ST_OK)
+        code = st_log_take(&log, ST_LOCK_APPEND, log.wait_ms);
+    log.repairing = true;
+    if (code == ST_OK)
+        code = st_identity_load(&log);
+    if (code == ST_OK)
+        code = st_epoch_begin(&log, "repair");
+    if (code != ST_OK)
+        *fault = log.fault;
+    st_log_close(&log);
     return code;
 }
 

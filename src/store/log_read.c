@@ -104,7 +104,7 @@ enum st_code st_segment_find(const struct st_env *env, const char *dir, uint64_t
 
 enum st_code st_log_reader_find(struct st_log_reader *r, uint64_t counter)
 {
-    uint64_t segment;
+    uint64_t segment = 0;
     enum st_code found = st_segment_find(r->env, r->dir, counter, &segment, &r->fault);
     if (found != ST_OK)
         return found;
