@@ -4,8 +4,9 @@
  *   bench-start RUNS DIR PROGRAM [ARGUMENT...]
  *
  * Runs it three times to warm up, then RUNS times with DIR as working directory and its output
- * thrown away. Prints: median ms, 95th percentile ms, largest resident set in MB, exit status. An
- * argument @N is replaced by the number of the run, for writes that differ.
+ * thrown away. Prints: median ms, 95th percentile ms, median ms of processor time (user and
+ * system), largest resident set in MB, exit status. An argument @N is replaced by the number of the
+ * run, for writes that differ.
  */
 #include "bench.h"
 
@@ -25,9 +26,14 @@
 extern char **environ;
 
 struct run {
-    double ms, mb;
+    double ms, cpu_ms, mb;
     int status;
 };
+
+static double time_ms(struct timeval t)
+{
+    return (double)t.tv_sec * 1e3 + (double)t.tv_usec / 1e3;
+}
 
 static struct run run_once(char **argv, const posix_spawn_file_actions_t *actions)
 {
@@ -43,13 +49,17 @@ static struct run run_once(char **argv, const posix_spawn_file_actions_t *action
     if (wait4(child, &status, 0, &usage) < 0)
         bench_die("wait");
     uint64_t end = bench_now_ns();
-    return (struct run){(double)(end - start) / 1e6, (double)usage.ru_maxrss / 1024,
-                        WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)};
+    return (struct run){
+        .ms = (double)(end - start) / 1e6,
+        .cpu_ms = time_ms(usage.ru_utime) + time_ms(usage.ru_stime),
+        .mb = (double)usage.ru_maxrss / 1024,
+        .status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+    };
 }
 
 int main(int argc, char **argv)
 {
-    static double ms[RUNS_MAX];
+    static double ms[RUNS_MAX], cpu_ms[RUNS_MAX];
     char *args[ARGUMENTS_MAX + 1], number[24];
     if (argc < 4 || argc - 3 > ARGUMENTS_MAX) {
         fputs("usage: bench-start RUNS DIR PROGRAM [ARGUMENT...]\n", stderr);
@@ -62,6 +72,7 @@ int main(int argc, char **argv)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
     double mb = 0;
     int status = 0;
     for (int i = -3; i < runs; i++) {
@@ -72,10 +83,13 @@ int main(int argc, char **argv)
         struct run one = run_once(args, &actions);
         status = one.status;
         mb = one.mb > mb ? one.mb : mb;
-        if (i >= 0)
-            ms[i] = one.ms;
+        if (i < 0)
+            continue;
+        ms[i] = one.ms;
+        cpu_ms[i] = one.cpu_ms;
     }
     double middle = bench_median(ms, runs);
-    printf("%.2f %.2f %.1f %d\n", middle, ms[runs * 95 / 100], mb, status);
+    printf("%.2f %.2f %.2f %.1f %d\n", middle, ms[runs * 95 / 100], bench_median(cpu_ms, runs), mb,
+           status);
     return 0;
 }

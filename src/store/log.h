@@ -182,7 +182,8 @@ enum st_code st_log_tail(struct st_log *log, struct st_tail *out);
 enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed);
 
 /* Waits until `counter` of epoch `epoch` is durable, flushing if nobody else does. ST_TIMEOUT
- * does not mean that it is not kept, only that nobody knows yet. ST_OUTCOME_UNKNOWN. */
+ * does not mean that it is not kept, only that nobody knows yet. ST_OUTCOME_UNKNOWN. Never a code
+ * that means "nothing was recorded". */
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter);
 
 /* lock, append, unlock; with `flush`, waits until durable. */

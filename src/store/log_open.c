@@ -250,7 +250,10 @@ static enum st_code page_map(struct st_log *log)
             env->close(env->ctx, fd);
             return ST_OK;
         }
-        r = env->ftruncate(env->ctx, fd, sizeof(struct st_page));
+        /* Written, not only made longer: a store into a hole of a full disk kills, too. */
+        static const struct st_page empty;
+        r = st_write_all(env, fd, (const char *)&empty + info.size, sizeof empty - info.size,
+                         info.size);
     }
     void *p = NULL;
     if (r >= 0)
@@ -453,6 +456,8 @@ static enum st_code segments_aside(struct st_log *log, struct st_writer w, uint6
     int r = log->env->list(log->env->ctx, dir, move_aside, &a);
     if (a.code != ST_OK)
         return a.code;
+    if (r >= 0)
+        r = log->env->sync_directory(log->env->ctx, dir);
     return r < 0 && r != -ENOENT ? st_fail_system(&log->fault, r, "cannot list %s", dir) : ST_OK;
 }
 
@@ -465,7 +470,8 @@ static enum st_code settle(struct st_log *log, struct st_writer w, const struct 
 {
     uint64_t watermark = old_end->watermark;
     uint64_t segment = 0;
-    enum st_code code = segment_of(log, w, watermark > 0 && !log->repairing ? watermark : 1, &segment);
+    enum st_code code =
+        segment_of(log, w, watermark > 0 && !log->repairing ? watermark : 1, &segment);
     if (code != ST_OK)
         return code;
     struct st_tail tail = {.segment = segment, .counter = segment > 0 ? segment - 1 : 0};
