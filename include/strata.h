@@ -379,6 +379,125 @@ typedef struct strata_merge_result {
  * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same). */
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out);
 
+/* --- layer 3: once-only operations -------------------------------------------------------- */
+
+/*
+ * An operation is an effect outside that must not happen twice: an e-mail, a deployment, a payment.
+ * It is named by a key; all who want it done use the same key. A program that makes the call itself
+ *   1. calls strata_op_begin(): one caller gets STRATA_OP_RUN with a token, and may then, and only
+ *      then, make the call (that it was started is on disk when this returns);
+ *   2. calls strata_op_report() with the result, or strata_op_refuse() if it is certain that nothing
+ *      happened.
+ * If it dies in between, the operation is in doubt: nobody runs it again until a person has found
+ * out what happened and settles it.
+ */
+enum strata_op_class {
+    STRATA_NAKED = 0,  /* nobody can look up whether it happened (the default) */
+    STRATA_KEYED,      /* the service takes a key of ours and removes repeats, for a time */
+    STRATA_QUERYABLE,  /* a check command tells whether it happened */
+    STRATA_IDEMPOTENT, /* doing it twice is harmless */
+};
+
+enum strata_op_state {
+    STRATA_OP_UNKNOWN = 0, /* no such key */
+    STRATA_OP_PROPOSED,
+    STRATA_OP_GRANTED,
+    STRATA_OP_EXECUTING,
+    STRATA_OP_COMMITTED,
+    STRATA_OP_FAILED,
+    STRATA_OP_EXPIRED,
+    STRATA_OP_IN_DOUBT,
+};
+const char *strata_op_state_name(int state); /* "in_doubt"; static */
+
+typedef struct strata_operation {
+    const char *key; /* strings are lent */
+    int state;
+    int op_class;
+    uint64_t token;
+    uint32_t attempts, runs;
+    const char *holder;
+    bool needs_approval, approved;
+    bool alive; /* granted or executing: its process still runs */
+    uint64_t proposed_ms, started_ms, ended_ms;
+    const void *result;
+    size_t result_size;
+    const char *evidence, *person;
+} strata_operation;
+
+typedef struct strata_op_request {
+    size_t size;
+    const char *key;
+    const void *parameters; /* what is done: the same key with others is refused */
+    size_t parameters_size;
+    int op_class;
+    uint64_t valid_for_ms; /* STRATA_KEYED: how long the service remembers the key; 0: for ever */
+    bool needs_approval;
+} strata_op_request;
+
+enum {
+    STRATA_OP_RUN = 1,     /* do it now, with the token */
+    STRATA_OP_REPLAY,      /* done before: here is the result */
+    STRATA_OP_BUSY,        /* somebody is doing it */
+    STRATA_OP_DOUBT,       /* in doubt: do not retry, do not use another key */
+    STRATA_OP_MISMATCH,    /* the key stands for something else */
+    STRATA_OP_APPROVAL,    /* a person has to approve it first */
+    STRATA_OP_ENDED,       /* failed, rejected or expired: nothing happened */
+    STRATA_OP_PRUNED,      /* known before, its result was removed */
+};
+
+typedef struct strata_op_answer {
+    int answer;                 /* STRATA_OP_RUN ... */
+    uint64_t token;             /* STRATA_OP_RUN */
+    int executor;               /* STRATA_OP_RUN: a locked descriptor that children inherit; as long
+                                   as anybody has it open, the operation cannot be settled */
+    strata_operation operation; /* as it stands */
+} strata_op_answer;
+
+/* One look and, if it is to be run, the grant and the start: durable when this returns.
+ * STRATA_UNAVAILABLE: this copy of the workspace does not decide; nothing was recorded. */
+int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer);
+/* Ends what strata_op_begin gave out; `executor` is closed. result_size: at most 131,072. */
+int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
+                     size_t result_size, int executor);
+/* The service said no, or the call was never made: nothing happened, and `proof` shows it. */
+int strata_op_refuse(strata *s, const char *key, uint64_t token, const char *proof,
+                     int executor);
+/* The outcome is not known and will not be: the operation is in doubt from now on. */
+int strata_op_abandon(strata *s, const char *key, uint64_t token, int executor);
+
+/* STRATA_NOT_FOUND. An operation whose process has died shows as in doubt. */
+int strata_op_get(strata *s, const char *key, strata_operation *out);
+int strata_op_each(strata *s, int state, const char *after, size_t limit,
+                   int (*visit)(void *arg, const strata_operation *o), void *arg);
+
+enum { STRATA_SETTLE_COMMITTED, STRATA_SETTLE_FAILED, STRATA_SETTLE_RETRY };
+/* For persons, named. STRATA_CONFLICT: not in doubt. STRATA_UNAVAILABLE: something of it may
+ * still run. */
+int strata_op_settle(strata *s, const char *key, int outcome, const char *person,
+                     const char *evidence, const void *result, size_t result_size);
+int strata_op_decide(strata *s, const char *key, bool approve, const char *person,
+                     const char *reason);
+int strata_op_again(strata *s, const char *key, const char *person, const char *reason);
+
+/* --- layer 3: locks ------------------------------------------------------------------------- */
+
+typedef struct strata_lock {
+    const char *name, *holder; /* lent */
+    uint64_t token;            /* grows with every grant of anything */
+    bool held;
+    uint64_t left_ms;          /* until it lapses, by this machine's clock */
+    uint64_t since_ms;
+} strata_lock;
+
+/* STRATA_TIMEOUT: not to be had within wait_ms (then *out tells who has it). */
+int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
+                        strata_lock *out);
+/* STRATA_CONFLICT: the token is not the current one; the lock is lost. */
+int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_ms);
+int strata_lock_release(strata *s, const char *name, uint64_t token);
+int strata_lock_each(strata *s, int (*visit)(void *arg, const strata_lock *l), void *arg);
+
 #ifdef __cplusplus
 }
 #endif

@@ -246,6 +246,15 @@ void world_digest(const char *name, char out[33])
     memcpy(out, st.digest, 33);
 }
 
+void world_replica(const char *name, char id[17])
+{
+    strata *s = world_open(name, NULL);
+    strata_status st;
+    ok(s, strata_status_get(s, &st));
+    snprintf(id, 17, "%s", st.replica);
+    strata_close(s);
+}
+
 struct first_pending {
     strata_pending *out;
     size_t count;

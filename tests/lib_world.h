@@ -51,6 +51,7 @@ void world_shows(strata *s, const char *entity, const char *attribute, const cha
 /* Status, digest, totals of a replica through a new handle. */
 void world_status(const char *name, strata_status *out);
 void world_digest(const char *name, char out[33]);
+void world_replica(const char *name, char id[17]);
 size_t world_pending(strata *s, int kind, strata_pending *first);
 /* `to` takes in what `from` has; returns how many records. */
 uint64_t world_merge(const char *to, const char *from);

@@ -106,18 +106,20 @@ static void test_every_way_of_reading_leaves_a_mark(void **state)
     for (int way = 0; way < 3; way++) {
         strata_written w;
         size_t count = 0;
-        world_set(b, "needle", "port", "old");
-        world_shows(a, "needle", "port", "old");
-        world_set(b, "needle", "port", "new");
-        strata_fact_query q = {.size = sizeof q, .entity = "needle"};
+        char needle[16];
+        snprintf(needle, sizeof needle, "needle%d", way);
+        world_set(b, needle, "port", "old");
+        world_shows(a, needle, "port", "old");
+        world_set(b, needle, "port", "new");
+        strata_fact_query q = {.size = sizeof q, .entity = needle};
         if (way == 0)
-            world_shows(a, "needle", "port", "new");
+            world_shows(a, needle, "port", "new");
         else if (way == 1)
             ok(a, strata_fact_each(a, &q, visit_any, &count));
         else
-            ok(a, strata_search(a, "needle", 10, visit_any, &count));
+            ok(a, strata_search(a, needle, 10, visit_any, &count));
         assert_true(way == 0 || count == 1);
-        ok(a, world_write(a, STRATA_SET, "needle", "port", "mine", &w));
+        ok(a, world_write(a, STRATA_SET, needle, "port", "mine", &w));
         if (w.unseen)
             fail_msg("way %d left no mark", way);
     }
@@ -161,7 +163,7 @@ static void test_a_refused_write_leaves_nothing(void **state)
 #define ROUNDS    40
 
 struct shared {
-    uint64_t successes, refusals, first;
+    uint64_t successes, refusals, first, ready;
     char ids[PROCESSES][ROUNDS][80], replaced[PROCESSES][ROUNDS][80];
     char pending[80];
 };
@@ -341,6 +343,9 @@ static int settle(void *arg, size_t i)
     struct shared *shared = arg;
     strata *s = child_open(i);
     strata_resolution r = {.size = sizeof r, .take = STRATA_TAKE_NUMBER, .number = 1 + i % 2};
+    count_up(&shared->ready);
+    while (__atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST) < PROCESSES)
+        usleep(50);
     int code = strata_resolve(s, shared->pending, &r, NULL);
     if (code == STRATA_OK)
         count_up(&shared->successes);
@@ -368,7 +373,7 @@ static void test_a_conflict_is_settled_once(void **state)
         strata_pending p;
         assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, &p), 1);
         memcpy(shared->pending, p.id, sizeof p.id);
-        shared->successes = 0;
+        shared->successes = shared->ready = 0;
         world_processes(PROCESSES, settle, shared);
         assert_int_equal(shared->successes, 1);
         assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, NULL), 0);

@@ -12,12 +12,6 @@ static int no_memory(strata *s)
     return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
-static void mark_read(strata *s, const strata_attribute *a, const struct st_attribute *from)
-{
-    if (from->shown < from->count)
-        st_mark_set(s, a->entity, a->attribute, from->items[from->shown].dot);
-}
-
 int strata_fact_get(strata *s, const char *entity, const char *attribute, uint64_t as_of_ms,
                     strata_attribute *out)
 {
@@ -38,7 +32,7 @@ int strata_fact_get(strata *s, const char *entity, const char *attribute, uint64
         if (got == ST_OK && !st_lib_attribute(s, &a, out))
             got = ST_NO_MEMORY;
         if (got == ST_OK)
-            mark_read(s, out, &a);
+            st_mark_read(s, out, &a);
     }
     if (got != ST_OK)
         code = st_lib_index_fault(s, got);
@@ -139,7 +133,7 @@ static enum st_code visit_now(void *arg, const struct st_attribute *a)
         return ST_NO_MEMORY;
     if (!attribute_fits(w->q, &out))
         return ST_OK;
-    mark_read(w->s, &out, a);
+    st_mark_read(w->s, &out, a);
     return visited(w, &out);
 }
 

@@ -120,16 +120,24 @@ static void drop_member(strata_item *items, size_t *count, const strata_event *e
     *count = kept;
 }
 
-/* The numbers of the attribute's entries up to a time, newest first. */
-static enum st_code entries_until(strata *s, struct st_str entity, struct st_str attribute,
-                                  uint64_t as_of_ms, uint64_t **out, size_t *count)
+/* Whether this operation replaced all that its writer knew of the attribute. */
+static bool replaces_all(const struct st_record *r, uint32_t op, const struct st_writer *by)
+{
+    return st_writer_compare(r->dot.writer, *by) == 0 &&
+           (r->ops[op].kind == ST_OP_SET || r->ops[op].kind == ST_OP_UNSET);
+}
+
+/* The numbers of an attribute's entries from `number` back, newest first: up to a time; back to
+ * where `by`, if not NULL, replaced all. */
+static enum st_code entries_until(strata *s, uint64_t number, uint64_t as_of_ms,
+                                  const struct st_writer *by, uint64_t **out, size_t *count)
 {
     size_t cap = 0;
-    uint64_t number;
+    enum st_code code = ST_OK;
+    bool enough = false;
     *out = NULL;
     *count = 0;
-    enum st_code code = newest(s, entity, attribute, &number);
-    while (code == ST_OK && number != 0) {
+    while (code == ST_OK && number != 0 && !enough) {
         struct st_index_entry entry;
         struct st_record r;
         code = entry_record(s, number, &entry, &r);
@@ -145,6 +153,7 @@ static enum st_code entries_until(strata *s, struct st_str entity, struct st_str
             }
             (*out)[(*count)++] = number;
         }
+        enough = by != NULL && replaces_all(&r, entry.op, by);
         number = entry.previous;
     }
     return code;
@@ -198,8 +207,27 @@ enum st_code st_history_as_of(strata *s, const char *entity, const char *attribu
     };
     if (out->entity == NULL || out->attribute == NULL)
         return ST_NO_MEMORY;
-    enum st_code code =
-        entries_until(s, st_str_of(entity), st_str_of(attribute), as_of_ms, &numbers, &n);
+    uint64_t number;
+    enum st_code code = newest(s, st_str_of(entity), st_str_of(attribute), &number);
+    if (code == ST_OK)
+        code = entries_until(s, number, as_of_ms, NULL, &numbers, &n);
+    if (code == ST_OK)
+        code = replay(s, numbers, n, out);
+    free(numbers);
+    return code;
+}
+
+enum st_code st_history_before(strata *s, uint64_t number, strata_attribute *out)
+{
+    uint64_t *numbers = NULL;
+    size_t n = 0;
+    struct st_index_entry entry;
+    struct st_record r;
+    *out = (strata_attribute){.entity = "", .attribute = ""};
+    enum st_code code = entry_record(s, number, &entry, &r);
+    struct st_writer by = r.dot.writer;
+    if (code == ST_OK)
+        code = entries_until(s, entry.previous, UINT64_MAX, &by, &numbers, &n);
     if (code == ST_OK)
         code = replay(s, numbers, n, out);
     free(numbers);

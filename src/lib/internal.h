@@ -9,6 +9,7 @@
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
+ *   strong.c     once-only operations, locks
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
  */
@@ -18,6 +19,8 @@
 #include "store/index.h"
 #include "store/log.h"
 #include "strata.h"
+
+struct st_strong;
 
 /* Notices are told once; more than these at one open would be noise. */
 #define ST_NOTICES_MAX 8
@@ -29,6 +32,7 @@ struct st_arena {
 
 struct strata {
     struct st_log log;
+    struct st_strong *strong; /* NULL until layer 3 is used */
     struct st_index *index; /* NULL until something is read */
     char agent[ST_AGENT_SIZE_MAX + 1];
     uint64_t incarnation;
@@ -91,6 +95,8 @@ int st_lib_name(strata *s, const char *what, const char *name);
 /* What the agent last read or wrote of an attribute; counter 0: nothing. */
 void st_mark_get(strata *s, const char *entity, const char *attribute, struct st_dot *dot);
 void st_mark_set(strata *s, const char *entity, const char *attribute, struct st_dot dot);
+/* The agent was shown this attribute. */
+void st_mark_read(strata *s, const strata_attribute *a, const struct st_attribute *from);
 
 /* --- history.c -------------------------------------------------------------------------------------- */
 
@@ -102,5 +108,7 @@ enum st_code st_history_event(strata *s, uint64_t number, strata_event *out);
 /* The attribute as it was: the latest value or absence and the members at that time. */
 enum st_code st_history_as_of(strata *s, const char *entity, const char *attribute,
                               uint64_t as_of_ms, strata_attribute *out);
+/* The attribute as it was for the writer of entry `number` just before; without names. */
+enum st_code st_history_before(strata *s, uint64_t number, strata_attribute *out);
 
 #endif

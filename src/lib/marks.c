@@ -92,3 +92,9 @@ void st_mark_set(strata *s, const char *entity, const char *attribute, struct st
     ssize_t ignored = pwrite(s->marks_fd, &p, sizeof p, at);
     (void)ignored;
 }
+
+void st_mark_read(strata *s, const strata_attribute *a, const struct st_attribute *from)
+{
+    if (from->shown < from->count)
+        st_mark_set(s, a->entity, a->attribute, from->items[from->shown].dot);
+}

@@ -176,19 +176,25 @@ int strata_pending_each(strata *s, int kind, size_t limit,
 /* --- settling
  * -------------------------------------------------------------------------------------------- */
 
+/* The record is appended: waits until it is on disk. */
+static int written_op(strata *s, const struct st_record *r, strata_written *written)
+{
+    if (st_log_wait_durable(&s->log, r->dot.writer.epoch, r->dot.counter) != ST_OK)
+        return st_lib_fault(s, &s->log.fault);
+    if (written != NULL) {
+        st_id_format(r->dot, 0, written->id);
+        written->time_ms = r->time.ms;
+    }
+    return STRATA_OK;
+}
+
 static int write_op(strata *s, struct st_op *op, strata_written *written)
 {
     struct st_record r = {
         .agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = op, .op_count = 1};
-    enum st_code code = st_log_write(&s->log, &r, true);
+    enum st_code code = st_log_write(&s->log, &r, false);
     st_lib_log_notices(s);
-    if (code != ST_OK)
-        return st_lib_fault(s, &s->log.fault);
-    if (written != NULL) {
-        st_id_format(r.dot, 0, written->id);
-        written->time_ms = r.time.ms;
-    }
-    return STRATA_OK;
+    return code == ST_OK ? written_op(s, &r, written) : st_lib_fault(s, &s->log.fault);
 }
 
 static int not_pending(strata *s, const char *id)
@@ -258,6 +264,51 @@ static int pick(strata *s, const strata_pending *p, const strata_resolution *r, 
     return STRATA_OK;
 }
 
+/* The append lock is held: what is settled here is what is pending now. */
+static int settle_locked(strata *s, const char *id, const strata_resolution *resolution,
+                         struct st_op *op)
+{
+    enum st_code code = st_index_begin_alone(s->index);
+    if (code != ST_OK)
+        return st_lib_index_fault(s, code);
+    struct keys k;
+    code = keys_collect(s, "p", 0, id, &k);
+    struct st_str rest = st_buf_str(&k.bytes), key;
+    bool found = code == ST_OK && next_key(&rest, &key);
+    strata_pending p;
+    if (found)
+        code = conflict_of(s, key, &p);
+    st_buf_release(&k.bytes);
+    st_lib_end(s);
+    if (code != ST_OK)
+        return st_lib_index_fault(s, code);
+    return found ? pick(s, &p, resolution, op) : not_pending(s, id);
+}
+
+/* Of two who settle the same at once the second is told so, and does not replace in silence what
+ * the first has decided. */
+static int settle(strata *s, const char *id, const strata_resolution *resolution,
+                  strata_written *written)
+{
+    struct st_op op = {0};
+    struct st_record r = {
+        .agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = &op, .op_count = 1};
+    enum st_code code = st_log_lock(&s->log);
+    if (code != ST_OK)
+        return st_lib_fault(s, &s->log.fault);
+    int result = settle_locked(s, id, resolution, &op);
+    if (result == STRATA_OK) {
+        code = st_log_append(&s->log, &r, (struct st_hlc){0});
+        if (code != ST_OK)
+            result = st_lib_fault(s, &s->log.fault);
+    }
+    st_log_unlock(&s->log);
+    st_lib_log_notices(s);
+    if (result != STRATA_OK)
+        return result;
+    return written_op(s, &r, written);
+}
+
 int strata_resolve(strata *s, const char *id, const strata_resolution *resolution,
                    strata_written *written)
 {
@@ -270,25 +321,12 @@ int strata_resolve(strata *s, const char *id, const strata_resolution *resolutio
     if (resolution == NULL)
         return st_lib_fail(s, ST_USAGE,
                            "a conflict is settled by a number, the latest, or a value");
+    /* Most of the catching up before the lock, not under it. */
     int result = st_lib_begin(s);
     if (result != STRATA_OK)
         return result;
-    struct keys k;
-    struct st_op op = {0};
-    enum st_code code = keys_collect(s, "p", 0, id, &k);
-    struct st_str rest = st_buf_str(&k.bytes), key;
-    bool found = code == ST_OK && next_key(&rest, &key);
-    strata_pending p;
-    if (found)
-        code = conflict_of(s, key, &p);
-    st_buf_release(&k.bytes);
     st_lib_end(s);
-    if (code != ST_OK)
-        return st_lib_index_fault(s, code);
-    if (!found)
-        return not_pending(s, id);
-    result = pick(s, &p, resolution, &op);
-    return result == STRATA_OK ? write_op(s, &op, written) : result;
+    return settle(s, id, resolution, written);
 }
 
 int strata_resolve_all(strata *s, const char *entity, size_t *count)

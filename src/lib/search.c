@@ -22,6 +22,7 @@ static enum st_code visit_found(strata *s, const struct st_buf *found,
             code = ST_NO_MEMORY;
         if (code != ST_OK)
             return code;
+        st_mark_read(s, &out, &a);
         *result = visit(arg, &out);
     }
     return ST_OK;

@@ -173,6 +173,23 @@ static int fill_replaced(strata *s, const struct st_op *op, const struct st_item
     return STRATA_OK;
 }
 
+/* The write itself was replaced before anybody could look: what it replaced, from the history. */
+static int fill_replaced_before(strata *s, const struct st_op *op, struct st_dot dot, uint32_t i,
+                                strata_written *w)
+{
+    uint64_t number;
+    strata_attribute before;
+    enum st_code code = st_history_find(s, op->entity, op->attribute, dot, i, &number);
+    if (code == ST_OK)
+        code = st_history_before(s, number, &before);
+    if (code != ST_OK)
+        return st_lib_index_fault(s, code);
+    w->replaced_count = (uint32_t)before.count;
+    if (before.count > 0)
+        w->replaced = before.items[0];
+    return STRATA_OK;
+}
+
 struct prefix_search {
     bool found;
 };
@@ -213,13 +230,17 @@ static int answer_op(strata *s, const struct st_record *r, size_t i, strata_writ
     if (code != ST_OK)
         return st_lib_index_fault(s, code);
     w->changed = true;
+    code = is_unseen(s, r->dot, (uint32_t)i, &w->unseen);
+    if (code != ST_OK)
+        return st_lib_index_fault(s, code);
     for (size_t k = 0; k < a.count; k++) {
         const struct st_item mine = a.items[k];
         if (st_dot_compare(mine.dot, r->dot) != 0 || mine.op != i || mine.kind == ST_ITEM_MEMBER)
             continue;
-        code = is_unseen(s, r->dot, (uint32_t)i, &w->unseen);
-        return code == ST_OK ? fill_replaced(s, op, &mine, w) : st_lib_index_fault(s, code);
+        return fill_replaced(s, op, &mine, w);
     }
+    if (op->kind == ST_OP_SET || op->kind == ST_OP_UNSET)
+        return fill_replaced_before(s, op, r->dot, (uint32_t)i, w);
     return STRATA_OK;
 }
 

@@ -64,6 +64,8 @@ struct st_env {
     uint64_t (*boot_ns)(void *ctx); /* CLOCK_BOOTTIME: counts suspend */
     void (*sleep_ns)(void *ctx, uint64_t ns);
     int (*random)(void *ctx, void *buf, size_t n);
+    /* Which clock boot_ns is: another number after a boot and in another time name space. */
+    uint64_t (*clock_id)(void *ctx);
     int (*boot_id)(void *ctx, uint8_t out[16]); /* another value after every boot */
     uint32_t (*process_id)(void *ctx);          /* for messages only, never for decisions */
 

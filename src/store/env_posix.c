@@ -281,6 +281,19 @@ static int posix_boot_id(void *ctx, uint8_t out[16])
     return digits == 32 ? 0 : -EIO;
 }
 
+static uint64_t posix_clock_id(void *ctx)
+{
+    uint8_t boot[16];
+    uint64_t half[2] = {0, 0};
+    if (posix_boot_id(ctx, boot) == 0)
+        memcpy(half, boot, sizeof half);
+    /* time_namespaces(7): CLOCK_BOOTTIME has an offset of its own in each. */
+    struct stat st;
+    uint64_t name_space = stat("/proc/self/ns/time", &st) == 0 ? st.st_ino : 0;
+    uint64_t id = half[0] ^ (half[1] * 0x9e3779b97f4a7c15u) ^ (name_space * 0xff51afd7ed558ccdu);
+    return id != 0 ? id : 1;
+}
+
 static uint32_t posix_process_id(void *ctx)
 {
     (void)ctx;
@@ -313,6 +326,7 @@ const struct st_env *st_env_posix(void)
         .boot_ns = posix_boot_ns,
         .sleep_ns = posix_sleep_ns,
         .random = posix_random,
+        .clock_id = posix_clock_id,
         .boot_id = posix_boot_id,
         .process_id = posix_process_id,
     };

@@ -214,6 +214,11 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     return ST_OK;
 }
 
+void st_index_set_machine(struct st_index *x, struct st_machine machine)
+{
+    x->machine = machine;
+}
+
 void st_index_close(struct st_index *x)
 {
     if (x == NULL)

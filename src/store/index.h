@@ -38,9 +38,20 @@
 
 struct st_index;
 
+/*
+ * A further state machine over the same log: it is given every record after layer 1 has applied
+ * it, and keeps its rows in the same store, under keys of its own, in the same transaction.
+ */
+struct st_machine {
+    enum st_code (*apply)(void *ctx, const struct st_kv *kv, const struct st_record *r);
+    void *ctx;
+};
+
 /* Opens (creates, if need be) the index of an open log. ST_OK also when only a private one in
  * memory could be had. The log is borrowed for the life of the index. */
 enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_fault *fault);
+/* The machine is copied; its ctx is borrowed for the life of the index. */
+void st_index_set_machine(struct st_index *x, struct st_machine machine);
 void st_index_close(struct st_index *x);
 
 /* Begins a consistent read that includes everything appended before the call. The functions

@@ -176,6 +176,8 @@ static enum st_code apply_one(struct st_index *x, uint32_t no, const struct st_r
         return code;
     x->fault.code = ST_OK;
     code = st_state_apply(&x->state, r);
+    if (code == ST_OK && x->machine.apply != NULL)
+        code = x->machine.apply(x->machine.ctx, &x->kv, r);
     if (code != ST_OK && x->fault.code == ST_OK)
         st_fail(&x->fault, code, "record %" PRIu64 " of %s cannot be applied (%s)", r->dot.counter,
                 w->reader.dir, st_code_name(code));

@@ -67,6 +67,7 @@ struct st_index {
     struct st_position position;
     struct st_rows rows;
     struct st_kv kv;
+    struct st_machine machine; /* apply NULL: none */
     struct st_state state;
     bool state_loaded;
     struct st_index_writer *writers; /* by number - 1 */

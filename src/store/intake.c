@@ -15,6 +15,7 @@ struct run {
     struct st_writer writer;
     uint64_t named; /* in our context before */
     uint64_t end;   /* on our disk after copying */
+    bool tells;     /* what is new holds more than "seen" operations */
 };
 
 /* A record with a "seen" operation: what it needs. */
@@ -145,14 +146,18 @@ static enum st_code copy_line(struct work *k, const struct st_log_reader *r, str
 static enum st_code need_add(struct work *k, size_t run, struct st_str line)
 {
     static const char mark[] = "\"op\":\"seen\"";
-    if (memmem(line.p, line.n, mark, sizeof mark - 1) == NULL)
-        return ST_OK;
     struct st_record r;
-    if (st_record_decode(line, &k->scratch, &r) != ST_OK)
-        return ST_OK; /* verified as a record, unreadable inside: applying will say so */
+    /* Not decodable: verified as a record, unreadable inside; applying will say so. */
+    if (memmem(line.p, line.n, mark, sizeof mark - 1) == NULL ||
+        st_record_decode(line, &k->scratch, &r) != ST_OK) {
+        k->runs[run].tells = true;
+        return ST_OK;
+    }
     for (size_t i = 0; i < r.op_count; i++) {
-        if (r.ops[i].kind != ST_OP_SEEN)
+        if (r.ops[i].kind != ST_OP_SEEN) {
+            k->runs[run].tells = true;
             continue;
+        }
         if (!grow((void **)&k->needs, &k->need_cap, k->need_count, sizeof *k->needs))
             return no_memory(k->log);
         struct need *n = &k->needs[k->need_count++];
@@ -327,8 +332,20 @@ static enum st_code read_context(struct work *k)
     return code;
 }
 
+/* Two replicas that only told each other what they have seen would go on with that for ever: such
+ * records are named with the next ones that tell something. */
+static bool worth_naming(const struct work *k)
+{
+    for (size_t i = 0; i < k->run_count; i++)
+        if (k->runs[i].tells && k->runs[i].end > k->runs[i].named)
+            return true;
+    return false;
+}
+
 static enum st_code name_them(struct work *k)
 {
+    if (!worth_naming(k))
+        return ST_OK;
     struct st_op op = {.kind = ST_OP_SEEN};
     st_vector_init(&op.vector, k->log->alloc);
     bool ok = true;
