@@ -351,7 +351,7 @@ enum st_code st_index_clear(struct st_index *x)
     x->loaded = true;
     return run(x,
                "DELETE FROM kv; DELETE FROM hist; DELETE FROM writers; DELETE FROM meta;"
-               "DROP TABLE IF EXISTS fts; DROP TABLE IF EXISTS fts_key;",
+               "DROP TABLE IF EXISTS fts; DROP TABLE IF EXISTS fts_row;",
                "empty");
 }
 

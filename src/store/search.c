@@ -6,7 +6,7 @@
 
 static const char search_schema[] =
     "CREATE VIRTUAL TABLE IF NOT EXISTS fts USING fts5(entity, attribute, value);"
-    "CREATE TABLE IF NOT EXISTS fts_key(k BLOB PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;";
+    "CREATE TABLE IF NOT EXISTS fts_row(id INTEGER PRIMARY KEY, k BLOB NOT NULL UNIQUE);";
 
 struct search {
     struct st_index *x;
@@ -37,17 +37,14 @@ static enum st_code search_open(struct search *q, struct st_index *x)
     st_read_scratch_init(&q->scratch, x->alloc);
     if (sqlite3_exec(x->db, search_schema, NULL, NULL, NULL) != SQLITE_OK)
         return st_index_sql_fail(x, "search");
-    enum st_code code = prepare(x, "SELECT id FROM fts_key WHERE k=?1", &q->find);
+    enum st_code code = prepare(x, "SELECT id FROM fts_row WHERE k=?1", &q->find);
     if (code == ST_OK)
         code = prepare(x, "DELETE FROM fts WHERE rowid=?1", &q->erase);
     if (code == ST_OK)
         code = prepare(x, "INSERT INTO fts(rowid,entity,attribute,value) VALUES(?1,?2,?3,?4)",
                        &q->insert);
     if (code == ST_OK)
-        code = prepare(x,
-                       "INSERT INTO fts_key(k,id) VALUES(?1,"
-                       "(SELECT coalesce(max(id),0)+1 FROM fts_key)) RETURNING id",
-                       &q->key);
+        code = prepare(x, "INSERT INTO fts_row(k) VALUES(?1) RETURNING id", &q->key);
     if (code == ST_OK)
         code = prepare(x, "INSERT OR REPLACE INTO meta(k,v) VALUES('search',?1)", &q->position);
     return code;
@@ -151,7 +148,7 @@ static enum st_code take_entry(struct search *q, uint64_t number)
     if (op->kind != ST_OP_SET && op->kind != ST_OP_UNSET && op->kind != ST_OP_ADD &&
         op->kind != ST_OP_REMOVE)
         return ST_OK;
-    return take_attribute(q, op->entity, op->attribute);
+    return take_attribute(q, op->entity, op->attribute, number);
 }
 
 static enum st_code update_batch(struct st_index *x, bool *done)

@@ -2,7 +2,7 @@
  * search.h - full text over the current state: SQLite's FTS5, in two further tables of index.db,
  * brought up to date when somebody searches and not before:
  *   fts(entity, attribute, value)   one row per attribute that has something to show
- *   fts_key(k BLOB, id)             register key to row
+ *   fts_row(id, k BLOB)             row to register key
  * The position of the text index is a history entry number, row "search" of meta.
  */
 #ifndef ST_STORE_SEARCH_H
