@@ -118,14 +118,22 @@ static enum st_code row_of(struct search *q, sqlite3_int64 *id, bool *is_new)
     return r == SQLITE_ROW ? ST_OK : st_index_sql_fail(q->x, "search");
 }
 
-static enum st_code take_attribute(struct search *q, struct st_str entity, struct st_str attribute)
+/* Only the newest entry of an attribute counts: the rows are of now, whatever the entry says. */
+static enum st_code take_attribute(struct search *q, struct st_str entity, struct st_str attribute,
+                                   uint64_t number)
 {
     struct st_attribute a;
     sqlite3_int64 id = 0;
+    uint64_t newest = 0;
     bool is_new;
     st_buf_reset(&q->register_key);
     st_key_register(&q->register_key, entity, attribute);
-    enum st_code code = st_attribute_read(&q->x->kv, entity, attribute, &q->scratch, &a);
+    enum st_code code = q->register_key.failed
+                            ? st_fail(&q->x->fault, ST_NO_MEMORY, "out of memory")
+                            : st_index_head(q->x, st_buf_str(&q->register_key), &newest);
+    if (code != ST_OK || newest != number)
+        return code;
+    code = st_attribute_read(&q->x->kv, entity, attribute, &q->scratch, &a);
     if (code == ST_OK)
         code = row_of(q, &id, &is_new);
     if (code == ST_OK && !is_new) {
