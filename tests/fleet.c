@@ -85,8 +85,7 @@ static void merge(const char *into, const char *from, struct fleet_result *r)
 
 static void make_copy(const char *dir, const char *state_dir, const char *name)
 {
-    strata_init_options options = {
-        .size = sizeof(options), .state_dir = state_dir, .name = name};
+    strata_init_options options = {.size = sizeof(options), .state_dir = state_dir, .name = name};
     strata_init_result made;
     strata_error error;
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
@@ -161,7 +160,9 @@ static void start(struct fleet *f)
         f->writers[i] = (struct fleet_writer){
             .number = (uint16_t)i,
             .end_ns = f->end_ns,
-            .path = f->plain ? f->file : away ? f->box : f->here,
+            .path = f->plain ? f->file
+                    : away   ? f->box
+                             : f->here,
             .plain = f->plain,
             .report_fd = f->pipe[1],
         };
@@ -296,7 +297,8 @@ static void run(struct fleet *f)
         (void)fputs("\r\033[K", stderr);
 }
 
-/* --- the same state from the logs alone --------------------------------------------------------- */
+/* --- the same state from the logs alone ---------------------------------------------------------
+ */
 
 static bool digest_of(const char *state_dir, struct fleet_result *r, char out[33])
 {
@@ -375,7 +377,8 @@ static void check_copies(struct fleet *f)
         (void)printf("  %-10s both copies show the same\n", "copies");
 }
 
-/* --- the report --------------------------------------------------------------------------------- */
+/* --- the report ---------------------------------------------------------------------------------
+ */
 
 /* 1234567 as "1,234,567"; a few results live at a time. */
 static const char *grouped(uint64_t n)
@@ -414,7 +417,8 @@ static void tell_strata(const struct fleet *f)
         (void)printf(", %u of them on a second copy of the workspace", f->away);
     (void)printf("; %u s; %u times one was killed with kill -9 and started again\n", f->seconds,
                  f->kills);
-    line("written", r->acknowledged, "acknowledged sets, unsets, additions and removals (%s a second)",
+    line("written", r->acknowledged,
+         "acknowledged sets, unsets, additions and removals (%s a second)",
          grouped(r->acknowledged / f->seconds));
     line("current", r->current, "are what is shown now");
     line("replaced", r->replaced, "are in `strata history`, under what replaced them");
@@ -439,7 +443,8 @@ static void tell_plain(const struct fleet *f)
          grouped((uint64_t)r->steps_acknowledged), grouped((uint64_t)r->steps_found));
 }
 
-/* --- main ---------------------------------------------------------------------------------------- */
+/* --- main ----------------------------------------------------------------------------------------
+ */
 
 static int usage(void)
 {

@@ -19,7 +19,7 @@
 #define FLEET_WRITERS_MAX 64
 #define FLEET_COUNTERS    3
 #define FLEET_TASKS       40
-#define FLEET_ATTRIBUTES  5
+#define FLEET_ATTRIBUTES  5  /* with one value; one more has members */
 #define FLEET_STEP_MAX    3  /* the largest step of a counter */
 #define FLEET_TEXT_SIZE   96 /* names and values, with the NUL */
 #define FLEET_PATH_SIZE   4000
@@ -88,6 +88,8 @@ uint64_t fleet_now_ns(void);
 uint64_t fleet_hash(uint64_t start, const char *text);
 uint64_t fleet_content(int kind, const char *entity, const char *attribute, const char *value);
 uint64_t fleet_random(uint64_t *state);
+const char *fleet_attribute_name(unsigned attribute);
+void fleet_task_name(unsigned task, char out[FLEET_TEXT_SIZE]);
 const char *fleet_counter_name(unsigned counter);
 void fleet_agent_name(unsigned writer, char out[FLEET_TEXT_SIZE]);
 /* Prints the line to standard error and counts it. */

@@ -23,7 +23,8 @@ mkdir "$dir/invented"
 if "$FLEET" --check 1 2 --dir "$dir/invented" --invent >"$dir/invented.out" 2>&1; then
     fail "a lost write was not noticed"
 fi
-grep -Eq '^  lost +1 ' "$dir/invented.out" || fail "the lost write is not in the report"
+grep -Eq "^  lost +1 " "$dir/invented.out" ||
+    fail "the lost write is not in the report: $(cat "$dir/invented.out")"
 grep -q 'were acknowledged' "$dir/invented.out" || fail "the lost step is not in the report"
 
 mkdir "$dir/fleet"
@@ -31,7 +32,7 @@ mkdir "$dir/fleet"
 
 # The same once more through the program: its index against one that it makes from a copy.
 digest() {
-    "$STRATA" --state-dir "$1" status --json | jq -er .data.digest
+    "$STRATA" --state-dir "$1" status --quiet --json | jq -er .data.digest
 }
 
 for copy in here box; do

@@ -86,9 +86,9 @@ struct look {
     struct table removed; /* entity and value of every removal */
     struct fleet_result *r;
     int64_t steps[FLEET_COUNTERS];
-    uint64_t history, attributes;
-    char (*subjects)[2][FLEET_TEXT_SIZE];
 };
+
+typedef int history_visitor(void *arg, const strata_event *e);
 
 static int kind_of_event(int kind)
 {
@@ -118,11 +118,6 @@ static int visit_fact(void *arg, const strata_attribute *a)
     struct look *l = arg;
     if (!ours(a->entity))
         return 0;
-    if (l->attributes < (uint64_t)FLEET_TASKS * (FLEET_ATTRIBUTES + 1)) {
-        (void)snprintf(l->subjects[l->attributes][0], FLEET_TEXT_SIZE, "%s", a->entity);
-        (void)snprintf(l->subjects[l->attributes][1], FLEET_TEXT_SIZE, "%s", a->attribute);
-    }
-    l->attributes++;
     for (size_t i = 0; i < a->count; i++) {
         const strata_item *item = &a->items[i];
         bool shown = item->kind == STRATA_ITEM_MEMBER || item->shown ||
@@ -149,7 +144,6 @@ static int visit_history(void *arg, const strata_event *e)
     struct look *l = arg;
     int kind = kind_of_event(e->kind);
     const char *value = kind == FLEET_UNSET ? "" : e->value;
-    l->history++;
     if (kind == FLEET_REMOVE)
         (void)table_put(&l->removed, fleet_hash(fleet_hash(0, e->entity), e->value), 0, HISTORY);
     if (!table_put(&l->ops, fleet_hash(0, e->id),
@@ -183,22 +177,25 @@ static void need(struct look *l, int code, const char *what)
         fleet_fault(l->r, "%s: %s", what, strata_last_error(l->s)->message);
 }
 
+/* The history of one attribute of every task. */
+static void each_history(struct look *l, const char *attribute, history_visitor *visit)
+{
+    char entity[FLEET_TEXT_SIZE];
+    for (unsigned task = 0; task < FLEET_TASKS; task++) {
+        fleet_task_name(task, entity);
+        need(l, strata_history(l->s, entity, attribute, 0, visit, l), "history");
+    }
+}
+
 static void look_around(struct look *l)
 {
     strata_fact_query query = {.size = sizeof(query), .with_absent = true};
     uint64_t next;
 
     need(l, strata_fact_each(l->s, &query, visit_fact, l), "facts");
-    if (l->attributes > (uint64_t)FLEET_TASKS * (FLEET_ATTRIBUTES + 1)) {
-        fleet_fault(l->r, "%llu attributes, more than were ever written",
-                    (unsigned long long)l->attributes);
-        return;
-    }
     need(l, strata_pending_each(l->s, STRATA_PENDING_CONFLICT, 0, visit_pending, l), "pending");
-    for (uint64_t i = 0; i < l->attributes; i++)
-        need(l,
-             strata_history(l->s, l->subjects[i][0], l->subjects[i][1], 0, visit_history, l),
-             "history");
+    for (unsigned i = 0; i <= FLEET_ATTRIBUTES; i++)
+        each_history(l, fleet_attribute_name(i), visit_history);
     need(l, strata_events(l->s, 0, 0, &next, visit_event, l), "events");
 }
 
@@ -213,7 +210,7 @@ static void judge_fact(struct look *l, const struct fleet_report *a, struct plac
     bool live = (p->flags & (SHOWN | PENDING)) != 0;
 
     r->acknowledged++;
-    if (p->content != a->content) {
+    if (p->flags != 0 && p->content != a->content) {
         fleet_fault(r, "agent %u, write %u: another content", a->writer + 1u, a->sequence);
         r->lost++;
     } else if ((p->flags & HISTORY) == 0 || (p->flags & LOGGED) == 0) {
@@ -233,7 +230,7 @@ static void judge_fact(struct look *l, const struct fleet_report *a, struct plac
 }
 
 /* A member may be gone only if somebody removed it: everything else that is set or unset is on
- * other attributes. Its content hash does not tell entity and value apart, so ask the history. */
+ * other attributes. */
 static int visit_member(void *arg, const strata_event *e)
 {
     struct look *l = arg;
@@ -244,13 +241,6 @@ static int visit_member(void *arg, const strata_event *e)
         fleet_fault(l->r, "%s: '%s' is gone from %s, and nobody removed it", e->id, e->value,
                     e->entity);
     return 0;
-}
-
-static void judge_members(struct look *l)
-{
-    for (uint64_t i = 0; i < l->attributes; i++)
-        if (strcmp(l->subjects[i][1], "tag") == 0)
-            need(l, strata_history(l->s, l->subjects[i][0], "tag", 0, visit_member, l), "members");
 }
 
 static void judge_counters(struct look *l, const int64_t acknowledged[FLEET_COUNTERS],
@@ -339,8 +329,7 @@ static void judge(struct look *l, const struct fleet_reports *reports, unsigned 
             p->flags |= REPORTED;
     }
     for (size_t i = 0; i <= l->ops.mask; i++)
-        l->r->unreported +=
-            l->ops.places[i].flags != 0 && (l->ops.places[i].flags & REPORTED) == 0;
+        l->r->unreported += l->ops.places[i].flags != 0 && (l->ops.places[i].flags & REPORTED) == 0;
     /* One record each, of at most two operations. */
     if (l->r->unreported > 2 * (uint64_t)kills)
         fleet_fault(l->r, "%llu writes that nobody reported, with %u processes killed",
@@ -360,34 +349,29 @@ void fleet_verify(const char *dir, const struct fleet_reports *reports, unsigned
         fleet_fault(r, "cannot open: %s", error.message);
         return;
     }
-    l.subjects = calloc((size_t)FLEET_TASKS * (FLEET_ATTRIBUTES + 1), sizeof(*l.subjects));
     table_grow(&l.ops);
     table_grow(&l.removed);
-    if (l.subjects != NULL) {
-        look_around(&l);
-        judge(&l, reports, kills);
-        judge_members(&l);
-        judge_beats(&l, reports, writers);
-    } else {
-        fleet_fault(r, "out of memory");
-    }
-    free(l.subjects);
+    look_around(&l);
+    judge(&l, reports, kills);
+    each_history(&l, fleet_attribute_name(FLEET_ATTRIBUTES), visit_member);
+    judge_beats(&l, reports, writers);
     free(l.ops.places);
     free(l.removed.places);
     strata_close(l.s);
 }
 
-/* --- the plain file ------------------------------------------------------------------------------ */
+/* --- the plain file ------------------------------------------------------------------------------
+ */
 
 /* Key "entity attribute", value with a sign in front: see fleet_writer.c. */
 static uint64_t plain_content(const char *key, const char *value)
 {
     char entity[FLEET_TEXT_SIZE];
     size_t n = strcspn(key, " ");
-    int kind = value[0] == '-'                     ? FLEET_REMOVE
-               : value[0] == '0'                   ? FLEET_UNSET
+    int kind = value[0] == '-'                ? FLEET_REMOVE
+               : value[0] == '0'              ? FLEET_UNSET
                : strcmp(key + n, " tag") == 0 ? FLEET_ADD
-                                                   : FLEET_SET;
+                                              : FLEET_SET;
     (void)snprintf(entity, sizeof(entity), "%.*s", (int)n, key);
     return fleet_content(kind, entity, key + n + 1,
                          value + (kind == FLEET_REMOVE || kind == FLEET_UNSET));

@@ -20,10 +20,10 @@
 /* Longest wait for a lock: a loaded machine is no fault. Milliseconds. */
 #define WAIT_MS 60000
 
-static const char *const attributes[FLEET_ATTRIBUTES] = {"state", "owner", "note", "branch",
-                                                         "result"};
-static const char *const counters[FLEET_COUNTERS] = {"fleet builds", "fleet tests",
-                                                     "fleet tokens"};
+/* The last one has members, the others one value. */
+static const char *const attributes[FLEET_ATTRIBUTES + 1] = {"state",  "owner",  "note",
+                                                             "branch", "result", "tag"};
+static const char *const counters[FLEET_COUNTERS] = {"fleet builds", "fleet tests", "fleet tokens"};
 
 struct member {
     char entity[FLEET_TEXT_SIZE], value[FLEET_TEXT_SIZE];
@@ -77,6 +77,16 @@ const char *fleet_counter_name(unsigned counter)
     return counters[counter];
 }
 
+const char *fleet_attribute_name(unsigned attribute)
+{
+    return attributes[attribute];
+}
+
+void fleet_task_name(unsigned task, char out[FLEET_TEXT_SIZE])
+{
+    (void)snprintf(out, FLEET_TEXT_SIZE, "task-%02u", task + 1);
+}
+
 void fleet_agent_name(unsigned writer, char out[FLEET_TEXT_SIZE])
 {
     (void)snprintf(out, FLEET_TEXT_SIZE, "agent-%02u", writer + 1);
@@ -113,7 +123,7 @@ static void next_step(struct life *l, struct fleet_step *step)
         .delta = (int32_t)((r >> 40) % FLEET_STEP_MAX) + 1,
         .sequence = ++l->sequence,
     };
-    (void)snprintf(step->entity, sizeof(step->entity), "task-%02u", step->task + 1);
+    fleet_task_name(step->task, step->entity);
     (void)snprintf(step->name, sizeof(step->name), "%s", attributes[step->attribute]);
     (void)snprintf(step->value, sizeof(step->value), "%u of start %u of agent %u", step->sequence,
                    l->w->generation + 1u, l->w->number + 1u);
@@ -155,13 +165,13 @@ static int report(const struct life *l, const struct fleet_step *step, int resul
         out[i].writer = l->w->number;
         out[i].kind = (uint8_t)(result == STRATA_OK ? kind : FLEET_ERROR);
         out[i].counter = (uint8_t)step->counter;
-        out[i].delta = result != STRATA_OK      ? result
+        out[i].delta = result != STRATA_OK        ? result
                        : step->kind == FLEET_BEAT ? l->w->generation
                                                   : step->delta;
         out[i].sequence = step->sequence;
         out[i].id = fleet_hash(0, written[i].id);
-        out[i].content = fleet_content(kind, step->entity,
-                                       kind == FLEET_ADD ? "tag" : step->name, step->value);
+        out[i].content =
+            fleet_content(kind, step->entity, kind == FLEET_ADD ? "tag" : step->name, step->value);
     }
     ssize_t n = write(l->w->report_fd, out, count * sizeof(out[0]));
     return n == (ssize_t)(count * sizeof(out[0])) ? 0 : -1;
@@ -171,9 +181,9 @@ static int report(const struct life *l, const struct fleet_step *step, int resul
 
 static int do_strata(struct life *l, const struct fleet_step *step, strata_written written[2])
 {
-    static const int kinds[] = {[FLEET_SET] = STRATA_SET,       [FLEET_UNSET] = STRATA_UNSET,
-                                [FLEET_ADD] = STRATA_ADD,       [FLEET_REMOVE] = STRATA_REMOVE,
-                                [FLEET_COUNT] = STRATA_COUNT,   [FLEET_PAIR] = STRATA_SET};
+    static const int kinds[] = {
+        [FLEET_SET] = STRATA_SET,       [FLEET_UNSET] = STRATA_UNSET, [FLEET_ADD] = STRATA_ADD,
+        [FLEET_REMOVE] = STRATA_REMOVE, [FLEET_COUNT] = STRATA_COUNT, [FLEET_PAIR] = STRATA_SET};
     strata_op ops[2] = {{.kind = STRATA_SET}};
     unsigned flags = step->answer ? STRATA_ANSWER : 0;
 
@@ -292,8 +302,8 @@ int fleet_write(const struct fleet_writer *w)
         memset(written, 0, sizeof(written));
         next_step(&l, &step);
         if (w->plain && step.kind == FLEET_UNSET)
-            (void)snprintf(step.value, sizeof(step.value), "%u.%u.%u", step.sequence,
-                           w->generation, w->number);
+            (void)snprintf(step.value, sizeof(step.value), "%u.%u.%u", step.sequence, w->generation,
+                           w->number);
         int result = w->plain ? do_plain(&l, &step) : do_strata(&l, &step, written);
         if (result == STRATA_OK)
             remember(&l, &step);

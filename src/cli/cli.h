@@ -79,6 +79,20 @@ enum cli_option_id {
     OPT_ENTITY,     /* export --entity */
     OPT_OUTPUT,
     OPT_MAN,
+    OPT_KEY, /* once */
+    OPT_CLASS,
+    OPT_VALID_FOR,
+    OPT_TIMEOUT,
+    OPT_NEEDS_APPROVAL,
+    OPT_NOTHING_ON,
+    OPT_STATE, /* op */
+    OPT_OUTCOME,
+    OPT_EVIDENCE,
+    OPT_RESULT,
+    OPT_REASON,
+    OPT_BY,
+    OPT_TTL, /* lock */
+    OPT_TOKEN,
     OPT_COUNT,
 };
 
@@ -270,6 +284,18 @@ int cmd_count(struct cli *c);
 int cmd_pending(struct cli *c);
 int cmd_resolve(struct cli *c);
 int cmd_log(struct cli *c);
+int cmd_once(struct cli *c);
+int cmd_op_list(struct cli *c);
+int cmd_op_show(struct cli *c);
+int cmd_op_settle(struct cli *c);
+int cmd_op_approve(struct cli *c);
+int cmd_op_reject(struct cli *c);
+int cmd_op_again(struct cli *c);
+int cmd_lock(struct cli *c);
+int cmd_lock_acquire(struct cli *c);
+int cmd_lock_renew(struct cli *c);
+int cmd_lock_release(struct cli *c);
+int cmd_lock_list(struct cli *c);
 int cmd_completion(struct cli *c);
 int cmd_help(struct cli *c);
 

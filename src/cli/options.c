@@ -116,15 +116,24 @@ static int take_word(struct cli *c, const char **word, const char *arg)
     int n;
 
     if (*word == NULL) {
-        c->command = cli_command_find(arg);
-        if (c->command == NULL && !cli_group_known(arg))
+        bool group = cli_group_known(arg);
+        c->command = group ? NULL : cli_command_find(arg);
+        if (c->command == NULL && !group)
             return refuse_command(c, arg);
         *word = arg;
         return 0;
     }
     n = snprintf(name, sizeof(name), "%s %s", *word, arg);
     c->command = n < (int)sizeof(name) ? cli_command_find(name) : NULL;
-    return c->command != NULL ? 0 : refuse_command(c, name);
+    if (c->command == NULL)
+        /* A word that is a command of its own as well: `lock NAME -- ...`. */
+        c->command = cli_command_find(*word);
+    else
+        return 0;
+    if (c->command == NULL)
+        return refuse_command(c, name);
+    c->args[c->arg_count++] = (char *)(uintptr_t)arg;
+    return 0;
 }
 
 static int check_count(struct cli *c)

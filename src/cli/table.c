@@ -63,6 +63,26 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_OUTPUT] = {"--output", 'o', "FILE",
         "write to FILE, replaced only when all is written", false},
     [OPT_MAN] = {"--man", 0, NULL, "print the man page (mdoc)", true},
+    [OPT_KEY] = {"--key", 'k', "KEY", "the name of what must not happen twice", false},
+    [OPT_CLASS] = {"--class", 0, "naked|keyed|queryable|idempotent",
+        "what is known of the effect; naked if not given: nobody can look it up", false},
+    [OPT_VALID_FOR] = {"--valid-for", 0, "DURATION",
+        "with --class keyed: how long the service remembers the key", false},
+    [OPT_TIMEOUT] = {"--timeout", 0, "DURATION",
+        "end the command after this; its outcome is then unknown", false},
+    [OPT_NEEDS_APPROVAL] = {"--needs-approval", 0, NULL, "a person has to approve it first", false},
+    [OPT_NOTHING_ON] = {"--nothing-happened-on", 0, "STATUS[,STATUS]",
+        "exit statuses that mean that nothing happened", false},
+    [OPT_STATE] = {"--state", 0,
+        "proposed|granted|executing|committed|failed|expired|in_doubt", "only these", false},
+    [OPT_OUTCOME] = {"--outcome", 0, "committed|failed|retry",
+        "it happened; it did not; it did not, and is to be run", false},
+    [OPT_EVIDENCE] = {"--evidence", 0, "TEXT", "how you know", false},
+    [OPT_RESULT] = {"--result", 0, "TEXT", "its result; `-` and @FILE read it", false},
+    [OPT_REASON] = {"--reason", 0, "TEXT", "why", false},
+    [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false},
+    [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
+    [OPT_TOKEN] = {"--token", 0, "N", "the number that `lock acquire` printed", false},
 };
 
 #define ON(id) ((uint64_t)1 << (id))
@@ -187,6 +207,70 @@ const struct cli_command cli_commands[] = {
       {"strata resolve ID --seen", "an overwritten value: noted"},
       {"strata resolve --all --take latest --under api", "all of one entity"}},
      cmd_resolve, false},
+    {"once", "-- COMMAND [ARGUMENT ...]", 1, 4096,
+     ON(OPT_KEY) | ON(OPT_CLASS) | ON(OPT_VALID_FOR) | ON(OPT_TIMEOUT) | ON(OPT_NEEDS_APPROVAL) |
+         ON(OPT_NOTHING_ON),
+     "run a command at most once, across all agents and restarts",
+     "The first caller of a key runs the command. Everybody else waits if it is running (--wait "
+     "bounds that), and is then given its output and exit status, byte for byte, as long as the "
+     "key is known. Up to 64,512 bytes each of standard output and standard error are kept. The "
+     "command finds STRATA_OP_KEY and STRATA_FENCE in its environment.\n\n"
+     "If whoever runs it dies in between, nobody knows whether it happened: it is in doubt, and is "
+     "not run again until a person has found out and settles it (`strata op settle`). With "
+     "--class idempotent, or keyed within --valid-for, it is run again without asking.\n\n"
+     "Exit status: the command's own; 110 plus the code where Strata has to say something: 113 the "
+     "key stands for something else, 115 not in time, 116 unavailable, 117 in doubt.",
+     {{"strata once --key deploy-42 -- ./deploy.sh staging", "deploys once"},
+      {"strata once --key mail-7 --nothing-happened-on 75 -- ./send-mail 7",
+       "exit 75 means that nothing was sent"},
+      {"strata once --key pay-9 --needs-approval -- ./pay 9", "a person approves first"}},
+     cmd_once, false},
+    {"op list", "", 0, 0, ON(OPT_STATE) | ON(OPT_LIMIT) | ON(OPT_AFTER),
+     "the ledger of once-only operations", NULL,
+     {{"strata op list --state in_doubt", "what waits for a person"}},
+     cmd_op_list, false},
+    {"op show", "KEY", 1, 1, 0, "one operation, with its result", NULL,
+     {{"strata op show deploy-42 --json", "data.state, data.token, data.attempts, data.result"}},
+     cmd_op_show, false},
+    {"op settle", "KEY", 1, 1,
+     ON(OPT_OUTCOME) | ON(OPT_EVIDENCE) | ON(OPT_RESULT) | ON(OPT_BY),
+     "say what became of an operation in doubt (for persons)",
+     "Refused while something of it still runs. Refused without a terminal, or where the "
+     "environment says that an agent is calling: a guard, not a wall.",
+     {{"strata op settle mail-7 --outcome committed --evidence \"it is in the outbox\"",
+       "it happened"},
+      {"strata op settle mail-7 --outcome retry --evidence \"the outbox is empty\"",
+       "it did not; the next caller runs it"}},
+     cmd_op_settle, false},
+    {"op approve", "KEY", 1, 1, ON(OPT_BY) | ON(OPT_REASON), "approve an operation (for persons)",
+     NULL, {{"strata op approve pay-9", "the next caller runs it"}}, cmd_op_approve, false},
+    {"op reject", "KEY", 1, 1, ON(OPT_BY) | ON(OPT_REASON), "reject an operation (for persons)",
+     NULL, {{"strata op reject pay-9 --reason \"wrong account\"", "it is never run"}},
+     cmd_op_reject, false},
+    {"op again", "KEY", 1, 1, ON(OPT_BY) | ON(OPT_REASON),
+     "have an ended operation run once more (for persons)", NULL,
+     {{"strata op again deploy-42 --reason \"rolled back by hand\"", "the next caller runs it"}},
+     cmd_op_again, false},
+    {"lock", "NAME -- COMMAND [ARGUMENT ...]", 1, 4096, ON(OPT_TTL),
+     "run a command while holding a lock",
+     "The lock is renewed while the command lives. When it is lost (this machine was stopped for "
+     "longer than the term), the command is ended. The command finds STRATA_FENCE, a number that "
+     "only grows, in its environment. --wait says how long to wait for the lock; not at all if "
+     "not given. Exit status: the command's own; 115 when the lock was not to be had.",
+     {{"strata lock deploy --wait 10s -- ./deploy.sh", "one at a time"}},
+     cmd_lock, false},
+    {"lock acquire", "NAME", 1, 1, ON(OPT_TTL), "take a lock; prints its token",
+     "For an hour if --ttl is not given. Exit status 5 when it was not to be had within --wait.",
+     {{"token=$(strata lock acquire deploy --ttl 10m --wait 5s)", "for programs"}},
+     cmd_lock_acquire, false},
+    {"lock renew", "NAME", 1, 1, ON(OPT_TTL) | ON(OPT_TOKEN), "begin the term of a lock anew",
+     "Exit status 3 when the token is not the current one: the lock is lost.",
+     {{"strata lock renew deploy --token $token --ttl 10m", "still needed"}},
+     cmd_lock_renew, false},
+    {"lock release", "NAME", 1, 1, ON(OPT_TOKEN), "give a lock back", NULL,
+     {{"strata lock release deploy --token $token", "done"}}, cmd_lock_release, false},
+    {"lock list", "", 0, 0, 0, "who holds what, and for how long", NULL,
+     {{"strata lock list", "all locks"}}, cmd_lock_list, false},
     {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR),
      "what happened, in order of arrival here",
      "Prints the last events. With --since the first ones after that point, so that a program can "

@@ -12,32 +12,37 @@
  * operations need no memory. Rows (all in the byte order of state.h):
  *   'O' key 0        one operation
  *   'Q' state key 0  index of operations by state (one byte); empty value
- *   'L' kind name 0  one lease
- *   'P' name 0 ...   reservations: one row per pattern, holder
- *   'T'              the last token given out; the generation
+ *   'L' kind name 0  one lease; stays when the lease ends: its token is the last one given
+ *   'P' pattern 0 token   one reservation; goes when it ends
+ *   'T'              the last token given out; generation, seal, what a forced move left in doubt
  *   'K' key 0        a pruned key: what is left of it (its last state and when)
+ *   'C' key 0        a key cleared after a forced move: by whom, on what evidence
  *
  * Tokens. One counter for everything; every grant of anything takes the next number. A token is
  * (generation << 40 | number); a forced move of the coordinator starts a higher generation, so
  * tokens only grow even then.
  *
  * Operations. States and transitions as in this table (events are commands; "current" means that
- * the command's token is the token of the operation's last grant):
+ * the command's token is the token of the operation's last grant). A start is open until it is
+ * known that it had no effect; "none open": no start of this run is.
  *
  *   from            command          guard                                       to
  *   (none)          propose                                                      PROPOSED
  *   any             propose          same parameters: no change, the result is the state
  *                                    other parameters: refused, MISMATCH
  *   PROPOSED        approve          needs approval; by a person                 PROPOSED
- *   PROPOSED        reject           by a person, with a reason                  FAILED
+ *   PROPOSED        reject           by a person, with a reason                  FAILED, or IN DOUBT
+ *                                    and no longer approved when a start is open
  *   PROPOSED        grant            approved if approval is needed              GRANTED
- *   PROPOSED        expire           never started (no start in any attempt)     EXPIRED
+ *   PROPOSED        expire           the token as it was seen                    EXPIRED, or IN DOUBT
+ *                                                                                when a start is open
  *   GRANTED         lapse            current                                     PROPOSED
- *   GRANTED         start            current                                     EXECUTING
- *   GRANTED         renew            current                                     GRANTED
- *   EXECUTING       renew            current                                     EXECUTING
+ *   GRANTED         start            current; if an earlier start is open: idempotent, or keyed
+ *                                    and still valid                             EXECUTING
+ *   GRANTED, EXECUTING    renew      current                                     the same
  *   EXECUTING, IN DOUBT   report     current                                     COMMITTED
- *   EXECUTING       refuse           current; proof                              FAILED
+ *   EXECUTING       refuse           current; proof                              FAILED, or IN DOUBT
+ *                                                                 when an earlier start is open
  *   EXECUTING       lapse            current                                     IN DOUBT
  *   IN DOUBT        reissue          idempotent, or keyed and the command's time is within its
  *                                    validity                                    PROPOSED
@@ -46,28 +51,47 @@
  *                                    committed / failed / retry                  COMMITTED, FAILED,
  *                                                                                PROPOSED
  *   COMMITTED, FAILED, EXPIRED   again   a person, a reason                      PROPOSED, as the
- *                                    next run: attempts and tokens go on; the ended run stays in
- *                                    the log
+ *                                    next run, to be approved again if approval is needed;
+ *                                    tokens go on; the ended run stays in the log
  *   COMMITTED, FAILED, EXPIRED   prune   ended before the command's limit        gone, but for 'K'
- *   (none), pruned  propose          refused, PRUNED: known before
+ *   pruned          propose          refused, PRUNED: known before
+ *
+ * Why "open": a refusal, a rejection or an expiry says that *this* attempt, or no further one,
+ * happens. It says nothing of an earlier start whose outcome nobody knows (reissued after a lapse,
+ * or lost in a forced move). FAILED and EXPIRED promise "no effect, for ever": only with none open.
+ * "settle ... retry" and "settle ... failed" both claim that nothing happened, and close all.
  *
  * Whatever is not in the table is refused with the operation's state as result and changes
  * nothing. COMMITTED, FAILED and EXPIRED absorb (but for `again` by a person); a replay returns the
- * kept result, byte for byte. After a forced move, `doubt` puts a key that cannot be proven absent
- * into IN DOUBT: a propose of an unknown key in a generation that began with a forced move and was
- * not released for it (`clear`, by a person) yields IN DOUBT, never PROPOSED.
+ * kept result, byte for byte. The answer of `start` is the one that must never be given twice: a
+ * repeated start is refused, also with the current token. Who lost that answer does not act.
+ *
+ * After a forced move the copy may lack the last commands: every operation in it that has not ended
+ * becomes IN DOUBT, and so does a propose of an unknown key, unless a person said before that it
+ * never ran (`clear`; without a key: that nothing of the lost part ran, for all unknown keys).
+ * `again` of an ended operation leads to IN DOUBT too: the lost part may have run it again.
  *
  * Leases. acquire grants when the lease is free, was lapsed, or is held by the same agent and
  * incarnation with the given token (then as renew); it always takes a new token for a new holder.
  * renew, release: current token only. lapse: current token only (so an expiry that was decided on
- * an old view is harmless). Kinds: lock, claim, agent. An agent's lease is its registration: its
- * incarnation is the token of the acquire; a later acquire by name replaces a lapsed or released
- * one, a live one only with `takeover` (the earlier incarnation is then told so on its next
- * command: STALE).
+ * an old view is harmless). Kinds: lock, claim, agent, path (reservations; below). An agent's lease
+ * is its registration: its incarnation is the token of the acquire; a later acquire by name replaces
+ * a lapsed or released one, a live one only with `takeover` (the earlier incarnation, known by its
+ * lower number, is then told so on its next command that wants something: STALE; what it reports or
+ * gives back with a current token is still taken).
+ *
+ * Reservations. Leases of kind path; the name is a pattern (glob.h). Many at a time, each with its
+ * own token; granted unless it overlaps one of another holder (agent and incarnation) and not both
+ * are shared. reserve with a token renews; lease-lapse, lease-renew, rearm take kind path as well.
  *
  * Deadlines are opaque to the machine: (clock id, ns) as given by the proposer, stored, returned.
- * `rearm` replaces the deadline of a lease or an operation whose clock id is another than the
- * command's, with a current token, at most once per clock id.
+ * lapse and expire may name the deadline that they saw passed; they are then STALE when it has been
+ * renewed since. Without one they say that the holder is known to be dead. `rearm` adds a deadline on
+ * another clock (another boot, another time namespace, another leader), at most once per clock; the
+ * earlier ones still count on their own clocks, so that two clocks cannot extend a lease in turn.
+ *
+ * Times: `time_ms` decides validity and prune limits. It is to be stamped where the command enters
+ * the log, not where it was first sent.
  */
 #ifndef ST_CORE_LEDGER_H
 #define ST_CORE_LEDGER_H
@@ -82,6 +106,16 @@
 #define ST_RESULT_SIZE_MAX (128 * 1024)
 /* Evidence, proof, reasons: a paragraph. Bytes. */
 #define ST_EVIDENCE_SIZE_MAX 4096
+/* Deadlines on earlier clocks that one lease keeps beside its newest. More than this many reboots
+ * within one term forget the oldest, which no process can read any more. */
+#define ST_EARLIER_MAX 3
+/* Reservations at one time: every new one is compared with all of them. */
+#define ST_RESERVATIONS_MAX 4096
+/* Operations that one prune command removes: what fits a transaction that nobody waits for. */
+#define ST_PRUNE_MAX 1024
+/* Generations: tokens stay below 2^53, exact in every JSON reader. */
+#define ST_GENERATION_MAX 8191
+#define ST_TOKEN_NUMBER_BITS 40
 
 enum st_operation_class { ST_CLASS_NAKED, ST_CLASS_KEYED, ST_CLASS_QUERYABLE, ST_CLASS_IDEMPOTENT };
 
@@ -122,14 +156,16 @@ enum st_command_kind {
     ST_CMD_LEASE_RENEW,
     ST_CMD_LEASE_RELEASE,
     ST_CMD_LEASE_LAPSE,
-    ST_CMD_REARM,
+    ST_CMD_REARM,          /* of an operation */
+    ST_CMD_LEASE_REARM,
     ST_CMD_RESERVE,
     ST_CMD_UNRESERVE,
     ST_CMD_SEAL,           /* nothing may follow; names the successor */
-    ST_CMD_GENERATION,     /* first command after a move: raises the generation */
+    ST_CMD_GENERATION,     /* first command after a move: raises the generation. Planned: by the
+                              successor that the seal names. Forced: by a person, who says why */
 };
 
-enum st_lease_kind { ST_LEASE_LOCK, ST_LEASE_CLAIM, ST_LEASE_AGENT };
+enum st_lease_kind { ST_LEASE_LOCK, ST_LEASE_CLAIM, ST_LEASE_AGENT, ST_LEASE_PATH };
 
 enum st_outcome { ST_OUTCOME_COMMITTED, ST_OUTCOME_FAILED, ST_OUTCOME_RETRY };
 
@@ -143,16 +179,17 @@ struct st_command {
     enum st_operation_class class;
     uint64_t valid_until_ms; /* keyed: the service forgets its key then; 0: never */
     bool needs_approval;
-    /* grant, acquire, renew, rearm, reserve */
+    /* propose (until when it may start), grant, acquire, renew, rearm, reserve; what was seen to
+     * have passed: lapse, expire */
     struct st_deadline deadline;
     enum st_lease_kind lease;
     bool takeover, shared;
-    /* report, refuse, settle, approve, reject, again */
+    /* report, refuse, settle, approve, reject, again, clear */
     struct st_str result;   /* opaque bytes */
     struct st_str evidence; /* evidence, proof, reason */
     struct st_str person;   /* who settles, approves, ...; empty: not a person */
     enum st_outcome outcome;
-    bool quiescent;         /* settle: shown by whoever proposed the command */
+    bool quiescent;         /* settle, clear: shown by whoever proposed the command */
     bool by_check;          /* settle: by the check command of a queryable operation */
     /* everything */
     uint64_t time_ms;       /* wall clock of the proposer: for people, validity and prune limits */
@@ -184,11 +221,15 @@ struct st_operation {
     enum st_operation_class class;
     uint64_t parameters[2];
     uint64_t valid_until_ms;
-    bool needs_approval, approved, started; /* started: in any attempt of this run */
+    bool needs_approval, approved;
     uint64_t token;      /* of the last grant; 0: none */
     uint32_t attempts;   /* grants of this run */
     uint32_t runs;       /* 1, more after `again` */
-    struct st_deadline deadline;
+    uint32_t open;       /* starts of this run that may have, or may yet have, an effect */
+    uint64_t generation; /* in which it was last changed */
+    struct st_deadline expiry;   /* of the proposal */
+    struct st_deadline deadline; /* what counts now: PROPOSED: expiry; GRANTED, EXECUTING: lease */
+    struct st_deadline earlier[ST_EARLIER_MAX]; /* on other clocks, before rearm; clock 0: none */
     struct st_str holder;
     uint64_t incarnation;
     uint64_t proposed_ms, started_ms, ended_ms;
@@ -199,22 +240,34 @@ struct st_lease {
     enum st_lease_kind kind;
     struct st_str name, holder;
     uint64_t incarnation, token;
-    bool held;
+    bool held, shared;
     struct st_deadline deadline;
+    struct st_deadline earlier[ST_EARLIER_MAX];
     uint64_t since_ms;
+};
+
+/* The head of the ledger. */
+struct st_head {
+    uint64_t generation, number; /* of the last token */
+    uint64_t doubt;    /* generation that began with a forced move and still has unknown keys in
+                          doubt; 0: none */
+    bool sealed;
+    struct st_str successor; /* sealed: who goes on; else: who this generation belongs to. Lent */
+    uint64_t position; /* sealed: where it goes on; else: where this generation began */
 };
 
 struct st_ledger {
     const struct st_kv *kv;       /* borrowed */
     const struct st_alloc *alloc; /* borrowed */
-    struct st_buf key, value;     /* scratch */
+    struct st_buf key, value, list; /* scratch */
 };
 
 struct st_ledger_result {
     enum st_verdict verdict;
-    uint64_t token;                    /* granted or current */
+    uint64_t token;                    /* granted or current; the right to it only with DONE */
     enum st_operation_state state;     /* of the operation afterwards */
     enum st_operation_state before;
+    uint32_t count;                    /* prune: how many went; generation: how many in doubt */
 };
 
 void st_ledger_init(struct st_ledger *l, const struct st_kv *kv, const struct st_alloc *alloc);
@@ -228,15 +281,26 @@ enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *c,
 enum st_code st_operation_read(struct st_ledger *l, struct st_str key, struct st_operation *out);
 enum st_code st_lease_read(struct st_ledger *l, enum st_lease_kind kind, struct st_str name,
                            struct st_lease *out);
+enum st_code st_head_read(struct st_ledger *l, struct st_head *out);
+/* Of a pruned key: in which state it ended, and when. ST_NOT_FOUND when it was not pruned. */
+enum st_code st_pruned_read(struct st_ledger *l, struct st_str key, enum st_operation_state *state,
+                            uint64_t *ended_ms);
 /* Visits operations in one state (ST_OPERATION_NONE: all), after a key, in key order. */
 enum st_code st_operation_each(struct st_ledger *l, enum st_operation_state state,
                                struct st_str after,
                                enum st_code (*visit)(void *arg, const struct st_operation *o),
                                void *arg);
+/* Also those that ended (held false). */
 enum st_code st_lease_each(struct st_ledger *l, enum st_lease_kind kind,
                            enum st_code (*visit)(void *arg, const struct st_lease *o), void *arg);
 
+/* The deadline that counts on this clock, or one with clock 0. `earlier` has ST_EARLIER_MAX. */
+struct st_deadline st_deadline_on(const struct st_deadline *newest,
+                                  const struct st_deadline *earlier, uint64_t clock);
+
 const char *st_operation_state_name(enum st_operation_state s); /* "in_doubt" */
 const char *st_verdict_name(enum st_verdict v);
+const char *st_class_name(enum st_operation_class c); /* "naked" */
+const char *st_lease_kind_name(enum st_lease_kind k); /* "lock" */
 
 #endif

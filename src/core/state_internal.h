@@ -1,7 +1,7 @@
 /*
  * state_internal.h - what the files of the state share: lists of items, the encoding of rows,
  * and the entry points of each kind of operation. Used by state.c, attribute.c, rows.c and
- * state_read.c only.
+ * state_read.c; the ledger uses the fields of rows and the access to the store.
  */
 #ifndef ST_CORE_STATE_INTERNAL_H
 #define ST_CORE_STATE_INTERNAL_H

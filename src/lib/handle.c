@@ -1,6 +1,8 @@
 /* handle.c - opening and closing a workspace; errors and notices. */
 #include "lib/internal.h"
 
+#include "strong/strong.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -220,6 +222,7 @@ void strata_close(strata *s)
 {
     if (s == NULL)
         return;
+    st_strong_close(s->strong);
     st_index_close(s->index);
     if (s->marks_fd >= 0)
         close(s->marks_fd);

@@ -554,7 +554,7 @@ static int lock_prepare(strata *s, const char *name, strata_lock *lock)
         c.kind = ST_CMD_LEASE_LAPSE;
         break;
     case ST_DEADLINE_OTHER_CLOCK:
-        c.kind = ST_CMD_REARM;
+        c.kind = ST_CMD_LEASE_REARM;
         c.deadline = st_strong_deadline(s->strong, deadline.term_ns);
         break;
     default:

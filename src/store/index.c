@@ -52,6 +52,9 @@ enum st_code st_index_sql_fail(struct st_index *x, const char *doing)
         return st_fail(&x->fault, ST_UNAVAILABLE, "cannot %s the index: %s", doing, text);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+        x->corrupt = true;
+        st_fail(&x->fault, ST_DAMAGED, "cannot %s the index: %s", doing, text);
+        return st_hint(&x->fault, "nothing is lost: it is built again from the log; try again");
     case SQLITE_SCHEMA:
     case SQLITE_ERROR:
     case SQLITE_MISMATCH:
@@ -188,6 +191,46 @@ static enum st_code open_shared(struct st_index *x)
     code = open_create(x, path);
     st_log_drop(x->log, ST_LOCK_INDEX);
     return code;
+}
+
+/* Whether SQLite finds nothing wrong with the open database; reads all of it. */
+static bool is_whole(struct st_index *x)
+{
+    sqlite3_stmt *s = NULL;
+    bool whole =
+        sqlite3_prepare_v2(x->db, "PRAGMA quick_check(1)", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
+    sqlite3_finalize(s);
+    return whole;
+}
+
+/*
+ * SQLite found the file damaged: begins a new one, unless somebody else has done so meanwhile.
+ * Processes that have the old one open go on with it until they find the damage.
+ */
+static enum st_code replace_corrupt(struct st_index *x)
+{
+    char path[ST_PATH_SIZE];
+    enum st_code code = index_path(x, "", path);
+    st_index_forget(x);
+    database_close(x);
+    x->corrupt = false;
+    if (code == ST_OK)
+        code = st_log_take(x->log, ST_LOCK_INDEX, ST_INDEX_WAIT_MS);
+    if (code != ST_OK)
+        return open_private(x);
+    code = database_open(x, path, false);
+    if (code != ST_OK || !is_whole(x)) {
+        database_close(x);
+        code = index_remove(x);
+        if (code == ST_OK)
+            code = database_open(x, path, false);
+        if (code == ST_OK)
+            code = run(x, schema, "create");
+    }
+    st_log_drop(x->log, ST_LOCK_INDEX);
+    x->corrupt = false;
+    return code == ST_OK ? code : open_private(x);
 }
 
 enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_fault *fault)
@@ -395,7 +438,8 @@ static enum st_code catch_up_alone(struct st_index *x, const struct st_tail *tai
         x->behind = true;
         code = st_index_apply(x, tail, UINT64_MAX, &done);
     }
-    if (code == ST_DAMAGED) {
+    /* Without a message it is the index; else the log, or the file, and the message says where. */
+    if (code == ST_DAMAGED && x->fault.message[0] == '\0') {
         st_fail(&x->fault, ST_DAMAGED, "the index of %s does not fit its log", x->log->dir);
         return st_hint(&x->fault, "it is rebuilt as soon as the index lock is free");
     }
@@ -442,6 +486,12 @@ static enum st_code begin_once(struct st_index *x)
 enum st_code st_index_begin(struct st_index *x)
 {
     enum st_code code = begin_once(x);
+    if (code != ST_OK && x->corrupt && !x->private) {
+        st_index_end(x);
+        code = x->corrupt ? replace_corrupt(x) : ST_OK;
+        if (code == ST_OK)
+            code = begin_once(x);
+    }
     if (code != ST_OK && recoverable(code) && !x->private) {
         /* The index file is beyond use here; the log is not. */
         st_index_end(x);
@@ -480,6 +530,9 @@ void st_index_end(struct st_index *x)
         sqlite3_exec(x->db, "COMMIT", NULL, NULL, NULL);
     }
     x->reading = false;
+    /* For the next one. */
+    if (x->corrupt && !x->private && !x->log->read_only && !x->log->locked[ST_LOCK_APPEND])
+        replace_corrupt(x);
 }
 
 enum st_code st_index_rebuild(struct st_index *x)

@@ -13,10 +13,11 @@ static enum st_code no_memory(struct st_index *x)
     return st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
 }
 
-/* An index that does not fit its log; the caller rebuilds it. */
+/* An index that does not fit its log; the caller rebuilds it. No message: that is the sign. */
 static enum st_code misfit(struct st_index *x)
 {
-    return st_fail(&x->fault, ST_DAMAGED, "the index does not fit the log");
+    x->fault = (struct st_fault){.code = ST_DAMAGED};
+    return ST_DAMAGED;
 }
 
 /* --- what is known of the writers ----------------------------------------------------------------
@@ -120,7 +121,7 @@ enum st_code st_index_compare(struct st_index *x, const struct st_tail *tail)
     if (p->replica != own.replica || p->epoch != own.epoch) {
         if (tail->counter > 0)
             return ST_UNAVAILABLE;
-        return p->records == 0 ? ST_OK : ST_DAMAGED;
+        return p->records == 0 ? ST_OK : misfit(x);
     }
     if (p->counter < tail->counter)
         return ST_UNAVAILABLE;
@@ -128,7 +129,7 @@ enum st_code st_index_compare(struct st_index *x, const struct st_tail *tail)
     return ST_OK;
 #else
     if (p->counter == tail->counter)
-        return p->checksum == tail->checksum ? ST_OK : ST_DAMAGED;
+        return p->checksum == tail->checksum ? ST_OK : misfit(x);
     /* Somebody has appended and indexed since the tail was read - or the log lost its tail. */
     struct st_tail now;
     enum st_code code = st_log_tail(x->log, &now);
@@ -137,7 +138,7 @@ enum st_code st_index_compare(struct st_index *x, const struct st_tail *tail)
         return code;
     }
     struct st_writer still = st_log_writer(x->log);
-    return still.epoch == own.epoch && p->counter > now.counter ? ST_DAMAGED : ST_OK;
+    return still.epoch == own.epoch && p->counter > now.counter ? misfit(x) : ST_OK;
 #endif
 }
 

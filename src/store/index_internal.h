@@ -64,6 +64,7 @@ struct st_index {
     bool reading;       /* a read transaction is open */
     bool behind;        /* rows in memory are ahead of the database */
     bool loaded;        /* position is of the open transaction */
+    bool corrupt;       /* SQLite found the file damaged */
     struct st_position position;
     struct st_rows rows;
     struct st_kv kv;

@@ -248,6 +248,26 @@ static void forked(struct work *k, struct st_writer w)
     snprintf(k->out->fork, sizeof k->out->fork, "%016" PRIx64 "-%016" PRIx64, w.replica, w.epoch);
 }
 
+/* Whether the last record that a reader of theirs has read is another one than ours under the same
+ * number. */
+static bool differs(struct work *k, const struct st_log_reader *theirs)
+{
+    struct st_log_reader r;
+    struct st_str line;
+    struct st_record head;
+    if (theirs->counter == 0 || !theirs->checksum_known)
+        return false;
+    bool other = false;
+    enum st_code code =
+        st_log_reader_open(&r, k->log->env, k->log->alloc, k->log->dir, theirs->writer);
+    if (code == ST_OK)
+        code = st_log_reader_find(&r, theirs->counter);
+    if (code == ST_OK && st_log_reader_next(&r, &line, &head) == ST_OK)
+        other = head.checksum != theirs->checksum;
+    st_log_reader_close(&r);
+    return other;
+}
+
 static enum st_code copy_theirs(struct work *k, size_t run, uint64_t checksum, bool known)
 {
     struct st_log_reader r;
@@ -262,6 +282,8 @@ static enum st_code copy_theirs(struct work *k, size_t run, uint64_t checksum, b
         r.checksum != checksum) {
         forked(k, ours->writer);
         code = ST_NOT_FOUND;
+    } else if (code == ST_NOT_FOUND && differs(k, &r)) {
+        forked(k, ours->writer);
     }
     while (code == ST_OK && (code = st_log_reader_next(&r, &line, &head)) == ST_OK) {
         if (known && head.dot.counter == here + 1 && head.previous != checksum) {
@@ -298,7 +320,8 @@ static enum st_code take_writer(struct work *k, struct st_writer w)
 /* --- the whole
  * ------------------------------------------------------------------------------------------- */
 
-/* Whether the other side has records of our current epoch that we lack. */
+/* Whether the other side has records of our current epoch that we lack, or others than ours under
+ * the same numbers. */
 static enum st_code own_found(struct work *k, bool *found)
 {
     struct st_tail tail;
@@ -314,8 +337,8 @@ static enum st_code own_found(struct work *k, bool *found)
     code = st_log_reader_find(&r, tail.counter + 1);
     if (code == ST_OK)
         code = st_log_reader_next(&r, &line, &head);
+    *found = code == ST_OK || differs(k, &r);
     st_log_reader_close(&r);
-    *found = code == ST_OK;
     return ST_OK;
 }
 

@@ -23,8 +23,9 @@ struct st_intake {
     uint64_t waiting;  /* on disk, waiting for records that are not here */
     uint64_t forks;    /* writers whose logs differ here and there */
     char fork[64];     /* one of them, <replica>-<epoch> */
-    bool own_found;    /* the other side had records of our current epoch that we had not: this
-                          state was restored from an older copy; a new epoch was begun */
+    bool own_found;    /* the other side had records of our current epoch that we had not, or had
+                          otherwise: this state was restored from an older copy; a new epoch was
+                          begun */
     bool joined;       /* this replica was empty and is now of the other's workspace */
 };
 

@@ -1,0 +1,47 @@
+# Forwards to Meson and to the scripts; nothing is built here.
+BUILD ?= build
+MESON_ARGS ?=
+
+.PHONY: all demo check bench asan fuzz format lint install clean
+
+all:
+	./scripts/setup.sh $(BUILD) $(MESON_ARGS)
+	ninja -C $(BUILD)
+
+demo:
+	BUILD=$(BUILD) ./scripts/demo.sh
+
+check:
+	./scripts/deps.sh check
+	$(MAKE) all
+	meson test -C $(BUILD) --print-errorlogs
+
+bench: all
+	BUILD=$(BUILD) ./bench/run.sh
+
+# GCC's AddressSanitizer and UndefinedBehaviorSanitizer under everything that the tests start.
+asan:
+	./scripts/deps.sh check
+	./scripts/setup.sh $(BUILD)-asan --buildtype=debugoptimized -Db_sanitize=address,undefined
+	ninja -C $(BUILD)-asan
+	ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
+	    meson test -C $(BUILD)-asan --print-errorlogs --timeout-multiplier 4
+
+fuzz:
+	./scripts/deps.sh check
+	./scripts/fuzz.sh
+
+format:
+	./scripts/deps.sh style
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+lint:
+	./scripts/deps.sh style
+	git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror
+	git ls-files '*.sh' .ci/run | xargs shellcheck
+
+install: all
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-ci-*

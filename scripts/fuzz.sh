@@ -1,0 +1,38 @@
+#!/bin/sh
+# fuzz.sh - builds the fuzz targets with clang, libFuzzer and the sanitizers, and runs each for a
+# while. What it finds stays in build-fuzz/; exit status 1 then.
+#
+#   scripts/fuzz.sh [SECONDS [TARGET ...]]      60 s each, all targets
+set -eu
+
+cd "$(dirname "$0")/.."
+seconds=${1:-60}
+[ $# -eq 0 ] || shift
+dir=build-fuzz
+flags="-std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+       -D_GNU_SOURCE -fno-strict-aliasing -Iinclude -Isrc -Ifuzz"
+core="src/core/base.c src/core/clock.c src/core/record.c src/core/record_decode.c
+      src/core/record_encode.c src/core/record_unknown.c"
+import="src/cli/import.c src/cli/import_csv.c src/cli/import_jsonl.c src/cli/import_memory.c"
+
+mkdir -p "$dir"
+[ $# -gt 0 ] || set -- $(basename -s .c fuzz/fuzz_*.c | sed 's/^fuzz_//')
+failed=0
+for target in "$@"; do
+    case $target in
+    import_*) sources=$import ;;
+    *) sources=$core ;;
+    esac
+    # shellcheck disable=SC2086 # lists of words
+    ${CLANG:-clang} $flags "fuzz/fuzz_$target.c" $sources -ljansson -o "$dir/fuzz_$target"
+    mkdir -p "$dir/corpus/$target"
+    if "$dir/fuzz_$target" -max_total_time="$seconds" -max_len=8192 -timeout=10 \
+        -print_final_stats=1 -artifact_prefix="$dir/$target-" "$dir/corpus/$target" \
+        "fuzz/corpus/$target" >"$dir/$target.log" 2>&1; then
+        echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$dir/$target.log") runs, nothing found"
+    else
+        echo "$target: FOUND SOMETHING, see $dir/$target.log"
+        failed=1
+    fi
+done
+exit "$failed"

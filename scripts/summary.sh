@@ -1,0 +1,20 @@
+#!/bin/sh
+# summary.sh - what `meson test` found, from its log: the names of failed and skipped tests, then
+# "N passed, N failed" alone on the last line. Exit status 1 when something failed or nothing ran.
+#
+#   scripts/summary.sh BUILD_DIR [MORE_FAILURES]
+set -eu
+
+log=${1:?build directory}/meson-logs/testlog.json
+more=${2:-0}
+[ -f "$log" ] || log=/dev/null
+jq -nrj --argjson more "$more" '
+    [inputs] as $tests
+    | ($tests | map(select(.result | IN("OK", "EXPECTEDFAIL")))) as $passed
+    | ($tests | map(select(.result | IN("SKIP")))) as $skipped
+    | ($tests | map(select(.result | IN("OK", "EXPECTEDFAIL", "SKIP") | not))) as $failed
+    | ($skipped[] | "skipped: \(.name)\n"),
+      ($failed[] | "failed: \(.name) (\(.result))\n"),
+      "\($passed | length) passed, \(($failed | length) + $more) failed\n",
+      (if ($failed | length) + $more > 0 or ($passed | length) == 0 then halt_error(1)
+       else empty end)' "$log" 2>/dev/null

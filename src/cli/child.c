@@ -1,0 +1,255 @@
+#include "cli/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Between asking a child to end and ending it. Milliseconds: enough to remove a temporary file. */
+#define GRACE_MS 5000
+
+static volatile sig_atomic_t got_signal;
+static volatile sig_atomic_t child_group;
+
+/* What the wrapper is told, the child is told. */
+static void forward(int signal)
+{
+    got_signal = signal;
+    if (child_group > 0)
+        kill(-(pid_t)child_group, signal);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+int child_check(const char *program)
+{
+    if (strchr(program, '/') != NULL)
+        return access(program, X_OK) == 0 ? 0 : errno;
+    const char *path = getenv("PATH");
+    int error = ENOENT;
+    for (const char *p = path != NULL ? path : "/usr/bin:/bin"; *p != '\0';) {
+        size_t n = strcspn(p, ":");
+        char full[4096];
+        int size = n > 0 ? snprintf(full, sizeof full, "%.*s/%s", (int)n, p, program)
+                         : snprintf(full, sizeof full, "./%s", program);
+        if (size > 0 && size < (int)sizeof full) {
+            if (access(full, X_OK) == 0)
+                return 0;
+            if (errno == EACCES)
+                error = EACCES;
+        }
+        p += n;
+        p += *p == ':';
+    }
+    return error;
+}
+
+/* --- the child's side ------------------------------------------------------------------------------- */
+
+static void become(const struct child *c, int out, int err, int report)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    setpgid(0, 0);
+    if (isatty(0)) {
+        int null = open("/dev/null", O_RDONLY);
+        if (null > 0)
+            dup2(null, 0);
+    }
+    if (out >= 0)
+        dup2(out, 1);
+    if (err >= 0)
+        dup2(err, 2);
+    if (c->inherit_fd >= 0)
+        fcntl(c->inherit_fd, F_SETFD, 0);
+    for (const char *const *e = c->environment; e != NULL && *e != NULL; e++)
+        putenv((char *)(uintptr_t)*e);
+    execvp(c->argv[0], c->argv);
+    int error = errno;
+    ssize_t ignored = write(report, &error, sizeof error);
+    (void)ignored;
+    _exit(127);
+}
+
+/* --- the wrapper's side ------------------------------------------------------------------------------- */
+
+struct stream {
+    int fd;
+    int to;
+    char **kept;
+    size_t *size;
+};
+
+static bool write_all(int fd, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t w = write(fd, p, n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0)
+            return false;
+        p += w;
+        n -= (size_t)w;
+    }
+    return true;
+}
+
+/* Takes what there is. False at the end of the stream. */
+static bool pump(struct child *c, struct stream *s)
+{
+    char buf[8192];
+    ssize_t n = read(s->fd, buf, sizeof buf);
+    if (n < 0)
+        return errno == EINTR || errno == EAGAIN;
+    if (n == 0)
+        return false;
+    write_all(s->to, buf, (size_t)n);
+    size_t room = CHILD_KEEP_MAX - *s->size, take = (size_t)n < room ? (size_t)n : room;
+    c->cut = c->cut || take < (size_t)n;
+    if (take == 0)
+        return true;
+    char *p = realloc(*s->kept, *s->size + take);
+    if (p == NULL) {
+        c->cut = true;
+        return true;
+    }
+    memcpy(p + *s->size, buf, take);
+    *s->kept = p;
+    *s->size += take;
+    return true;
+}
+
+struct run {
+    pid_t pid;
+    struct stream streams[2];
+    uint64_t start, asked_ms, next_tick;
+    bool exited;
+    int status;
+};
+
+static void ask_to_end(struct run *r, uint64_t now)
+{
+    if (r->asked_ms == 0) {
+        r->asked_ms = now;
+        kill(-r->pid, SIGTERM);
+    } else if (now - r->asked_ms >= GRACE_MS) {
+        kill(-r->pid, SIGKILL);
+    }
+}
+
+static void look_after(struct child *c, struct run *r)
+{
+    uint64_t now = now_ms();
+    if (c->timeout_ms != 0 && now - r->start >= c->timeout_ms) {
+        c->timed_out = true;
+        ask_to_end(r, now);
+    }
+    if (c->tick != NULL && !c->ended_by_tick && now >= r->next_tick) {
+        r->next_tick = now + c->tick_ms;
+        c->ended_by_tick = c->tick(c->tick_arg) != 0;
+    }
+    if (c->ended_by_tick)
+        ask_to_end(r, now);
+    if (waitpid(r->pid, &r->status, WNOHANG) == r->pid)
+        r->exited = true;
+}
+
+/* Until the child has ended. Its descendants may keep the pipes open: they are not waited for, but
+ * what is in the pipes by then is read. */
+static void serve(struct child *c, struct run *r)
+{
+    struct pollfd polls[2];
+    while (!r->exited) {
+        for (int i = 0; i < 2; i++)
+            polls[i] = (struct pollfd){.fd = r->streams[i].fd, .events = POLLIN};
+        int ready = poll(polls, 2, r->streams[0].fd < 0 && r->streams[1].fd < 0 ? 2 : 20);
+        for (int i = 0; ready > 0 && i < 2; i++)
+            if (polls[i].fd >= 0 && polls[i].revents != 0 && !pump(c, &r->streams[i])) {
+                close(r->streams[i].fd);
+                r->streams[i].fd = -1;
+            }
+        look_after(c, r);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct stream *s = &r->streams[i];
+        struct pollfd p = {.fd = s->fd, .events = POLLIN};
+        while (s->fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLIN) != 0 && pump(c, s))
+            ;
+        if (s->fd >= 0)
+            close(s->fd);
+    }
+}
+
+static int exit_status(int status)
+{
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void signals(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+}
+
+bool child_run(struct child *c)
+{
+    int out[2] = {-1, -1}, err[2] = {-1, -1}, report[2];
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return false;
+    if (c->keep && (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0))
+        return false;
+    signal(SIGPIPE, SIG_IGN);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        return false;
+    if (pid == 0)
+        become(c, out[1], err[1], report[1]);
+    setpgid(pid, pid);
+    child_group = (sig_atomic_t)pid;
+    signals(forward);
+    close(report[1]);
+    if (c->keep) {
+        close(out[1]);
+        close(err[1]);
+    }
+    struct run r = {
+        .pid = pid,
+        .streams = {{out[0], 1, &c->out, &c->out_size}, {err[0], 2, &c->err, &c->err_size}},
+        .start = now_ms(),
+    };
+    r.next_tick = r.start + c->tick_ms;
+    ssize_t n;
+    while ((n = read(report[0], &c->error, sizeof c->error)) < 0 && errno == EINTR)
+        ;
+    c->started = n == 0;
+    close(report[0]);
+    serve(c, &r);
+    child_group = 0;
+    signals(SIG_DFL);
+    c->status = exit_status(r.status);
+    return true;
+}
+
+void child_release(struct child *c)
+{
+    free(c->out);
+    free(c->err);
+    c->out = c->err = NULL;
+}

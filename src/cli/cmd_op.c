@@ -1,0 +1,248 @@
+/*
+ * cmd_op.c - the ledger of once-only operations: list, show, and what only persons do: settle,
+ * approve, reject, again.
+ */
+#include "cli/cli.h"
+
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RESULT_SIZE_MAX 131072
+
+static const char *const class_names[] = {"naked", "keyed", "queryable", "idempotent"};
+
+/* --- printing -------------------------------------------------------------------------------------------- */
+
+static json_t *operation_json(const strata_operation *o)
+{
+    json_t *j = json_pack(
+        "{s:s,s:s,s:s,s:I,s:i,s:i,s:s,s:b,s:b,s:b,s:o,s:o,s:o,s:s,s:s}", "key", o->key, "state",
+        strata_op_state_name(o->state), "class", class_names[o->op_class & 3], "token",
+        (json_int_t)o->token, "attempts", (int)o->attempts, "runs", (int)o->runs, "holder",
+        o->holder, "needs_approval", (int)o->needs_approval, "approved", (int)o->approved,
+        "alive", (int)o->alive, "proposed_at", cli_json_time(o->proposed_ms), "started_at",
+        o->started_ms != 0 ? cli_json_time(o->started_ms) : json_null(), "ended_at",
+        o->ended_ms != 0 ? cli_json_time(o->ended_ms) : json_null(), "evidence", o->evidence,
+        "person", o->person);
+    if (j != NULL)
+        (void)json_object_set_new(j, "result",
+                                  o->state == STRATA_OP_COMMITTED
+                                      ? cli_json_text(o->result, o->result_size)
+                                      : json_null());
+    return j;
+}
+
+static void put_operation(struct cli *c, const strata_operation *o)
+{
+    uint64_t since = o->ended_ms != 0     ? o->ended_ms
+                     : o->started_ms != 0 ? o->started_ms
+                                          : o->proposed_ms;
+    char age[CLI_AGE_SIZE];
+    cli_age(c, since, age);
+    cli_put_name(stdout, o->key);
+    (void)printf(": %s", strcmp(strata_op_state_name(o->state), "in_doubt") == 0
+                             ? "in doubt"
+                             : strata_op_state_name(o->state));
+    if (o->state == STRATA_OP_PROPOSED && o->needs_approval && !o->approved)
+        (void)fputs(", waits for approval", stdout);
+    if (o->holder[0] != '\0')
+        (void)printf(" (%s, %s)", o->holder, age);
+    else
+        (void)printf(" (%s)", age);
+    if (o->state == STRATA_OP_IN_DOUBT && o->alive)
+        (void)fputs("; something of it still runs", stdout);
+    (void)putchar('\n');
+}
+
+/* --- list, show --------------------------------------------------------------------------------------------- */
+
+struct op_list {
+    struct cli *c;
+    json_t *list;
+    size_t limit, count;
+};
+
+static int visit_operation(void *arg, const strata_operation *o)
+{
+    struct op_list *l = arg;
+    if (l->limit != 0 && l->count == l->limit) {
+        cli_note(l->c, "there are more: --limit N, or --after KEY");
+        return 1;
+    }
+    l->count++;
+    if (l->list != NULL)
+        return json_array_append_new(l->list, operation_json(o)) == 0 ? 0 : STRATA_NO_MEMORY;
+    put_operation(l->c, o);
+    return 0;
+}
+
+static int read_state(struct cli *c, int *state)
+{
+    const char *text = c->options[OPT_STATE];
+    *state = STRATA_OP_UNKNOWN;
+    for (int i = STRATA_OP_PROPOSED; text != NULL && i <= STRATA_OP_IN_DOUBT; i++)
+        if (strcmp(text, strata_op_state_name(i)) == 0)
+            *state = i;
+    if (text != NULL && *state == STRATA_OP_UNKNOWN)
+        return cli_usage(c, "no operation has the state `%s`", text);
+    return 0;
+}
+
+int cmd_op_list(struct cli *c)
+{
+    struct op_list l = {.c = c};
+    int state, status = read_state(c, &state);
+    if (status == 0)
+        status = cli_limit(c, &l.limit);
+    if (status == 0)
+        status = cli_open(c);
+    if (status != 0)
+        return status;
+    if (c->json)
+        l.list = json_array();
+    int code = strata_op_each(c->s, state, c->options[OPT_AFTER], 0, visit_operation, &l);
+    if (code != STRATA_OK) {
+        json_decref(l.list);
+        return cli_fail(c, code);
+    }
+    if (c->json)
+        return cli_json(c, l.list);
+    if (l.count == 0)
+        cli_note(c, "no operations");
+    return 0;
+}
+
+int cmd_op_show(struct cli *c)
+{
+    strata_operation o;
+    int status = cli_open(c);
+    if (status != 0)
+        return status;
+    int code = strata_op_get(c->s, c->args[0], &o);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (c->json)
+        return cli_json(c, operation_json(&o));
+    put_operation(c, &o);
+    (void)printf("class %s, token %llu, attempts %u, runs %u\n", class_names[o.op_class & 3],
+                 (unsigned long long)o.token, o.attempts, o.runs);
+    if (o.evidence[0] != '\0')
+        (void)printf("%s%s%s\n", o.person, o.person[0] != '\0' ? ": " : "", o.evidence);
+    if (o.result_size > 0) {
+        fwrite(o.result, 1, o.result_size, stdout);
+        (void)putchar('\n');
+    }
+    return 0;
+}
+
+/* --- persons --------------------------------------------------------------------------------------------------- */
+
+/* What is set where an agent calls. A guard against a model that means well, not a wall. */
+static const char *const agent_marks[] = {"STRATA_AGENT", "CLAUDECODE",     "CLAUDE_CODE_ENTRYPOINT",
+                                          "CODEX_SANDBOX", "OPENCLAW_AGENT", "OPENCLAW_SESSION"};
+
+static int need_person(struct cli *c, const char **name)
+{
+    for (size_t i = 0; i < sizeof agent_marks / sizeof agent_marks[0]; i++)
+        if (getenv(agent_marks[i]) != NULL)
+            return cli_error(c, STRATA_DENIED,
+                             "nothing was changed; it is listed by `strata op list`, where a "
+                             "person finds it",
+                             "this is for a person: %s says that an agent is calling",
+                             agent_marks[i]);
+    if (!isatty(STDIN_FILENO) && !isatty(STDERR_FILENO))
+        return cli_error(c, STRATA_DENIED,
+                         "nothing was changed; it is listed by `strata op list`, where a person "
+                         "finds it",
+                         "this is for a person at a terminal");
+    const struct passwd *user = getpwuid(getuid());
+    *name = c->options[OPT_BY] != NULL ? c->options[OPT_BY]
+            : user != NULL             ? user->pw_name
+                                       : NULL;
+    return *name != NULL ? 0 : cli_usage(c, "--by NAME: who decides?");
+}
+
+static int need_option(struct cli *c, enum cli_option_id id, const char *what)
+{
+    return cli_given(c, id) ? 0 : cli_usage(c, "%s is missing", what);
+}
+
+static int said(struct cli *c, int code, const char *key)
+{
+    strata_operation o;
+    if (code == STRATA_OK)
+        code = strata_op_get(c->s, key, &o);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (c->json)
+        return cli_json(c, operation_json(&o));
+    if (!c->quiet)
+        put_operation(c, &o);
+    return 0;
+}
+
+int cmd_op_settle(struct cli *c)
+{
+    static const char *const names[] = {"committed", "failed", "retry"};
+    const char *person, *text = c->options[OPT_OUTCOME];
+    int outcome = -1, status = need_person(c, &person);
+    for (int i = 0; text != NULL && i < 3; i++)
+        if (strcmp(text, names[i]) == 0)
+            outcome = i;
+    if (status == 0 && outcome < 0)
+        status = cli_usage(c, "--outcome is committed (it happened), failed (it did not) or retry "
+                              "(it did not, and is to be run)");
+    if (status == 0)
+        status = need_option(c, OPT_EVIDENCE, "--evidence TEXT: how do you know?");
+    struct cli_text result = {0};
+    if (status == 0 && cli_given(c, OPT_RESULT))
+        status = cli_text_read(c, "result", c->options[OPT_RESULT], RESULT_SIZE_MAX, &result);
+    if (status == 0)
+        status = cli_open(c);
+    if (status == 0)
+        status = said(c,
+                      strata_op_settle(c->s, c->args[0], outcome, person,
+                                       c->options[OPT_EVIDENCE], result.p, result.n),
+                      c->args[0]);
+    cli_text_release(&result);
+    return status;
+}
+
+static int decide(struct cli *c, bool approve)
+{
+    const char *person;
+    int status = need_person(c, &person);
+    if (status == 0 && !approve)
+        status = need_option(c, OPT_REASON, "--reason TEXT");
+    if (status == 0)
+        status = cli_open(c);
+    if (status != 0)
+        return status;
+    const char *reason = cli_given(c, OPT_REASON) ? c->options[OPT_REASON] : "";
+    return said(c, strata_op_decide(c->s, c->args[0], approve, person, reason), c->args[0]);
+}
+
+int cmd_op_approve(struct cli *c)
+{
+    return decide(c, true);
+}
+
+int cmd_op_reject(struct cli *c)
+{
+    return decide(c, false);
+}
+
+int cmd_op_again(struct cli *c)
+{
+    const char *person;
+    int status = need_person(c, &person);
+    if (status == 0)
+        status = need_option(c, OPT_REASON, "--reason TEXT");
+    if (status == 0)
+        status = cli_open(c);
+    if (status != 0)
+        return status;
+    return said(c, strata_op_again(c->s, c->args[0], person, c->options[OPT_REASON]), c->args[0]);
+}

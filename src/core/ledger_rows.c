@@ -1,0 +1,506 @@
+/*
+ * ledger_rows.c - the rows of the ledger, and reading them.
+ *
+ * Values (numbers are varints, strings have their length before them; state_internal.h):
+ *   'O'  state class flags hash(16 bytes) valid-until token attempts runs open generation
+ *        expiry deadlines holder incarnation proposed started ended result evidence person
+ *   'L' 'P'  flags token incarnation since deadlines holder
+ *   'T'  flags generation number doubt position successor
+ *   'K'  state ended        'C'  generation person evidence
+ * A deadline is clock, and if that is not 0 ns and term (8 bytes each); deadlines are a count and
+ * that many: the newest, then the earlier ones. Every row re-encodes to the same bytes.
+ */
+#include "core/ledger_internal.h"
+
+#define FLAG_NEEDS_APPROVAL 1U
+#define FLAG_APPROVED       2U
+#define FLAG_HELD           1U
+#define FLAG_SHARED         2U
+#define FLAG_SEALED         1U
+
+/* --- fields ------------------------------------------------------------------------------- */
+
+static bool take_small(struct st_str *s, unsigned max, unsigned *value)
+{
+    if (s->n == 0 || (unsigned char)s->p[0] > max)
+        return false;
+    *value = (unsigned char)s->p[0];
+    s->p++;
+    s->n--;
+    return true;
+}
+
+static void add_small(struct st_buf *out, unsigned value)
+{
+    ST_ASSERT(value < 0x80);
+    st_buf_add_char(out, (char)value);
+}
+
+static void add_deadline(struct st_buf *out, struct st_deadline d)
+{
+    st_row_add_u64(out, d.clock);
+    if (d.clock == 0)
+        return;
+    st_row_add_u64(out, d.ns);
+    st_row_add_u64(out, d.term_ns);
+}
+
+static bool take_deadline(struct st_str *s, struct st_deadline *d)
+{
+    *d = (struct st_deadline){0};
+    return st_row_take_u64(s, &d->clock) &&
+           (d->clock == 0 || (st_row_take_u64(s, &d->ns) && st_row_take_u64(s, &d->term_ns)));
+}
+
+static void add_deadlines(struct st_buf *out, struct st_deadline newest,
+                          const struct st_deadline *earlier)
+{
+    unsigned count = 0;
+    while (count < ST_EARLIER_MAX && earlier[count].clock != 0)
+        count++;
+    add_small(out, newest.clock != 0 ? 1 + count : 0);
+    if (newest.clock == 0)
+        return;
+    add_deadline(out, newest);
+    for (unsigned i = 0; i < count; i++)
+        add_deadline(out, earlier[i]);
+}
+
+static bool take_deadlines(struct st_str *s, struct st_deadline *newest,
+                           struct st_deadline *earlier)
+{
+    unsigned count;
+    *newest = (struct st_deadline){0};
+    memset(earlier, 0, ST_EARLIER_MAX * sizeof(*earlier));
+    if (!take_small(s, 1 + ST_EARLIER_MAX, &count))
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        struct st_deadline *d = i == 0 ? newest : &earlier[i - 1];
+        if (!take_deadline(s, d) || d->clock == 0)
+            return false;
+    }
+    return true;
+}
+
+/* One byte, a name, a NUL. */
+static struct st_str key_of(struct st_buf *out, char kind, struct st_str name)
+{
+    st_buf_reset(out);
+    st_buf_add_char(out, kind);
+    st_buf_add_str(out, name);
+    st_buf_add_char(out, '\0');
+    return st_buf_str(out);
+}
+
+static void key_of_state(struct st_buf *out, enum st_operation_state state, struct st_str name)
+{
+    st_buf_reset(out);
+    st_buf_add_char(out, 'Q');
+    st_buf_add_char(out, (char)state);
+    st_buf_add_str(out, name);
+    st_buf_add_char(out, '\0');
+}
+
+static void key_of_lease(struct st_buf *out, enum st_lease_kind kind, struct st_str name,
+                         uint64_t token)
+{
+    bool path = kind == ST_LEASE_PATH;
+    st_buf_reset(out);
+    st_buf_add_char(out, path ? 'P' : 'L');
+    if (!path)
+        st_buf_add_char(out, (char)kind);
+    st_buf_add_str(out, name);
+    st_buf_add_char(out, '\0');
+    if (path)
+        st_row_add_u64(out, token);
+}
+
+static enum st_code row_get(struct st_ledger *l, struct st_str *value)
+{
+    if (l->key.failed)
+        return ST_NO_MEMORY;
+    return l->kv->get(l->kv->ctx, st_buf_str(&l->key), value);
+}
+
+static enum st_code row_put(struct st_ledger *l)
+{
+    return st_kv_put(l->kv, &l->key, &l->value);
+}
+
+static enum st_code row_del(struct st_ledger *l)
+{
+    if (l->key.failed)
+        return ST_NO_MEMORY;
+    return l->kv->del(l->kv->ctx, st_buf_str(&l->key));
+}
+
+/* --- the head ----------------------------------------------------------------------------- */
+
+static bool head_decode(struct st_str s, struct st_head *h)
+{
+    unsigned flags;
+    if (!take_small(&s, FLAG_SEALED, &flags) || !st_take_varint(&s, &h->generation) ||
+        !st_take_varint(&s, &h->number) || !st_take_varint(&s, &h->doubt) ||
+        !st_take_varint(&s, &h->position) || !st_row_take_bytes(&s, &h->successor) || s.n != 0)
+        return false;
+    h->sealed = flags != 0;
+    return h->generation <= ST_GENERATION_MAX && h->doubt <= h->generation &&
+           h->number >> ST_TOKEN_NUMBER_BITS == 0;
+}
+
+enum st_code st_head_read(struct st_ledger *l, struct st_head *out)
+{
+    struct st_str value;
+    *out = (struct st_head){0};
+    enum st_code code = l->kv->get(l->kv->ctx, ST_STR("T"), &value);
+    if (code != ST_OK)
+        return code == ST_NOT_FOUND ? ST_OK : code;
+    return head_decode(value, out) ? ST_OK : ST_DAMAGED;
+}
+
+enum st_code st_head_write(struct st_ledger *l, const struct st_head *h)
+{
+    st_buf_reset(&l->value);
+    add_small(&l->value, h->sealed ? FLAG_SEALED : 0);
+    st_buf_add_varint(&l->value, h->generation);
+    st_buf_add_varint(&l->value, h->number);
+    st_buf_add_varint(&l->value, h->doubt);
+    st_buf_add_varint(&l->value, h->position);
+    st_row_add_bytes(&l->value, h->successor);
+    st_buf_reset(&l->key);
+    st_buf_add_char(&l->key, 'T');
+    return row_put(l);
+}
+
+/* --- operations --------------------------------------------------------------------------- */
+
+static void operation_encode(struct st_buf *out, const struct st_operation *o)
+{
+    st_buf_reset(out);
+    add_small(out, o->state);
+    add_small(out, o->class);
+    add_small(out,
+              (o->needs_approval ? FLAG_NEEDS_APPROVAL : 0) | (o->approved ? FLAG_APPROVED : 0));
+    st_row_add_u64(out, o->parameters[0]);
+    st_row_add_u64(out, o->parameters[1]);
+    st_buf_add_varint(out, o->valid_until_ms);
+    st_buf_add_varint(out, o->token);
+    st_buf_add_varint(out, o->attempts);
+    st_buf_add_varint(out, o->runs);
+    st_buf_add_varint(out, o->open);
+    st_buf_add_varint(out, o->generation);
+    add_deadline(out, o->expiry);
+    add_deadlines(out, o->deadline, o->earlier);
+    st_row_add_bytes(out, o->holder);
+    st_buf_add_varint(out, o->incarnation);
+    st_buf_add_varint(out, o->proposed_ms);
+    st_buf_add_varint(out, o->started_ms);
+    st_buf_add_varint(out, o->ended_ms);
+    st_row_add_bytes(out, o->result);
+    st_row_add_bytes(out, o->evidence);
+    st_row_add_bytes(out, o->person);
+}
+
+static bool operation_decode(struct st_str s, struct st_operation *o)
+{
+    unsigned state, class, flags;
+    if (!take_small(&s, ST_OPERATION_IN_DOUBT, &state) || state == ST_OPERATION_NONE ||
+        !take_small(&s, ST_CLASS_IDEMPOTENT, &class) ||
+        !take_small(&s, FLAG_NEEDS_APPROVAL | FLAG_APPROVED, &flags) ||
+        !st_row_take_u64(&s, &o->parameters[0]) || !st_row_take_u64(&s, &o->parameters[1]) ||
+        !st_take_varint(&s, &o->valid_until_ms) || !st_take_varint(&s, &o->token) ||
+        !st_row_take_u32(&s, &o->attempts) || !st_row_take_u32(&s, &o->runs) ||
+        !st_row_take_u32(&s, &o->open) || !st_take_varint(&s, &o->generation) ||
+        !take_deadline(&s, &o->expiry) || !take_deadlines(&s, &o->deadline, o->earlier) ||
+        !st_row_take_bytes(&s, &o->holder) || !st_take_varint(&s, &o->incarnation) ||
+        !st_take_varint(&s, &o->proposed_ms) || !st_take_varint(&s, &o->started_ms) ||
+        !st_take_varint(&s, &o->ended_ms) || !st_row_take_bytes(&s, &o->result) ||
+        !st_row_take_bytes(&s, &o->evidence) || !st_row_take_bytes(&s, &o->person) || s.n != 0)
+        return false;
+    o->state = (enum st_operation_state)state;
+    o->class = (enum st_operation_class) class;
+    o->needs_approval = (flags & FLAG_NEEDS_APPROVAL) != 0;
+    o->approved = (flags & FLAG_APPROVED) != 0;
+    return true;
+}
+
+enum st_code st_operation_read(struct st_ledger *l, struct st_str key, struct st_operation *out)
+{
+    struct st_str value;
+    *out = (struct st_operation){.key = key};
+    if (st_name_check(key) != ST_OK)
+        return ST_NOT_FOUND;
+    key_of(&l->key, 'O', key);
+    enum st_code code = row_get(l, &value);
+    if (code != ST_OK)
+        return code;
+    return operation_decode(value, out) ? ST_OK : ST_DAMAGED;
+}
+
+enum st_code st_operation_write(struct st_ledger *l, const struct st_operation *o,
+                                enum st_operation_state was)
+{
+    enum st_code code = ST_OK;
+    operation_encode(&l->value, o);
+    key_of(&l->key, 'O', o->key);
+    code = row_put(l);
+    if (code != ST_OK || o->state == was)
+        return code;
+    if (was != ST_OPERATION_NONE) {
+        key_of_state(&l->key, was, o->key);
+        code = row_del(l);
+    }
+    st_buf_reset(&l->value);
+    key_of_state(&l->key, o->state, o->key);
+    return code == ST_OK ? row_put(l) : code;
+}
+
+enum st_code st_operation_prune(struct st_ledger *l, struct st_str key,
+                                enum st_operation_state state, uint64_t ended_ms)
+{
+    key_of(&l->key, 'O', key);
+    enum st_code code = row_del(l);
+    key_of_state(&l->key, state, key);
+    if (code == ST_OK)
+        code = row_del(l);
+    st_buf_reset(&l->value);
+    add_small(&l->value, state);
+    st_buf_add_varint(&l->value, ended_ms);
+    key_of(&l->key, 'K', key);
+    return code == ST_OK ? row_put(l) : code;
+}
+
+enum st_code st_pruned_read(struct st_ledger *l, struct st_str key, enum st_operation_state *state,
+                            uint64_t *ended_ms)
+{
+    struct st_str value;
+    unsigned small;
+    key_of(&l->key, 'K', key);
+    enum st_code code = row_get(l, &value);
+    if (code != ST_OK)
+        return code;
+    if (!take_small(&value, ST_OPERATION_IN_DOUBT, &small) || !st_take_varint(&value, ended_ms) ||
+        value.n != 0)
+        return ST_DAMAGED;
+    *state = (enum st_operation_state)small;
+    return ST_OK;
+}
+
+/* --- leases ------------------------------------------------------------------------------- */
+
+enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
+{
+    struct st_buf *out = &l->value;
+    st_buf_reset(out);
+    add_small(out, (lease->held ? FLAG_HELD : 0) | (lease->shared ? FLAG_SHARED : 0));
+    st_buf_add_varint(out, lease->token);
+    st_buf_add_varint(out, lease->incarnation);
+    st_buf_add_varint(out, lease->since_ms);
+    add_deadlines(out, lease->deadline, lease->earlier);
+    st_row_add_bytes(out, lease->holder);
+    key_of_lease(&l->key, lease->kind, lease->name, lease->token);
+    return row_put(l);
+}
+
+static bool lease_decode(struct st_str s, struct st_lease *out)
+{
+    unsigned flags;
+    if (!take_small(&s, FLAG_HELD | FLAG_SHARED, &flags) || !st_take_varint(&s, &out->token) ||
+        !st_take_varint(&s, &out->incarnation) || !st_take_varint(&s, &out->since_ms) ||
+        !take_deadlines(&s, &out->deadline, out->earlier) || !st_row_take_bytes(&s, &out->holder) ||
+        s.n != 0)
+        return false;
+    out->held = (flags & FLAG_HELD) != 0;
+    out->shared = (flags & FLAG_SHARED) != 0;
+    return true;
+}
+
+static enum st_code lease_get(struct st_ledger *l, struct st_lease *out)
+{
+    struct st_str value;
+    enum st_code code = row_get(l, &value);
+    if (code != ST_OK)
+        return code;
+    return lease_decode(value, out) ? ST_OK : ST_DAMAGED;
+}
+
+enum st_code st_lease_read(struct st_ledger *l, enum st_lease_kind kind, struct st_str name,
+                           struct st_lease *out)
+{
+    *out = (struct st_lease){.kind = kind, .name = name};
+    if (kind == ST_LEASE_PATH || st_name_check(name) != ST_OK)
+        return ST_NOT_FOUND;
+    key_of_lease(&l->key, kind, name, 0);
+    return lease_get(l, out);
+}
+
+enum st_code st_reservation_read(struct st_ledger *l, struct st_str pattern, uint64_t token,
+                                 struct st_lease *out)
+{
+    *out = (struct st_lease){.kind = ST_LEASE_PATH, .name = pattern};
+    key_of_lease(&l->key, ST_LEASE_PATH, pattern, token);
+    return lease_get(l, out);
+}
+
+enum st_code st_reservation_delete(struct st_ledger *l, struct st_str pattern, uint64_t token)
+{
+    key_of_lease(&l->key, ST_LEASE_PATH, pattern, token);
+    return row_del(l);
+}
+
+/* --- clearances --------------------------------------------------------------------------- */
+
+enum st_code st_clear_read(struct st_ledger *l, struct st_str key, uint64_t generation, bool *found,
+                           struct st_str *person, struct st_str *evidence)
+{
+    struct st_str value;
+    uint64_t of;
+    *found = false;
+    key_of(&l->key, 'C', key);
+    enum st_code code = row_get(l, &value);
+    if (code != ST_OK)
+        return code == ST_NOT_FOUND ? ST_OK : code;
+    if (!st_take_varint(&value, &of) || !st_row_take_bytes(&value, person) ||
+        !st_row_take_bytes(&value, evidence) || value.n != 0)
+        return ST_DAMAGED;
+    *found = of == generation;
+    return ST_OK;
+}
+
+enum st_code st_clear_write(struct st_ledger *l, struct st_str key, uint64_t generation,
+                            const struct st_command *c)
+{
+    st_buf_reset(&l->value);
+    st_buf_add_varint(&l->value, generation);
+    st_row_add_bytes(&l->value, c->person);
+    st_row_add_bytes(&l->value, c->evidence);
+    key_of(&l->key, 'C', key);
+    return row_put(l);
+}
+
+enum st_code st_clear_delete(struct st_ledger *l, struct st_str key)
+{
+    key_of(&l->key, 'C', key);
+    return row_del(l);
+}
+
+/* --- reading many ------------------------------------------------------------------------- */
+
+struct operation_visit {
+    struct st_ledger *l;
+    enum st_code (*visit)(void *arg, const struct st_operation *o);
+    void *arg;
+};
+
+/* A key of one letter, a name and a NUL, as written by key_of(). */
+static bool key_name(struct st_str key, size_t head, size_t tail, struct st_str *name)
+{
+    if (key.n < head + tail + 2 || key.p[key.n - tail - 1] != '\0')
+        return false;
+    *name = (struct st_str){key.p + head, key.n - head - tail - 1};
+    return true;
+}
+
+static enum st_code visit_operation(void *arg, struct st_str key, struct st_str value)
+{
+    struct operation_visit *v = arg;
+    struct st_operation o = {0};
+    if (!key_name(key, 1, 0, &o.key) || !operation_decode(value, &o))
+        return ST_DAMAGED;
+    return v->visit(v->arg, &o);
+}
+
+/* During a scan the store may not be read: keys first, a batch of them. */
+#define BATCH_SIZE 4096
+
+static enum st_code collect_key(void *arg, struct st_str key, struct st_str value)
+{
+    struct st_buf *list = arg;
+    (void)value;
+    st_row_add_bytes(list, key);
+    if (list->failed)
+        return ST_NO_MEMORY;
+    return list->n >= BATCH_SIZE ? ST_SCAN_STOP : ST_OK;
+}
+
+static enum st_code each_in_state(struct operation_visit *v, enum st_operation_state state,
+                                  struct st_str after)
+{
+    struct st_ledger *l = v->l;
+    char prefix[] = {'Q', (char)state};
+    struct st_buf batch, last;
+    enum st_code code = ST_OK;
+
+    st_buf_init(&batch, l->alloc);
+    st_buf_init(&last, l->alloc);
+    if (after.n > 0)
+        key_of_state(&last, state, after);
+    while (code == ST_OK && !last.failed) {
+        struct st_str rest, key;
+        st_buf_reset(&batch);
+        code = l->kv->scan(l->kv->ctx, (struct st_str){prefix, 2}, st_buf_str(&last), collect_key,
+                           &batch);
+        if (code != ST_OK || batch.n == 0)
+            break;
+        rest = st_buf_str(&batch);
+        while (code == ST_OK && st_row_take_bytes(&rest, &key)) {
+            struct st_operation o;
+            struct st_str name;
+            st_buf_reset(&last);
+            st_buf_add_str(&last, key);
+            code = key_name(key, 2, 0, &name) ? st_operation_read(l, name, &o) : ST_DAMAGED;
+            if (code == ST_NOT_FOUND || (code == ST_OK && o.state != state))
+                code = ST_DAMAGED; /* the index names what is not there */
+            if (code == ST_OK)
+                code = v->visit(v->arg, &o);
+        }
+    }
+    if (last.failed)
+        code = ST_NO_MEMORY;
+    st_buf_release(&batch);
+    st_buf_release(&last);
+    return code == ST_SCAN_STOP ? ST_OK : code;
+}
+
+enum st_code st_operation_each(struct st_ledger *l, enum st_operation_state state,
+                               struct st_str after,
+                               enum st_code (*visit)(void *arg, const struct st_operation *o),
+                               void *arg)
+{
+    struct operation_visit v = {l, visit, arg};
+    if (state != ST_OPERATION_NONE)
+        return each_in_state(&v, state, after);
+    struct st_str from = {NULL, 0};
+    if (after.n > 0)
+        from = key_of(&l->key, 'O', after);
+    if (after.n > 0 && l->key.failed)
+        return ST_NO_MEMORY;
+    return l->kv->scan(l->kv->ctx, ST_STR("O"), from, visit_operation, &v);
+}
+
+struct lease_visit {
+    enum st_lease_kind kind;
+    enum st_code (*visit)(void *arg, const struct st_lease *o);
+    void *arg;
+};
+
+static enum st_code visit_lease(void *arg, struct st_str key, struct st_str value)
+{
+    struct lease_visit *v = arg;
+    struct st_lease lease = {.kind = v->kind};
+    bool path = v->kind == ST_LEASE_PATH;
+    if (!key_name(key, path ? 1 : 2, path ? 8 : 0, &lease.name) || !lease_decode(value, &lease))
+        return ST_DAMAGED;
+    return v->visit(v->arg, &lease);
+}
+
+enum st_code st_lease_each(struct st_ledger *l, enum st_lease_kind kind,
+                           enum st_code (*visit)(void *arg, const struct st_lease *o), void *arg)
+{
+    struct lease_visit v = {kind, visit, arg};
+    char prefix[] = {'L', (char)kind};
+    struct st_str from = {prefix, 2};
+    if (kind == ST_LEASE_PATH)
+        from = ST_STR("P");
+    return l->kv->scan(l->kv->ctx, from, (struct st_str){NULL, 0}, visit_lease, &v);
+}
