@@ -480,6 +480,25 @@ int strata_op_decide(strata *s, const char *key, bool approve, const char *perso
                      const char *reason);
 int strata_op_again(strata *s, const char *key, const char *person, const char *reason);
 
+/* --- layer 3: who decides --------------------------------------------------------------------- */
+
+typedef struct strata_coordinator {
+    bool here;              /* this copy of the workspace decides */
+    uint64_t generation;    /* grows with every move */
+    uint64_t position;      /* entries of the ordered log that are known here */
+    char head[17];          /* checksum of the last one, hex: two copies with the same head have
+                               the same log */
+    bool doubt;             /* a forced move left unknown keys in doubt */
+} strata_coordinator;
+
+int strata_coordinator_get(strata *s, strata_coordinator *out);
+/*
+ * Makes this copy decide although the one that decided so far was not asked: for when that one is
+ * gone for good. For persons, named. What ran there after this copy was made is not known here: every
+ * operation that had not ended, and every key not known here, is in doubt from now on.
+ */
+int strata_coordinator_force(strata *s, const char *person, const char *reason);
+
 /* --- layer 3: locks ------------------------------------------------------------------------- */
 
 typedef struct strata_lock {

@@ -10,7 +10,8 @@ processes=${1:-8}
 seconds=${2:-5}
 build=${BUILD:-build}
 dir=$build/demo
-sample=$(ls -S ../shared/data/knowledge-graph/*.jsonl 2>/dev/null | head -n 1)
+sample=$(find ../shared/data/knowledge-graph -name '*.jsonl' -printf '%s %p\n' 2>/dev/null |
+    sort -rn | head -n 1 | cut -d ' ' -f 2-)
 
 ./scripts/deps.sh build
 if ! { ./scripts/setup.sh "$build" && ninja -C "$build" strata fleet; } >"$build.log" 2>&1; then

@@ -23,15 +23,13 @@ style) wanted=$style ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-    echo "deps.sh: this is no Debian; please see to it that these are there:" $wanted
+    echo "deps.sh: this is no Debian; please see to it that these are there: $wanted"
     exit 0
 fi
 
 installed() {
-    case $(dpkg-query -W -f '${db:Status-Status} ${Provides}' "$1" 2>/dev/null) in
-    installed*) return 0 ;;
-    esac
-    # pkg-config is pkgconf in newer releases, and so on: a package may be provided by another.
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] && return 0
+    # In newer releases another package provides it.
     [ "$1" = pkg-config ] && command -v pkg-config >/dev/null
 }
 
@@ -58,5 +56,6 @@ apt() {
 # shellcheck disable=SC2086 # a list of words
 apt install -y --no-install-recommends $missing >/dev/null 2>&1 || {
     apt update
+    # shellcheck disable=SC2086
     apt install -y --no-install-recommends $missing >/dev/null
 }

@@ -16,6 +16,7 @@ core="src/core/base.c src/core/clock.c src/core/record.c src/core/record_decode.
 import="src/cli/import.c src/cli/import_csv.c src/cli/import_jsonl.c src/cli/import_memory.c"
 
 mkdir -p "$dir"
+# shellcheck disable=SC2046 # a list of words
 [ $# -gt 0 ] || set -- $(basename -s .c fuzz/fuzz_*.c | sed 's/^fuzz_//')
 failed=0
 for target in "$@"; do

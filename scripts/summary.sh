@@ -15,6 +15,6 @@ jq -nrj --argjson more "$more" '
     | ($tests | map(select(.result | IN("OK", "EXPECTEDFAIL", "SKIP") | not))) as $failed
     | ($skipped[] | "skipped: \(.name)\n"),
       ($failed[] | "failed: \(.name) (\(.result))\n"),
-      "\($passed | length) passed, \(($failed | length) + $more) failed\n",
-      (if ($failed | length) + $more > 0 or ($passed | length) == 0 then halt_error(1)
-       else empty end)' "$log" 2>/dev/null
+      (($failed | length) + $more | if . == 0 and ($passed | length) == 0 then 1 else . end
+       | "\($passed | length) passed, \(.) failed\n", if . > 0 then halt_error(1) else empty end)
+    ' "$log" 2>/dev/null

@@ -53,7 +53,7 @@ static uint64_t applied_count;
 
 const struct st_writer explore_writers[REPLICAS] = {{0x11, 7}, {0x22, 3}, {0x33, 5}};
 
-/* --- memory ------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static void *must_alloc(void *p, size_t size)
 {
@@ -107,7 +107,7 @@ static uint64_t mix(uint64_t a, uint64_t b)
     return XXH3_64bits(both, sizeof(both)) | 1;
 }
 
-/* --- giving one history to the production code -------------------------------------------- */
+/* --- giving one history to the production code ------------------------------------------------ */
 
 static XXH128_hash_t rows_hash(const struct st_memkv *m, bool only_visible)
 {
@@ -204,7 +204,7 @@ static void check_history(struct history *h, uint32_t index)
     }
 }
 
-/* --- histories ---------------------------------------------------------------------------- */
+/* --- histories -------------------------------------------------------------------------------- */
 
 static uint32_t history_add(const struct history *like)
 {
@@ -297,7 +297,7 @@ static const struct rec *record_intern(const struct rec *made, const struct move
     return rec;
 }
 
-/* --- steps -------------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 /* The dot that an author read: of what is shown, or of the first write of all (a stale read). */
 static struct st_dot read_dot(const struct history *h, const struct proto *p,
@@ -348,7 +348,7 @@ static uint32_t make_move(uint32_t from, const struct move *move)
 {
     static struct spec spec;
     struct history h = histories[from];
-    const struct st_record *records[HISTORY_MAX];
+    const struct st_record *records[HISTORY_MAX] = {NULL};
     for (size_t i = 0; i < h.count; i++)
         records[i] = &h.records[i]->r;
     spec_init(&spec, records, h.count);
@@ -402,7 +402,7 @@ static uint32_t take_in(uint32_t to, uint32_t from)
     return history_add(&h);
 }
 
-/* --- exploration -------------------------------------------------------------------------- */
+/* --- exploration ------------------------------------------------------------------------------ */
 
 struct state {
     uint32_t replica[REPLICAS];

@@ -9,7 +9,7 @@
 
 const char *explore_composition = "";
 
-/* --- memory ------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* A stack of bytes, thrown away between histories. */
 static char arena[1 << 20];
@@ -43,7 +43,7 @@ static void *arena_resize(void *ctx, void *p, size_t size)
 
 const struct st_alloc explore_alloc = {arena_resize, NULL};
 
-/* --- telling what happened ---------------------------------------------------------------- */
+/* --- telling what happened -------------------------------------------------------------------- */
 
 static void print_str(struct st_str s)
 {
@@ -135,7 +135,7 @@ void explore_fail(const struct history *h, const char *what)
     exit(1);
 }
 
-/* --- comparing one history with the specification ----------------------------------------- */
+/* --- comparing one history with the specification --------------------------------------------- */
 
 static bool same_dot(struct st_dot a, struct st_dot b)
 {

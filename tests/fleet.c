@@ -59,7 +59,7 @@ static void give_up(const char *what)
     exit(1);
 }
 
-/* --- the two copies ------------------------------------------------------------------------- */
+/* --- the two copies --------------------------------------------------------------------------- */
 
 static strata *open_state(const char *state_dir, struct fleet_result *r)
 {
@@ -116,7 +116,7 @@ static void make_plain(const struct fleet *f)
         give_up(f->file);
 }
 
-/* --- processes ------------------------------------------------------------------------------ */
+/* --- processes -------------------------------------------------------------------------------- */
 
 static void start_writer(struct fleet *f, unsigned i)
 {

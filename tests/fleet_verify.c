@@ -39,7 +39,7 @@ void fleet_fault(struct fleet_result *r, const char *format, ...)
     va_end(args);
 }
 
-/* --- table ---------------------------------------------------------------------------------- */
+/* --- table ------------------------------------------------------------------------------------ */
 
 static struct place *table_find(const struct table *t, uint64_t id)
 {
@@ -78,7 +78,7 @@ static bool table_put(struct table *t, uint64_t id, uint64_t content, uint32_t f
     return p->content == content;
 }
 
-/* --- looking -------------------------------------------------------------------------------- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 struct look {
     strata *s;

@@ -38,7 +38,7 @@ struct life {
     strata *s;
 };
 
-/* --- shared --------------------------------------------------------------------------- */
+/* --- shared ----------------------------------------------------------------------------------- */
 
 uint64_t fleet_now_ns(void)
 {
@@ -92,7 +92,7 @@ void fleet_agent_name(unsigned writer, char out[FLEET_TEXT_SIZE])
     (void)snprintf(out, FLEET_TEXT_SIZE, "agent-%02u", writer + 1);
 }
 
-/* --- steps ---------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 static enum fleet_kind kind_of(struct life *l, unsigned dice)
 {
@@ -151,7 +151,7 @@ static void remember(struct life *l, const struct fleet_step *step)
     }
 }
 
-/* --- reporting ------------------------------------------------------------------------ */
+/* --- reporting -------------------------------------------------------------------------------- */
 
 static int report(const struct life *l, const struct fleet_step *step, int result,
                   const strata_written written[2])
@@ -177,7 +177,7 @@ static int report(const struct life *l, const struct fleet_step *step, int resul
     return n == (ssize_t)(count * sizeof(out[0])) ? 0 : -1;
 }
 
-/* --- on a workspace ------------------------------------------------------------------- */
+/* --- on a workspace --------------------------------------------------------------------------- */
 
 static int do_strata(struct life *l, const struct fleet_step *step, strata_written written[2])
 {
@@ -230,7 +230,7 @@ static bool open_strata(struct life *l)
     return false;
 }
 
-/* --- on a plain file: read, change, write aside, rename ------------------------------------ */
+/* --- on a plain file: read, change, write aside, rename --------------------------------------- */
 
 /*
  * {"facts":{"task-01 state":["oldest",..,"newest"],..},"counters":{..},"agents":{..}}
@@ -285,7 +285,7 @@ static int do_plain(struct life *l, const struct fleet_step *step)
     return failed ? STRATA_IO : STRATA_OK;
 }
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 int fleet_write(const struct fleet_writer *w)
 {

@@ -75,7 +75,7 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* --- a writer -------------------------------------------------------------------------------- */
+/* --- a writer --------------------------------------------------------------------------------- */
 
 struct writer {
     struct st_env env;
@@ -214,7 +214,7 @@ static _Noreturn void writer_main(enum phase phase, unsigned slot, uint64_t life
     _exit(0);
 }
 
-/* --- the driver ------------------------------------------------------------------------------ */
+/* --- the driver ------------------------------------------------------------------------------- */
 
 struct slot {
     pid_t pid; /* 0: none */
@@ -338,7 +338,7 @@ static void phase_run(struct driver *d, enum phase phase, uint64_t target)
     acks_drain(d, 0);
 }
 
-/* --- checking -------------------------------------------------------------------------------- */
+/* --- checking --------------------------------------------------------------------------------- */
 
 static int compare_acks(const void *a, const void *b)
 {

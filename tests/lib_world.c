@@ -18,6 +18,7 @@
 int64_t world_clock_ms;
 uint8_t world_boot;
 uint64_t world_strike;
+uint64_t world_unflushed;
 
 static char world_dir[128];
 
@@ -39,6 +40,28 @@ static int other_boot_id(void *ctx, uint8_t out[16])
     return r;
 }
 
+#define FDS 1024
+static bool dirty[FDS];
+static uint64_t closed_dirty;
+
+static void note_write(int fd)
+{
+    world_unflushed = closed_dirty;
+    for (int i = 0; i < FDS; i++)
+        world_unflushed += dirty[i] && i != fd;
+    if (fd < FDS)
+        dirty[fd] = true;
+}
+
+static int noting_close(void *ctx, int fd)
+{
+    if (fd >= 0 && fd < FDS) {
+        closed_dirty += dirty[fd];
+        dirty[fd] = false;
+    }
+    return __real_st_env_posix()->close(ctx, fd);
+}
+
 static bool strikes(void)
 {
     return world_strike > 0 && --world_strike == 0;
@@ -56,12 +79,15 @@ static ssize_t striking_pwrite(void *ctx, int fd, const void *buf, size_t n, uin
         (void)!pwrite(fd, buf, n / 2, (off_t)offset);
         kill(getpid(), SIGKILL);
     }
+    note_write(fd);
     return __real_st_env_posix()->pwrite(ctx, fd, buf, n, offset);
 }
 
 static int striking_fdatasync(void *ctx, int fd)
 {
     strike_maybe();
+    if (fd >= 0 && fd < FDS)
+        dirty[fd] = false;
     return __real_st_env_posix()->fdatasync(ctx, fd);
 }
 
@@ -96,6 +122,7 @@ const struct st_env *__wrap_st_env_posix(void)
         env = *__real_st_env_posix();
         env.wall_ms = shifted_wall_ms;
         env.boot_id = other_boot_id;
+        env.close = noting_close;
         env.pwrite = striking_pwrite;
         env.fdatasync = striking_fdatasync;
         env.ftruncate = striking_ftruncate;
@@ -122,6 +149,8 @@ int world_setup(void **state)
     world_clock_ms = 0;
     world_boot = 0;
     world_strike = 0;
+    memset(dirty, 0, sizeof dirty);
+    closed_dirty = 0;
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",
              parent != NULL ? parent : "/tmp");
     return mkdtemp(world_dir) != NULL ? 0 : -1;
@@ -165,7 +194,7 @@ void world_run(const char *format, ...)
         fail_msg("failed: %s", command);
 }
 
-/* --- replicas ----------------------------------------------------------------------------------- */
+/* --- replicas --------------------------------------------------------------------------------- */
 
 void world_init(const char *name)
 {
@@ -299,7 +328,7 @@ void world_rebuilt_digest(const char *name, char out[33])
     strata_close(s);
 }
 
-/* --- logs --------------------------------------------------------------------------------------- */
+/* --- logs ------------------------------------------------------------------------------------- */
 
 struct seen_dot {
     struct st_dot dot;
@@ -386,7 +415,7 @@ size_t world_notices(strata *s, const char *text)
     return found;
 }
 
-/* --- processes ---------------------------------------------------------------------------------- */
+/* --- processes -------------------------------------------------------------------------------- */
 
 void world_processes(size_t count, int (*run)(void *arg, size_t i), void *arg)
 {

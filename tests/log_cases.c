@@ -94,7 +94,7 @@ static void one(struct model *m, struct actor *a, void (*act)(struct actor *a, s
     sim_run(m->sim);
 }
 
-/* --- flush errors --------------------------------------------------------------------------- */
+/* --- flush errors ----------------------------------------------------------------------------- */
 
 /* A failed flush: everybody who waits is told "unknown", the next append begins a new epoch. */
 static void case_failed_flush(struct model *m, uint64_t seed)
@@ -162,7 +162,7 @@ static void case_lost_flusher_renew(struct model *m, uint64_t seed)
     finish(m);
 }
 
-/* --- tails ----------------------------------------------------------------------------------- */
+/* --- tails ------------------------------------------------------------------------------------ */
 
 static void act_no_flush(struct actor *a, struct st_log *log)
 {
@@ -283,7 +283,7 @@ static void case_rot(struct model *m, uint64_t seed)
     sim_alloc(s)->resize(s, w, 0);
 }
 
-/* --- identity -------------------------------------------------------------------------------- */
+/* --- identity --------------------------------------------------------------------------------- */
 
 /* cp -r of a living state; both go on. No dot twice, epochs differ. */
 static void case_copy(struct model *m, uint64_t seed)
@@ -426,7 +426,7 @@ static void case_stopped_flusher(struct model *m, uint64_t seed)
     finish(m);
 }
 
-/* --- segments -------------------------------------------------------------------------------- */
+/* --- segments --------------------------------------------------------------------------------- */
 
 static void act_many(struct actor *a, struct st_log *log)
 {

@@ -73,7 +73,7 @@ void model_catch_signals(void)
         sigaction(numbers[i], &action, NULL);
 }
 
-/* --- attempts -------------------------------------------------------------------------------- */
+/* --- attempts --------------------------------------------------------------------------------- */
 
 #define PAYLOAD_SIZE_MAX 16384
 
@@ -209,7 +209,7 @@ enum st_code model_write_many(struct model *m, struct st_log *log, unsigned coun
     return code;
 }
 
-/* --- checking -------------------------------------------------------------------------------- */
+/* --- checking --------------------------------------------------------------------------------- */
 
 struct seen_writer {
     struct st_writer writer;
@@ -404,7 +404,7 @@ void model_create(struct model *m)
         model_fail(m, "cannot create: %s", fault.message);
 }
 
-/* --- workers --------------------------------------------------------------------------------- */
+/* --- workers ---------------------------------------------------------------------------------- */
 
 static void worker_read(struct worker *w, struct st_log *log)
 {

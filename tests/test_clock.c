@@ -101,7 +101,7 @@ static void test_clock_grows(void **state)
     }
 }
 
-/* --- vectors against a table of counters --------------------------------------------------- */
+/* --- vectors against a table of counters ------------------------------------------------------ */
 
 #define REPLICAS 6
 #define EPOCHS   4

@@ -45,7 +45,7 @@ static void *resize(void *ctx, void *p, size_t size)
 
 static const struct st_alloc heap = {resize, NULL};
 
-/* --- random records -------------------------------------------------------------------------- */
+/* --- random records --------------------------------------------------------------------------- */
 
 /* splitmix64 (Steele, Lea, Flood 2014) */
 static uint64_t random_u64(void)
@@ -303,7 +303,7 @@ static void random_record(struct st_record *r, struct st_op *ops)
         random_op(&ops[i]);
 }
 
-/* --- what jansson finds ---------------------------------------------------------------------- */
+/* --- what jansson finds ----------------------------------------------------------------------- */
 
 static void require_string(const json_t *json, struct st_str s)
 {
@@ -430,7 +430,7 @@ static void require_record(const json_t *json, const struct st_record *r)
         require_op(json_array_get(ops, i), &r->ops[i]);
 }
 
-/* --- what the decoder finds ------------------------------------------------------------------ */
+/* --- what the decoder finds ------------------------------------------------------------------- */
 
 static void require_same_op(const struct st_op *a, const struct st_op *b)
 {

@@ -227,7 +227,9 @@ static void test_records_wait_for_what_they_depend_on(void **state)
     /* A copy of b that lacks a's last record. */
     char id[17];
     world_replica("a", id);
-    world_run("cp -r b partial && sed -i '$d' partial/.strata/log/%s-*/*.jsonl", id);
+    world_run("cp -r b partial &&"
+              " sed -i '$d' \"$(ls partial/.strata/log/%s-*/*.jsonl | tail -n 1)\"",
+              id);
     strata *c = world_open("c", NULL);
     strata_merge_result r;
     ok(c, strata_merge_state(c, world_path("partial"), false, &r));
@@ -247,6 +249,19 @@ static void test_records_wait_for_what_they_depend_on(void **state)
     exchange("a", "c");
     exchange("a", "b");
     same_digest("a", "c");
+}
+
+/* From the moment a record names them others' records count: then they must be on disk. */
+static void test_named_only_when_on_disk(void **state)
+{
+    (void)state;
+    two_replicas();
+    for (int i = 0; i < 5; i++) {
+        write_in("a", STRATA_SET, "port", "1");
+        world_unflushed = 0;
+        assert_int_equal(world_merge("b", "a"), 1);
+        assert_int_equal(world_unflushed, 0);
+    }
 }
 
 /* --- three replicas in a ring --------------------------------------------------------------------
@@ -444,6 +459,7 @@ int main(void)
         TEST(test_unseen_travels),
         TEST(test_workspaces_do_not_mix),
         TEST(test_records_wait_for_what_they_depend_on),
+        TEST(test_named_only_when_on_disk),
         TEST(test_ring),
         TEST(test_clocks_set_back_and_forward),
         TEST(test_replicas_an_hour_apart),

@@ -336,7 +336,7 @@ static void test_counters_and_members_of_many(void **state)
     strata_close(s);
 }
 
-/* --- settling ---------------------------------------------------------------------------------- */
+/* --- settling --------------------------------------------------------------------------------- */
 
 static int settle(void *arg, size_t i)
 {

@@ -59,7 +59,7 @@ static double seconds_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* --- sweep --------------------------------------------------------------------------------- */
+/* --- sweep ------------------------------------------------------------------------------------ */
 
 struct hit {
     enum sim_act act;
@@ -174,7 +174,7 @@ static void sweep(struct model *m, uint64_t seed, uint64_t step)
     }
 }
 
-/* --- making a state ------------------------------------------------------------------------ */
+/* --- making a state --------------------------------------------------------------------------- */
 
 static void create_main(struct sim *s, void *arg)
 {
@@ -247,7 +247,7 @@ static void sweep_create(struct model *m, uint64_t seed)
     }
 }
 
-/* --- random seeds --------------------------------------------------------------------------- */
+/* --- random seeds ----------------------------------------------------------------------------- */
 
 static struct sim_chaos chaos_random(struct sim *s)
 {

@@ -121,7 +121,7 @@ static const char *encode(struct fixture *f, const struct st_record *r)
     return f->line.p;
 }
 
-/* --- the form ------------------------------------------------------------------------------ */
+/* --- the form --------------------------------------------------------------------------------- */
 
 static void test_encodes_every_operation(void **state)
 {
@@ -489,7 +489,7 @@ static void test_decoder_without_memory(void **state)
     allocations_left = SIZE_MAX;
 }
 
-/* --- limits -------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------------------- */
 
 /* What st_record_check() says of it; the decoder has to say the same of its line. */
 static enum st_code verdict(struct fixture *f, const struct st_record *r)
@@ -709,7 +709,7 @@ static void test_check_of_operations(void **state)
     assert_int_equal(verdict(*state, &r), ST_INVALID);
 }
 
-/* --- parts --------------------------------------------------------------------------------- */
+/* --- parts ------------------------------------------------------------------------------------ */
 
 static void test_json_strings(void **state)
 {

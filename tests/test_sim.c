@@ -56,7 +56,7 @@ static void close_fd(int fd)
     CHECK(env->close(env->ctx, fd) == 0);
 }
 
-/* --- files ----------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static void test_flush(uint64_t seed)
 {
@@ -211,7 +211,7 @@ static void test_lost_error(void)
     close_fd(fd);
 }
 
-/* --- names ----------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static void test_names(uint64_t seed)
 {
@@ -291,7 +291,7 @@ static void test_copies(void)
     CHECK(env->stat(env->ctx, "/d", &b) == 0 && b.fs_id != c.fs_id);
 }
 
-/* --- processes ------------------------------------------------------------------------------- */
+/* --- processes -------------------------------------------------------------------------------- */
 
 struct counter {
     int value, lock; /* lock: descriptors are per process; whether to use one */

@@ -5,7 +5,7 @@
  */
 #include "state_world.h"
 
-/* --- values ------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void test_nothing_written(void **state)
 {
@@ -134,7 +134,7 @@ static void test_operations_of_one_record(void **state)
     expect(A, "q", "c", 1, false);
 }
 
-/* --- members ------------------------------------------------------------------------------ */
+/* --- members ---------------------------------------------------------------------------------- */
 
 static void test_add_wins_over_concurrent_remove(void **state)
 {
@@ -231,7 +231,7 @@ static void test_remove_of_nothing_leaves_a_register_row(void **state)
     expect_same(A, B);
 }
 
-/* --- narrowed contexts -------------------------------------------------------------------- */
+/* --- narrowed contexts ------------------------------------------------------------------------ */
 
 static void test_at_narrows_to_an_older_rendering(void **state)
 {
@@ -276,7 +276,7 @@ static void test_at_narrows_a_remove(void **state)
     assert_false(has_member(A, "p", "m"));
 }
 
-/* --- overwritten unseen ------------------------------------------------------------------- */
+/* --- overwritten unseen ----------------------------------------------------------------------- */
 
 static void test_two_agents_of_one_replica(void **state)
 {
@@ -336,7 +336,7 @@ static void test_ack_of_what_its_writer_does_not_know_does_nothing(void **state)
     assert_int_equal(unseen(A).count, 1);
 }
 
-/* --- counters, board ---------------------------------------------------------------------- */
+/* --- counters, board -------------------------------------------------------------------------- */
 
 static void test_counters_add_up(void **state)
 {

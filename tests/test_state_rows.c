@@ -4,7 +4,7 @@
  */
 #include "state_world.h"
 
-/* --- records ------------------------------------------------------------------------------ */
+/* --- records ---------------------------------------------------------------------------------- */
 
 static void test_gaps_wait(void **state)
 {
@@ -112,7 +112,7 @@ static void test_state_is_saved_and_loaded(void **state)
     expect(A, "p", "c", 1, false);
 }
 
-/* --- order, limits, cost ------------------------------------------------------------------ */
+/* --- order, limits, cost ---------------------------------------------------------------------- */
 
 static void test_rows_do_not_depend_on_the_order(void **state)
 {
@@ -220,7 +220,7 @@ static void test_too_many_writers(void **state)
     assert_int_equal(total(A), ST_WRITERS_MAX);
 }
 
-/* --- reading many ------------------------------------------------------------------------- */
+/* --- reading many ----------------------------------------------------------------------------- */
 
 struct visited {
     char names[256];
@@ -268,7 +268,7 @@ static void test_visiting_attributes(void **state)
     expect_visits("none", "", "", 0, "");
 }
 
-/* --- damage and lack of memory ------------------------------------------------------------ */
+/* --- damage and lack of memory ---------------------------------------------------------------- */
 
 static bool allowed(enum st_code code)
 {
@@ -433,7 +433,7 @@ static void test_no_memory_is_an_error(void **state)
     assert_int_equal(code, ST_OK);
 }
 
-/* --- the store in memory ------------------------------------------------------------------ */
+/* --- the store in memory ---------------------------------------------------------------------- */
 
 static enum st_code visit_key(void *arg, struct st_str key, struct st_str value)
 {

@@ -55,7 +55,7 @@ int child_check(const char *program)
     return error;
 }
 
-/* --- the child's side ------------------------------------------------------------------------------- */
+/* --- the child's side ------------------------------------------------------------------------- */
 
 static void become(const struct child *c, int out, int err, int report)
 {
@@ -84,7 +84,7 @@ static void become(const struct child *c, int out, int err, int report)
     _exit(127);
 }
 
-/* --- the wrapper's side ------------------------------------------------------------------------------- */
+/* --- the wrapper's side ----------------------------------------------------------------------- */
 
 struct stream {
     int fd;

@@ -93,8 +93,10 @@ enum cli_option_id {
     OPT_BY,
     OPT_TTL, /* lock */
     OPT_TOKEN,
+    OPT_FORCE, /* coordinator move */
     OPT_COUNT,
 };
+_Static_assert(OPT_COUNT <= 64, "the options of a command are a set in one word");
 
 struct cli_option {
     const char *name; /* "--limit" */
@@ -291,6 +293,8 @@ int cmd_op_settle(struct cli *c);
 int cmd_op_approve(struct cli *c);
 int cmd_op_reject(struct cli *c);
 int cmd_op_again(struct cli *c);
+int cmd_coordinator_show(struct cli *c);
+int cmd_coordinator_move(struct cli *c);
 int cmd_lock(struct cli *c);
 int cmd_lock_acquire(struct cli *c);
 int cmd_lock_renew(struct cli *c);

@@ -5,10 +5,10 @@
 #include "cli/child.h"
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <errno.h>
 
 #define WRAPPED        110
 #define TTL_MS_DEFAULT 30000
@@ -48,7 +48,7 @@ static void put_lock(const strata_lock *l)
                  l->holder[0] != '\0' ? l->holder : "somebody", l->token, left);
 }
 
-/* --- lock NAME -- COMMAND -------------------------------------------------------------------------------- */
+/* --- lock NAME -- COMMAND --------------------------------------------------------------------- */
 
 struct holding {
     struct cli *c;
@@ -109,8 +109,7 @@ int cmd_lock(struct cli *c)
         status = cli_usage(c, "which command? strata lock NAME -- COMMAND");
     int error = status == 0 ? child_check(c->args[1]) : 0;
     if (error != 0)
-        status = cli_error(c, STRATA_USAGE, NULL, "cannot run %s: %s", c->args[1],
-                           strerror(error));
+        status = cli_error(c, STRATA_USAGE, NULL, "cannot run %s: %s", c->args[1], strerror(error));
     if (status == 0)
         status = cli_open(c);
     if (status != 0)
@@ -122,7 +121,7 @@ int cmd_lock(struct cli *c)
     return run_locked(&h);
 }
 
-/* --- plumbing -------------------------------------------------------------------------------------------------- */
+/* --- plumbing --------------------------------------------------------------------------------- */
 
 int cmd_lock_acquire(struct cli *c)
 {
@@ -186,8 +185,7 @@ static int visit_lock(void *arg, const strata_lock *l)
     struct lock_list *list = arg;
     list->count++;
     if (list->list != NULL)
-        return json_array_append_new(list->list, lock_json(list->c, l)) == 0 ? 0
-                                                                             : STRATA_NO_MEMORY;
+        return json_array_append_new(list->list, lock_json(list->c, l)) == 0 ? 0 : STRATA_NO_MEMORY;
     put_lock(l);
     return 0;
 }

@@ -41,7 +41,7 @@ static int wrapped(int status)
     return status == 0 ? 0 : WRAPPED + status;
 }
 
-/* --- arguments ----------------------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 static int read_class(struct cli *c, int *out)
 {
@@ -64,8 +64,9 @@ static int read_nothing(struct once *o)
         size_t n = strcspn(p, ",");
         uint64_t value;
         if (n >= sizeof number || o->nothing_count == NOTHING_MAX)
-            return cli_usage(o->c, "--nothing-happened-on takes up to %d exit statuses, "
-                                   "separated by commas",
+            return cli_usage(o->c,
+                             "--nothing-happened-on takes up to %d exit statuses, "
+                             "separated by commas",
                              NOTHING_MAX);
         memcpy(number, p, n);
         number[n] = '\0';
@@ -135,12 +136,12 @@ static int once_read(struct once *o)
     };
     int error = child_check(c->args[0]);
     if (error != 0)
-        return cli_error(c, STRATA_USAGE, "nothing was recorded", "cannot run %s: %s",
-                         c->args[0], strerror(error));
+        return cli_error(c, STRATA_USAGE, "nothing was recorded", "cannot run %s: %s", c->args[0],
+                         strerror(error));
     return 0;
 }
 
-/* --- the kept result -------------------------------------------------------------------------------------- */
+/* --- the kept result -------------------------------------------------------------------------- */
 
 static char *result_make(const struct child *child, size_t *size)
 {
@@ -172,8 +173,8 @@ static bool result_parse(const strata_operation *o, struct kept *k)
     if (n > 0)
         memcpy(head, o->result, n);
     head[n] = '\0';
-    if (sscanf(head, "strata-result 1 exit=%d out=%zu err=%zu cut=%d%n", &k->exit, &k->out,
-               &k->err, &k->cut, &end) != 4 ||
+    if (sscanf(head, "strata-result 1 exit=%d out=%zu err=%zu cut=%d%n", &k->exit, &k->out, &k->err,
+               &k->cut, &end) != 4 ||
         head[end] != '\n')
         return false;
     k->head = (size_t)end + 1;
@@ -192,8 +193,8 @@ static int replay(struct once *o, const strata_operation *op)
         fwrite(op->result, 1, op->result_size, stdout);
         return 0;
     }
-    cli_note(o->c, "not run again: %s ran %s (%s, exit %d); this is its output", o->key, stamp,
-             who, k.exit);
+    cli_note(o->c, "not run again: %s ran %s (%s, exit %d); this is its output", o->key, stamp, who,
+             k.exit);
     const char *text = (const char *)op->result + k.head;
     fwrite(text, 1, k.out, stdout);
     fflush(stdout);
@@ -203,7 +204,7 @@ static int replay(struct once *o, const strata_operation *op)
     return k.exit;
 }
 
-/* --- running ------------------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static bool means_nothing(const struct once *o, int status)
 {
@@ -285,7 +286,7 @@ static int run(struct once *o, uint64_t token, int executor)
     return status;
 }
 
-/* --- the answers ------------------------------------------------------------------------------------------------ */
+/* --- the answers ------------------------------------------------------------------------------ */
 
 static int answered(struct once *o, const strata_op_answer *a)
 {
@@ -306,8 +307,9 @@ static int answered(struct once *o, const strata_op_answer *a)
                         o->key);
         return wrapped(strata_code_exit(STRATA_TIMEOUT));
     case STRATA_OP_PRUNED:
-        (void)cli_error(c, STRATA_CONFLICT, "it is not run in silence; use another key if it is "
-                                            "to happen again",
+        (void)cli_error(c, STRATA_CONFLICT,
+                        "it is not run in silence; use another key if it is "
+                        "to happen again",
                         "%s was known before; its result was pruned", o->key);
         return wrapped(strata_code_exit(STRATA_CONFLICT));
     case STRATA_OP_ENDED:

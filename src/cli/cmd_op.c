@@ -13,7 +13,7 @@
 
 static const char *const class_names[] = {"naked", "keyed", "queryable", "idempotent"};
 
-/* --- printing -------------------------------------------------------------------------------------------- */
+/* --- printing --------------------------------------------------------------------------------- */
 
 static json_t *operation_json(const strata_operation *o)
 {
@@ -21,8 +21,8 @@ static json_t *operation_json(const strata_operation *o)
         "{s:s,s:s,s:s,s:I,s:i,s:i,s:s,s:b,s:b,s:b,s:o,s:o,s:o,s:s,s:s}", "key", o->key, "state",
         strata_op_state_name(o->state), "class", class_names[o->op_class & 3], "token",
         (json_int_t)o->token, "attempts", (int)o->attempts, "runs", (int)o->runs, "holder",
-        o->holder, "needs_approval", (int)o->needs_approval, "approved", (int)o->approved,
-        "alive", (int)o->alive, "proposed_at", cli_json_time(o->proposed_ms), "started_at",
+        o->holder, "needs_approval", (int)o->needs_approval, "approved", (int)o->approved, "alive",
+        (int)o->alive, "proposed_at", cli_json_time(o->proposed_ms), "started_at",
         o->started_ms != 0 ? cli_json_time(o->started_ms) : json_null(), "ended_at",
         o->ended_ms != 0 ? cli_json_time(o->ended_ms) : json_null(), "evidence", o->evidence,
         "person", o->person);
@@ -56,7 +56,7 @@ static void put_operation(struct cli *c, const strata_operation *o)
     (void)putchar('\n');
 }
 
-/* --- list, show --------------------------------------------------------------------------------------------- */
+/* --- list, show ------------------------------------------------------------------------------- */
 
 struct op_list {
     struct cli *c;
@@ -137,11 +137,12 @@ int cmd_op_show(struct cli *c)
     return 0;
 }
 
-/* --- persons --------------------------------------------------------------------------------------------------- */
+/* --- persons ---------------------------------------------------------------------------------- */
 
 /* What is set where an agent calls. A guard against a model that means well, not a wall. */
-static const char *const agent_marks[] = {"STRATA_AGENT", "CLAUDECODE",     "CLAUDE_CODE_ENTRYPOINT",
-                                          "CODEX_SANDBOX", "OPENCLAW_AGENT", "OPENCLAW_SESSION"};
+static const char *const agent_marks[] = {"STRATA_AGENT",           "CLAUDECODE",
+                                          "CLAUDE_CODE_ENTRYPOINT", "CODEX_SANDBOX",
+                                          "OPENCLAW_AGENT",         "OPENCLAW_SESSION"};
 
 static int need_person(struct cli *c, const char **name)
 {
@@ -158,9 +159,7 @@ static int need_person(struct cli *c, const char **name)
                          "finds it",
                          "this is for a person at a terminal");
     const struct passwd *user = getpwuid(getuid());
-    *name = c->options[OPT_BY] != NULL ? c->options[OPT_BY]
-            : user != NULL             ? user->pw_name
-                                       : NULL;
+    *name = c->options[OPT_BY] != NULL ? c->options[OPT_BY] : user != NULL ? user->pw_name : NULL;
     return *name != NULL ? 0 : cli_usage(c, "--by NAME: who decides?");
 }
 
@@ -203,8 +202,8 @@ int cmd_op_settle(struct cli *c)
         status = cli_open(c);
     if (status == 0)
         status = said(c,
-                      strata_op_settle(c->s, c->args[0], outcome, person,
-                                       c->options[OPT_EVIDENCE], result.p, result.n),
+                      strata_op_settle(c->s, c->args[0], outcome, person, c->options[OPT_EVIDENCE],
+                                       result.p, result.n),
                       c->args[0]);
     cli_text_release(&result);
     return status;
@@ -245,4 +244,47 @@ int cmd_op_again(struct cli *c)
     if (status != 0)
         return status;
     return said(c, strata_op_again(c->s, c->args[0], person, c->options[OPT_REASON]), c->args[0]);
+}
+
+/* --- who decides ------------------------------------------------------------------------------ */
+
+int cmd_coordinator_show(struct cli *c)
+{
+    strata_coordinator k;
+    int status = cli_open(c);
+    if (status != 0)
+        return status;
+    int code = strata_coordinator_get(c->s, &k);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (c->json)
+        return cli_json(c, json_pack("{s:b,s:I,s:I,s:s,s:b}", "here", (int)k.here, "generation",
+                                     (json_int_t)k.generation, "position", (json_int_t)k.position,
+                                     "head", k.head, "doubt", (int)k.doubt));
+    (void)printf("%s\ngeneration %llu, %llu entries known here, head %s\n",
+                 k.here ? "this copy decides" : "another copy decides",
+                 (unsigned long long)k.generation, (unsigned long long)k.position, k.head);
+    if (k.doubt)
+        (void)puts("after a forced move: keys that are not known here are in doubt");
+    return 0;
+}
+
+int cmd_coordinator_move(struct cli *c)
+{
+    const char *person;
+    int status = need_person(c, &person);
+    if (status == 0 && !cli_given(c, OPT_FORCE))
+        status = cli_usage(c, "only a forced move is possible in this version: --force, when the "
+                              "copy that decided is gone for good");
+    if (status == 0)
+        status = need_option(c, OPT_REASON, "--reason TEXT");
+    if (status == 0)
+        status = cli_open(c);
+    if (status != 0)
+        return status;
+    int code = strata_coordinator_force(c->s, person, c->options[OPT_REASON]);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    cli_note(c, "this copy decides from now on; what is not known here to have ended is in doubt");
+    return 0;
 }

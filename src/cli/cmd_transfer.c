@@ -35,7 +35,7 @@ struct transfer {
     strata_written answers[IMPORT_RECORD_OPS_MAX];
 };
 
-/* --- reading the file ----------------------------------------------------------------------- */
+/* --- reading the file ------------------------------------------------------------------------- */
 
 static int read_all(struct transfer *t, int fd, char **bytes, size_t *n)
 {
@@ -111,7 +111,7 @@ static int load(struct transfer *t)
     return status;
 }
 
-/* --- what is there already ------------------------------------------------------------------ */
+/* --- what is there already -------------------------------------------------------------------- */
 
 static int see_attribute(void *arg, const strata_attribute *a)
 {
@@ -160,7 +160,7 @@ static int make_plan(struct transfer *t)
     return 0;
 }
 
-/* --- writing -------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void tell_replaced(struct transfer *t, const strata_op *op, const strata_written *w)
 {
@@ -237,7 +237,7 @@ static int write_all(struct transfer *t)
     return status;
 }
 
-/* --- telling -------------------------------------------------------------------------------- */
+/* --- telling ---------------------------------------------------------------------------------- */
 
 static void tell_dry_run(struct transfer *t)
 {
@@ -321,7 +321,7 @@ int cmd_import(struct cli *c)
     return status;
 }
 
-/* --- export --------------------------------------------------------------------------------- */
+/* --- export ----------------------------------------------------------------------------------- */
 
 /* Where an export goes. A regular file is replaced when everything is written, never before. */
 struct target {

@@ -31,7 +31,7 @@ struct export
     char *last_node; /* dot: the entity whose node was written last */
 };
 
-/* --- pieces ------------------------------------------------------------------------------- */
+/* --- pieces ----------------------------------------------------------------------------------- */
 
 static void put_json(FILE *out, const char *p, size_t n)
 {
@@ -107,7 +107,7 @@ static bool is_visible(const strata_item *item)
     return item->kind == STRATA_ITEM_MEMBER || (item->kind == STRATA_ITEM_VALUE && item->shown);
 }
 
-/* --- our exchange format, CSV --------------------------------------------------------------- */
+/* --- our exchange format, CSV ----------------------------------------------------------------- */
 
 static void jsonl_item(FILE *out, const strata_attribute *a, const strata_item *item)
 {

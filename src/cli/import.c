@@ -52,7 +52,7 @@ int import_fail(struct import *im, int code, size_t line, const char *format, ..
     return code;
 }
 
-/* --- memory ----------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static char *arena_copy(struct import *im, const char *text, size_t n)
 {
@@ -90,7 +90,7 @@ static bool grow(struct import *im)
     return true;
 }
 
-/* --- checks ----------------------------------------------------------------------------- */
+/* --- checks ----------------------------------------------------------------------------------- */
 
 /* Length of the well-formed UTF-8 sequence at p (RFC 3629 section 4), 0 when there is none. */
 static size_t utf8_size(const unsigned char *p, size_t n)
@@ -167,7 +167,7 @@ static int op_check(struct import *im, size_t line, const strata_op *op)
     return rc != STRATA_OK ? rc : value_check(im, line, op);
 }
 
-/* --- the list ----------------------------------------------------------------------------- */
+/* --- the list --------------------------------------------------------------------------------- */
 
 /* Inputs are mostly sorted by entity: a name that the previous operation has is not copied. */
 static const char *name_copy(struct import *im, const char *previous, const char *text)
@@ -208,7 +208,7 @@ int import_add(struct import *im, size_t line, const strata_op *op)
     return STRATA_OK;
 }
 
-/* --- lines of JSON ------------------------------------------------------------------------ */
+/* --- lines of JSON ---------------------------------------------------------------------------- */
 
 size_t import_bom(const char *bytes, size_t n)
 {
@@ -281,7 +281,7 @@ int import_string(struct import *im, size_t line, struct json_t *o, const char *
     return STRATA_OK;
 }
 
-/* --- formats ------------------------------------------------------------------------------ */
+/* --- formats ---------------------------------------------------------------------------------- */
 
 static const char *const format_names[] = {"unknown", "jsonl", "csv", "memory", "dot"};
 

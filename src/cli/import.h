@@ -76,7 +76,7 @@ enum import_format import_format_of(const char *name);
 /* From the first line and the file name (NULL: none). IMPORT_UNKNOWN when neither tells. */
 enum import_format import_guess(const char *name, const char *bytes, size_t n);
 
-/* --- for the parsers ------------------------------------------------------------------ */
+/* --- for the parsers -------------------------------------------------------------------------- */
 
 /* Checks one operation and appends a copy. */
 int import_add(struct import *im, size_t line, const strata_op *op);
@@ -92,7 +92,7 @@ int import_string(struct import *im, size_t line, struct json_t *o, const char *
 /* Size of a UTF-8 byte order mark at the start, which some programs write: 3 or 0. */
 size_t import_bom(const char *bytes, size_t n);
 
-/* --- what is still to be written (import_plan.c) ----------------------------------------- */
+/* --- what is still to be written (import_plan.c) ---------------------------------------------- */
 
 enum import_state {
     IMPORT_WRITE = 0,    /* has to be written */

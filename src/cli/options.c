@@ -164,7 +164,7 @@ static const char *from_environment(const char *given, const char *name)
 
 static int take_globals(struct cli *c)
 {
-    uint64_t ms;
+    uint64_t ms = 0;
 
     c->quiet = cli_given(c, OPT_QUIET);
     c->no_flush = cli_given(c, OPT_NO_FLUSH);

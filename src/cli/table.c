@@ -82,6 +82,7 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_REASON] = {"--reason", 0, "TEXT", "why", false},
     [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false},
     [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
+    [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false},
     [OPT_TOKEN] = {"--token", 0, "N", "the number that `lock acquire` printed", false},
 };
 
@@ -271,6 +272,15 @@ const struct cli_command cli_commands[] = {
      {{"strata lock release deploy --token $token", "done"}}, cmd_lock_release, false},
     {"lock list", "", 0, 0, 0, "who holds what, and for how long", NULL,
      {{"strata lock list", "all locks"}}, cmd_lock_list, false},
+    {"coordinator show", "", 0, 0, 0, "which copy decides about once-only operations and locks",
+     NULL, {{"strata coordinator show", "here or elsewhere"}}, cmd_coordinator_show, false},
+    {"coordinator move", "", 0, 0, ON(OPT_FORCE) | ON(OPT_REASON) | ON(OPT_BY),
+     "make this copy decide (for persons)",
+     "For when the copy that decided is gone for good. What ran there after this copy was made is "
+     "not known here: every operation that had not ended, and every key that is not known here, "
+     "is in doubt from then on, and is not run.",
+     {{"strata coordinator move --force --reason \"the laptop was stolen\"", "here, from now on"}},
+     cmd_coordinator_move, false},
     {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR),
      "what happened, in order of arrival here",
      "Prints the last events. With --since the first ones after that point, so that a program can "

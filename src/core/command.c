@@ -110,7 +110,7 @@ static bool kind_valid(enum st_command_kind k)
     return k >= ST_CMD_PROPOSE && (size_t)k < KIND_COUNT && kinds[k].name != NULL;
 }
 
-/* --- fields by number --------------------------------------------------------------------- */
+/* --- fields by number ------------------------------------------------------------------------- */
 
 /* The field behind its number; NULL when it is not of that type. */
 static uint64_t *number_of(struct st_command *c, enum field f)
@@ -204,7 +204,7 @@ static bool is_always(enum field f)
     return f == F_PARAMETERS || f == F_CLASS || f == F_OUTCOME || f == F_LEASE;
 }
 
-/* --- what is valid ------------------------------------------------------------------------ */
+/* --- what is valid ---------------------------------------------------------------------------- */
 
 static enum st_code text_check(struct st_str s, size_t size_max)
 {
@@ -280,7 +280,7 @@ enum st_code st_command_check(const struct st_command *c, const char **what)
     return ST_OK;
 }
 
-/* --- encoding ----------------------------------------------------------------------------- */
+/* --- encoding --------------------------------------------------------------------------------- */
 
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -363,7 +363,7 @@ enum st_code st_command_encode(const struct st_command *c, struct st_buf *out)
     return out->failed ? ST_NO_MEMORY : ST_OK;
 }
 
-/* --- decoding ----------------------------------------------------------------------------- */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 struct reader {
     const char *p, *end;

@@ -24,7 +24,7 @@ struct piece {
     struct st_str set; /* PIECE_SET: between the brackets */
 };
 
-/* --- characters --------------------------------------------------------------------------- */
+/* --- characters ------------------------------------------------------------------------------- */
 
 /* The length of the UTF-8 sequence that a first byte announces. */
 static size_t sequence_size(uint8_t c)
@@ -144,7 +144,7 @@ static bool pieces_meet(const struct piece *a, const struct piece *b)
            (b->kind == PIECE_SET && edges_common(b, a, b));
 }
 
-/* --- parsing ------------------------------------------------------------------------------ */
+/* --- parsing ---------------------------------------------------------------------------------- */
 
 /* Behind the opening bracket: the set, without the closing one. */
 static bool take_set(struct st_str *s, struct st_str *set)
@@ -261,7 +261,7 @@ enum st_code st_glob_check(struct st_str pattern)
     return code;
 }
 
-/* --- one component against another -------------------------------------------------------- */
+/* --- one component against another ------------------------------------------------------------ */
 
 /* Whether pieces a[i] and b[j] may stand at the same place: the cell, from the row below (i + 1),
  * the cell to the right (j + 1) and the one below that. */
@@ -319,7 +319,7 @@ static bool pieces_match(const struct piece *p, size_t count, struct st_str text
     return at[count];
 }
 
-/* --- paths -------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------------------------ */
 
 struct components {
     struct st_str p[COMPONENTS_MAX];

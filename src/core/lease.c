@@ -8,7 +8,7 @@
 #include "core/glob.h"
 #include "core/ledger_internal.h"
 
-/* --- deadlines ---------------------------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 void st_deadline_set(struct st_deadline *newest, struct st_deadline *earlier, struct st_deadline d)
 {
@@ -46,7 +46,7 @@ bool st_deadline_known(const struct st_deadline *newest, const struct st_deadlin
     return d.clock == 0 || st_deadline_on(newest, earlier, d.clock).ns == d.ns;
 }
 
-/* --- leases ------------------------------------------------------------------------------- */
+/* --- leases ----------------------------------------------------------------------------------- */
 
 static bool same_holder(const struct st_lease *lease, const struct st_command *c)
 {
@@ -169,7 +169,7 @@ static enum st_code acquire(struct st_ledger *l, struct st_head *h, const struct
     return ST_OK;
 }
 
-/* --- reservations ------------------------------------------------------------------------- */
+/* --- reservations ----------------------------------------------------------------------------- */
 
 struct conflict {
     const struct st_command *c;

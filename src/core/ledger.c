@@ -22,7 +22,7 @@ void st_ledger_release(struct st_ledger *l)
     st_buf_release(&l->list);
 }
 
-/* --- who may still speak ------------------------------------------------------------------ */
+/* --- who may still speak ---------------------------------------------------------------------- */
 
 /* What a dead namesake must not begin any more. What it reports or gives back is judged by its
  * token alone. */
@@ -55,7 +55,7 @@ static enum st_code speaker_stale(struct st_ledger *l, const struct st_command *
     return code == ST_NOT_FOUND ? ST_OK : code;
 }
 
-/* --- operations --------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------- */
 
 static enum st_code propose_new(struct st_ledger *l, const struct st_head *h,
                                 const struct st_command *c, struct st_ledger_result *out)
@@ -147,7 +147,7 @@ static enum st_code apply_operation(struct st_ledger *l, struct st_head *h,
     return code == ST_OK && h->number != number ? st_head_write(l, h) : code;
 }
 
-/* --- prune -------------------------------------------------------------------------------- */
+/* --- prune ------------------------------------------------------------------------------------ */
 
 /* A list of keys with what decides about each: state, end; l->list holds it. */
 struct selection {
@@ -226,7 +226,7 @@ static enum st_code prune(struct st_ledger *l, const struct st_command *c,
     return code;
 }
 
-/* --- moves -------------------------------------------------------------------------------- */
+/* --- moves ------------------------------------------------------------------------------------ */
 
 static enum st_code seal(struct st_ledger *l, struct st_head *h, const struct st_command *c,
                          struct st_ledger_result *out)
@@ -294,7 +294,7 @@ static enum st_code generation(struct st_ledger *l, struct st_head *h, const str
     return code;
 }
 
-/* --- dispatch ----------------------------------------------------------------------------- */
+/* --- dispatch --------------------------------------------------------------------------------- */
 
 static enum st_code dispatch(struct st_ledger *l, struct st_head *h, const struct st_command *c,
                              struct st_ledger_result *out)
@@ -355,7 +355,7 @@ enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *c,
     return dispatch(l, &h, c, out);
 }
 
-/* --- names -------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 const char *st_operation_state_name(enum st_operation_state s)
 {

@@ -14,7 +14,7 @@
 /* The next token; 0 when this generation has none left. */
 uint64_t st_head_token(struct st_head *h);
 
-/* --- rows --------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* The head's successor is copied into l->list by nobody: it is lent until the next call. */
 enum st_code st_head_write(struct st_ledger *l, const struct st_head *h);
@@ -39,7 +39,7 @@ enum st_code st_clear_write(struct st_ledger *l, struct st_str key, uint64_t gen
                             const struct st_command *c);
 enum st_code st_clear_delete(struct st_ledger *l, struct st_str key);
 
-/* --- deadlines ---------------------------------------------------------------------------- */
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 void st_deadline_set(struct st_deadline *newest, struct st_deadline *earlier, struct st_deadline d);
 /* False: that clock has one already, or there is no deadline at all. */
@@ -49,7 +49,7 @@ bool st_deadline_rearm(struct st_deadline *newest, struct st_deadline *earlier,
 bool st_deadline_known(const struct st_deadline *newest, const struct st_deadline *earlier,
                        struct st_deadline d);
 
-/* --- steps -------------------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 /* The table: DONE means that *o and *h have changed, anything else that they have not. Strings of
  * the command may now be in *o. */

@@ -18,7 +18,7 @@
 #define FLAG_SHARED         2U
 #define FLAG_SEALED         1U
 
-/* --- fields ------------------------------------------------------------------------------- */
+/* --- fields ----------------------------------------------------------------------------------- */
 
 static bool take_small(struct st_str *s, unsigned max, unsigned *value)
 {
@@ -134,7 +134,7 @@ static enum st_code row_del(struct st_ledger *l)
     return l->kv->del(l->kv->ctx, st_buf_str(&l->key));
 }
 
-/* --- the head ----------------------------------------------------------------------------- */
+/* --- the head --------------------------------------------------------------------------------- */
 
 static bool head_decode(struct st_str s, struct st_head *h)
 {
@@ -172,7 +172,7 @@ enum st_code st_head_write(struct st_ledger *l, const struct st_head *h)
     return row_put(l);
 }
 
-/* --- operations --------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------- */
 
 static void operation_encode(struct st_buf *out, const struct st_operation *o)
 {
@@ -286,7 +286,7 @@ enum st_code st_pruned_read(struct st_ledger *l, struct st_str key, enum st_oper
     return ST_OK;
 }
 
-/* --- leases ------------------------------------------------------------------------------- */
+/* --- leases ----------------------------------------------------------------------------------- */
 
 enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
 {
@@ -348,7 +348,7 @@ enum st_code st_reservation_delete(struct st_ledger *l, struct st_str pattern, u
     return row_del(l);
 }
 
-/* --- clearances --------------------------------------------------------------------------- */
+/* --- clearances ------------------------------------------------------------------------------- */
 
 enum st_code st_clear_read(struct st_ledger *l, struct st_str key, uint64_t generation, bool *found,
                            struct st_str *person, struct st_str *evidence)
@@ -384,7 +384,7 @@ enum st_code st_clear_delete(struct st_ledger *l, struct st_str key)
     return row_del(l);
 }
 
-/* --- reading many ------------------------------------------------------------------------- */
+/* --- reading many ----------------------------------------------------------------------------- */
 
 struct operation_visit {
     struct st_ledger *l;

@@ -86,7 +86,7 @@ static void said_by(struct st_operation *o, const struct st_command *c)
     o->evidence = c->evidence;
 }
 
-/* --- before the start --------------------------------------------------------------------- */
+/* --- before the start ------------------------------------------------------------------------- */
 
 void st_operation_new(const struct st_head *h, const struct st_command *c, bool in_doubt,
                       struct st_operation *o)
@@ -178,7 +178,7 @@ static enum st_verdict on_grant(struct st_head *h, const struct st_command *c,
     return ST_VERDICT_DONE;
 }
 
-/* --- the attempt -------------------------------------------------------------------------- */
+/* --- the attempt ------------------------------------------------------------------------------ */
 
 static enum st_verdict on_start(const struct st_command *c, struct st_operation *o)
 {
@@ -271,7 +271,7 @@ static enum st_verdict on_lapse(const struct st_command *c, struct st_operation 
     return ST_VERDICT_DONE;
 }
 
-/* --- after a doubt, after the end --------------------------------------------------------- */
+/* --- after a doubt, after the end ------------------------------------------------------------- */
 
 static enum st_verdict on_reissue(const struct st_command *c, struct st_operation *o)
 {

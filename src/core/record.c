@@ -26,7 +26,7 @@ enum st_op_kind st_op_kind_of(struct st_str name)
     return ST_OP_UNKNOWN;
 }
 
-/* --- texts ------------------------------------------------------------------------------- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 /* Whether all eight bytes are printable ASCII. */
 static bool word_printable(const char *p)
@@ -113,7 +113,7 @@ enum st_code st_status_check(struct st_str status)
     return text_valid(status, false) ? ST_OK : ST_INVALID;
 }
 
-/* --- sizes ------------------------------------------------------------------------------- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 
 static size_t string_size(struct st_str s)
 {
@@ -216,7 +216,7 @@ static size_t line_size(const struct st_record *r)
     return size;
 }
 
-/* --- records ----------------------------------------------------------------------------- */
+/* --- records ---------------------------------------------------------------------------------- */
 
 static enum st_code said(enum st_code code, const char *field, const char **what)
 {

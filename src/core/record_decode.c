@@ -83,7 +83,7 @@ static bool take_entry(struct reader *r, struct st_vector_entry *e)
            take_number(r, ST_U53_MAX, &e->counter) && e->counter > 0;
 }
 
-/* --- strings ----------------------------------------------------------------------------- */
+/* --- strings ---------------------------------------------------------------------------------- */
 
 /* The rest of a string at its first backslash, of which `start` is the beginning. Escapes other
  * than these stand for control characters that no field of a record may hold. */
@@ -140,7 +140,7 @@ static bool take_checked(struct reader *r, enum st_code (*check)(struct st_str),
     return code == ST_OK || fail(r, code);
 }
 
-/* --- vectors ----------------------------------------------------------------------------- */
+/* --- vectors ---------------------------------------------------------------------------------- */
 
 /* Into scratch->text, as a view: cap stays 0. */
 static bool take_vector(struct reader *r, struct st_vector *v)
@@ -214,7 +214,7 @@ bool st_dot_parse(struct st_str text, struct st_dot *out)
     return take_dot(&r, out) && r.p == r.end;
 }
 
-/* --- operations -------------------------------------------------------------------------- */
+/* --- operations ------------------------------------------------------------------------------- */
 
 static bool take_attribute(struct reader *r, struct st_op *op)
 {
@@ -335,7 +335,7 @@ static bool take_ops(struct reader *r, struct st_record *out)
     return TAKE(r, "]");
 }
 
-/* --- records ----------------------------------------------------------------------------- */
+/* --- records ---------------------------------------------------------------------------------- */
 
 /* The end of the line first: with it in place, the rest is read up to r->end only. */
 static bool take_seal(struct reader *r, struct st_str line, uint64_t *checksum)

@@ -28,7 +28,7 @@
 #define TAIL_REGISTER 0 /* first byte of a key after E 0 A 0 */
 #define TAIL_MEMBER   1
 
-/* --- items -------------------------------------------------------------------------------- */
+/* --- items ------------------------------------------------------------------------------------ */
 
 enum st_code st_items_push(struct st_items *list, const struct st_item *item)
 {
@@ -91,7 +91,7 @@ bool st_pending(const struct st_item *items, size_t count, uint64_t members, boo
     return differ || (values > 0 && members > 0);
 }
 
-/* --- fields ------------------------------------------------------------------------------- */
+/* --- fields ----------------------------------------------------------------------------------- */
 
 void st_row_add_u64(struct st_buf *out, uint64_t value)
 {
@@ -200,7 +200,7 @@ static bool take_flags(struct st_str *s, enum st_item_kind *kind, enum st_value_
     return true;
 }
 
-/* --- register and member rows ------------------------------------------------------------- */
+/* --- register and member rows ----------------------------------------------------------------- */
 
 static void add_origin(struct st_buf *out, const struct st_item *item)
 {
@@ -358,7 +358,7 @@ enum st_code st_member_decode(struct st_str row, enum st_value_kind kind, struct
     return row.n == 0 ? ST_OK : ST_DAMAGED;
 }
 
-/* --- the other rows ----------------------------------------------------------------------- */
+/* --- the other rows --------------------------------------------------------------------------- */
 
 void st_status_encode(struct st_buf *out, const struct st_record *r, struct st_str status)
 {
@@ -440,7 +440,7 @@ bool st_sum_decode(struct st_str row, int64_t *sum)
     return *sum >= -ST_SUM_MAX && *sum <= ST_SUM_MAX;
 }
 
-/* --- keys --------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static void add_name(struct st_buf *out, struct st_str name)
 {

@@ -8,7 +8,7 @@
  */
 #include "core/state_internal.h"
 
-/* --- the store ---------------------------------------------------------------------------- */
+/* --- the store -------------------------------------------------------------------------------- */
 
 enum st_code st_kv_get(const struct st_kv *kv, struct st_str key, struct st_buf *copy, bool *found)
 {
@@ -35,7 +35,7 @@ enum st_code st_kv_touch(const struct st_change *c, struct st_str key)
     return kv->touch != NULL ? kv->touch(kv->ctx, key, c->r, c->index) : ST_OK;
 }
 
-/* --- writers ------------------------------------------------------------------------------ */
+/* --- writers ---------------------------------------------------------------------------------- */
 
 /* Index of the first known writer that is not less than w. */
 static size_t writer_place(const struct st_state *s, struct st_writer w)
@@ -183,7 +183,7 @@ enum st_code st_state_save(struct st_state *s)
     return ST_OK;
 }
 
-/* --- applying ----------------------------------------------------------------------------- */
+/* --- applying --------------------------------------------------------------------------------- */
 
 enum st_code st_state_ready(const struct st_state *s, const struct st_record *r)
 {

@@ -125,7 +125,7 @@ enum st_code st_state_apply(struct st_state *s, const struct st_record *r);
 /* Writes the changed 'w' rows; call at the end of a batch, in the same transaction. */
 enum st_code st_state_save(struct st_state *s);
 
-/* --- reading ----------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 enum st_item_kind { ST_ITEM_VALUE, ST_ITEM_ABSENT, ST_ITEM_MEMBER };
 

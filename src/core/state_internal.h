@@ -35,7 +35,7 @@ bool st_attribute_is_time(struct st_str attribute);
 /* The rule of state.h over register items and the number of members. */
 bool st_pending(const struct st_item *items, size_t count, uint64_t members, bool times);
 
-/* --- encoding of rows; rows.c has the formats -------------------------------------------- */
+/* --- encoding of rows; rows.c has the formats ------------------------------------------------- */
 
 void st_row_add_u64(struct st_buf *out, uint64_t value); /* 8 bytes, big-endian */
 void st_row_add_writer(struct st_buf *out, struct st_writer w);
@@ -70,7 +70,7 @@ void st_unseen_encode(struct st_buf *out, const struct st_unseen_row *row);
 void st_sum_encode(struct st_buf *out, int64_t sum);
 bool st_sum_decode(struct st_str row, int64_t *sum);
 
-/* --- applying ----------------------------------------------------------------------------- */
+/* --- applying --------------------------------------------------------------------------------- */
 
 /* One operation of a record, on its way into the store. */
 struct st_change {

@@ -158,7 +158,7 @@ enum st_code st_attribute_read(const struct st_kv *kv, struct st_str entity,
     return code == ST_OK ? gather_decode(&g, out) : code;
 }
 
-/* --- all attributes ----------------------------------------------------------------------- */
+/* --- all attributes --------------------------------------------------------------------------- */
 
 /* Hands the gathered attribute, if any, to the visitor. */
 static enum st_code gather_flush(struct gather *g)
@@ -229,7 +229,7 @@ enum st_code st_attribute_each(const struct st_kv *kv, struct st_str entity,
     return code == ST_SCAN_STOP ? ST_OK : code;
 }
 
-/* --- counters ----------------------------------------------------------------------------- */
+/* --- counters --------------------------------------------------------------------------------- */
 
 /* A total over writers: exact as long as no sum, and not the total, is at a limit. */
 struct total {

@@ -193,8 +193,7 @@ int strata_fact_each(strata *s, const strata_fact_query *query,
     return code == STRATA_OK && w.result < 0 ? w.result : code;
 }
 
-/* --- counters
- * --------------------------------------------------------------------------------------- */
+/* --- counters --------------------------------------------------------------------------------- */
 
 int strata_counter_get(strata *s, const char *name, int64_t *total)
 {

@@ -123,8 +123,7 @@ void st_lib_log_notices(strata *s)
                          "on as a new epoch");
 }
 
-/* --- opening
- * -------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static uint64_t option_size(size_t size, size_t offset_end)
 {
@@ -245,8 +244,7 @@ bool strata_is_read_only(const strata *s)
     return s->log.read_only;
 }
 
-/* --- reading
- * --------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 int st_lib_index_fault(strata *s, enum st_code code)
 {
@@ -291,8 +289,7 @@ int st_lib_name(strata *s, const char *what, const char *name)
                        what, name);
 }
 
-/* --- init
- * ------------------------------------------------------------------------------------------ */
+/* --- init ------------------------------------------------------------------------------------- */
 
 /* A replica's name for people: the host's, made to fit. */
 static void default_name(char out[ST_AGENT_SIZE_MAX + 1])

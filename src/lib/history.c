@@ -85,8 +85,7 @@ enum st_code st_history_find(strata *s, struct st_str entity, struct st_str attr
     return code == ST_OK ? ST_NOT_FOUND : code;
 }
 
-/* --- as it was
- * ---------------------------------------------------------------------------------------- */
+/* --- as it was -------------------------------------------------------------------------------- */
 
 static bool add_item(strata_item *items, size_t *count, const strata_event *e)
 {
@@ -234,8 +233,7 @@ enum st_code st_history_before(strata *s, uint64_t number, strata_attribute *out
     return code;
 }
 
-/* --- history
- * --------------------------------------------------------------------------------------------- */
+/* --- history ---------------------------------------------------------------------------------- */
 
 /* One attribute's chain, being walked from its newest entry back. */
 struct chain {
@@ -371,9 +369,7 @@ int strata_history(strata *s, const char *entity, const char *attribute, size_t 
     return code == STRATA_OK && result < 0 ? result : code;
 }
 
-/* --- events
- * ------------------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 int strata_events(strata *s, uint64_t after, size_t limit, uint64_t *next,
                   int (*visit)(void *arg, const strata_event *e), void *arg)

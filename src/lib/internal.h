@@ -47,7 +47,7 @@ struct strata {
     char *names; /* the file `names`, see status.c; NULL: not read yet */
 };
 
-/* --- errors: each returns the negative code -------------------------------------------------- */
+/* --- errors: each returns the negative code --------------------------------------------------- */
 
 int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -71,7 +71,7 @@ void *st_arena_take(struct st_arena *a, size_t size); /* NULL: out of memory */
 /* A copy with a NUL behind it; NULL: out of memory. */
 const char *st_arena_text(struct st_arena *a, struct st_str text);
 
-/* --- convert.c ---------------------------------------------------------------------------------- */
+/* --- convert.c -------------------------------------------------------------------------------- */
 
 #define ST_ID_SIZE 80
 void st_id_format(struct st_dot dot, uint32_t op, char out[ST_ID_SIZE]);
@@ -81,7 +81,7 @@ bool st_lib_item(strata *s, const struct st_item *from, strata_item *out);
 /* The name of a replica if known, else its id; lent. */
 const char *st_lib_replica_name(strata *s, uint64_t replica);
 
-/* --- reading ------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Opens the index if need be and begins a read; resets the arena unless keep. */
 int st_lib_begin(strata *s);
@@ -90,7 +90,7 @@ int st_lib_index_fault(strata *s, enum st_code code);
 /* Checks a name given by the caller. */
 int st_lib_name(strata *s, const char *what, const char *name);
 
-/* --- marks.c --------------------------------------------------------------------------------------- */
+/* --- marks.c ---------------------------------------------------------------------------------- */
 
 /* What the agent last read or wrote of an attribute; counter 0: nothing. */
 void st_mark_get(strata *s, const char *entity, const char *attribute, struct st_dot *dot);
@@ -98,7 +98,7 @@ void st_mark_set(strata *s, const char *entity, const char *attribute, struct st
 /* The agent was shown this attribute. */
 void st_mark_read(strata *s, const strata_attribute *a, const struct st_attribute *from);
 
-/* --- history.c -------------------------------------------------------------------------------------- */
+/* --- history.c -------------------------------------------------------------------------------- */
 
 /* Finds the operation (dot, op) among the newest operations of an attribute; *number its entry. */
 enum st_code st_history_find(strata *s, struct st_str entity, struct st_str attribute,

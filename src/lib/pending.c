@@ -17,8 +17,7 @@ static void unseen_id(struct st_str key, char out[ST_ID_SIZE])
     snprintf(out, ST_ID_SIZE, "u%08" PRIx32, (uint32_t)st_checksum(key.p, key.n));
 }
 
-/* --- collecting keys: a visitor must not read the store
- * ------------------------------------------- */
+/* --- collecting keys: a visitor must not read the store --------------------------------------- */
 
 struct keys {
     struct st_buf bytes; /* size (8), key */
@@ -69,8 +68,7 @@ static enum st_code keys_collect(strata *s, const char *prefix, size_t limit, co
     return kv->scan(kv->ctx, st_str_of(prefix), (struct st_str){"", 0}, collect_key, k);
 }
 
-/* --- reading one
- * ------------------------------------------------------------------------------------- */
+/* --- reading one ------------------------------------------------------------------------------ */
 
 static enum st_code conflict_of(strata *s, struct st_str key, strata_pending *out)
 {
@@ -173,8 +171,7 @@ int strata_pending_each(strata *s, int kind, size_t limit,
     return code == STRATA_OK && result < 0 ? result : code;
 }
 
-/* --- settling
- * -------------------------------------------------------------------------------------------- */
+/* --- settling --------------------------------------------------------------------------------- */
 
 /* The record is appended: waits until it is on disk. */
 static int written_op(strata *s, const struct st_record *r, strata_written *written)

@@ -16,8 +16,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* --- names
- * ---------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static char *read_names(const char *state_dir)
 {
@@ -104,8 +103,7 @@ static void take_names(strata *s, const char *other)
     free(names);
 }
 
-/* --- agents
- * ------------------------------------------------------------------------------------------ */
+/* --- agents ----------------------------------------------------------------------------------- */
 
 #define ALIVE_MS  (2ull * 60 * 1000)
 #define SILENT_MS (60ull * 60 * 1000)
@@ -204,8 +202,7 @@ int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a),
     return code == STRATA_OK && result < 0 ? result : code;
 }
 
-/* --- status
- * ------------------------------------------------------------------------------------------- */
+/* --- status ----------------------------------------------------------------------------------- */
 
 static uint64_t directory_size(const char *dir, const char *name, int depth)
 {
@@ -310,8 +307,7 @@ int strata_status_get(strata *s, strata_status *out)
     return code;
 }
 
-/* --- merging
- * -------------------------------------------------------------------------------------------- */
+/* --- merging ---------------------------------------------------------------------------------- */
 
 static void take_slot(void *arg, const struct st_slot *slot)
 {

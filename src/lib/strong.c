@@ -65,8 +65,7 @@ static int check_text(strata *s, const char *what, const char *text, bool needed
                : st_lib_fail(s, ST_INVALID, "the %s has control characters or invalid UTF-8", what);
 }
 
-/* --- reading
- * ---------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Copies what the store lends. */
 static bool operation_of(strata *s, const struct st_operation *from, strata_operation *out)
@@ -193,8 +192,7 @@ int strata_op_each(strata *s, int state, const char *after, size_t limit,
     return l.result < 0 ? l.result : STRATA_OK;
 }
 
-/* --- beginning
- * ------------------------------------------------------------------------------------------ */
+/* --- beginning -------------------------------------------------------------------------------- */
 
 static uint64_t new_incarnation(strata *s)
 {
@@ -342,9 +340,7 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
     return code == STRATA_OK ? begin_run(s, request, answer, &known) : code;
 }
 
-/* --- ending
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 static int end_with(strata *s, struct st_command *c, int executor)
 {
@@ -398,9 +394,7 @@ int strata_op_abandon(strata *s, const char *key, uint64_t token, int executor)
     return end_with(s, &c, executor);
 }
 
-/* --- persons
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- persons ---------------------------------------------------------------------------------- */
 
 static int by_person(strata *s, struct st_command *c, const char *what)
 {
@@ -480,9 +474,43 @@ int strata_op_again(strata *s, const char *key, const char *person, const char *
     return by_person(s, &c, "run again");
 }
 
-/* --- locks
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- who decides ------------------------------------------------------------------------------ */
+
+int strata_coordinator_get(strata *s, strata_coordinator *out)
+{
+    struct st_head head;
+    struct st_tail tail;
+    memset(out, 0, sizeof *out);
+    int code = strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    if (st_strong_tail(s->strong, &tail) != ST_OK || st_strong_begin(s->strong) != ST_OK)
+        return strong_fault(s);
+    enum st_code got = st_head_read(st_strong_ledger(s->strong), &head);
+    out->doubt = got == ST_OK && head.doubt != 0;
+    out->generation = got == ST_OK ? head.generation : 0;
+    st_strong_end(s->strong);
+    if (got != ST_OK)
+        return st_lib_fail(s, got, "the ledger cannot be read");
+    out->here = st_strong_here(s->strong);
+    out->position = tail.counter;
+    snprintf(out->head, sizeof out->head, "%016llx", (unsigned long long)tail.checksum);
+    return STRATA_OK;
+}
+
+int strata_coordinator_force(strata *s, const char *person, const char *reason)
+{
+    int code = check_text(s, "name of the person", person, true);
+    if (code == STRATA_OK)
+        code = check_text(s, "reason", reason, true);
+    if (code == STRATA_OK)
+        code = strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    return st_strong_force(s->strong, person, reason) == ST_OK ? STRATA_OK : strong_fault(s);
+}
+
+/* --- locks ------------------------------------------------------------------------------------ */
 
 #define NS_PER_MS 1000000ull
 /* Between two looks at a lock that somebody else has. Nanoseconds. */

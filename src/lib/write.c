@@ -67,8 +67,7 @@ static int convert_op(strata *s, const strata_op *from, struct st_op *to)
     return code;
 }
 
-/* --- conditional writes
- * ---------------------------------------------------------------------------- */
+/* --- conditional writes ----------------------------------------------------------------------- */
 
 static bool is_expected(const struct st_attribute *a, const strata_expect *e)
 {
@@ -140,8 +139,7 @@ static int append(strata *s, const strata_op *op, struct st_record *r, const str
     return result;
 }
 
-/* --- the answer
- * ---------------------------------------------------------------------------------------- */
+/* --- the answer ------------------------------------------------------------------------------- */
 
 static int fill_replaced(strata *s, const struct st_op *op, const struct st_item *mine,
                          strata_written *w)
@@ -288,8 +286,7 @@ static int look_before(strata *s, const struct st_record *r, strata_written *wri
     return result;
 }
 
-/* --- writing
- * ---------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void note_own(strata *s, const strata_op *ops, const struct st_record *r,
                      strata_written *written)
@@ -392,8 +389,7 @@ int strata_flush(strata *s)
     return code == ST_OK ? STRATA_OK : st_lib_fault(s, &s->log.fault);
 }
 
-/* --- heartbeats
- * ---------------------------------------------------------------------------------------------- */
+/* --- heartbeats ------------------------------------------------------------------------------- */
 
 static int record_status(strata *s, const char *status)
 {

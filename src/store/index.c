@@ -37,7 +37,7 @@ static const char *const sql_text[ST_SQL_COUNT] = {
     [ST_SQL_META_PUT] = "INSERT OR REPLACE INTO meta(k,v) VALUES('position',?1)",
 };
 
-/* --- SQLite ---------------------------------------------------------------------------------- */
+/* --- SQLite ----------------------------------------------------------------------------------- */
 
 enum st_code st_index_sql_fail(struct st_index *x, const char *doing)
 {
@@ -318,7 +318,11 @@ enum st_code st_index_position_load(struct st_index *x)
     if (r != SQLITE_ROW && r != SQLITE_DONE)
         return st_index_sql_fail(x, "read");
     /* What is in memory is of another commit, or ahead of the database: start afresh. */
+#ifdef ST_DEFECT_STALE_ROWS
+    if (!x->loaded || x->behind)
+#else
     if (!x->loaded || p.generation != x->position.generation || x->behind)
+#endif
         st_index_forget(x);
     x->position = p;
     x->loaded = true;
@@ -550,8 +554,7 @@ enum st_code st_index_rebuild(struct st_index *x)
     return code;
 }
 
-/* --- results
- * -------------------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 const struct st_kv *st_index_kv(struct st_index *x)
 {

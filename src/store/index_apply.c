@@ -142,8 +142,7 @@ enum st_code st_index_compare(struct st_index *x, const struct st_tail *tail)
 #endif
 }
 
-/* --- applying
- * ------------------------------------------------------------------------------------- */
+/* --- applying --------------------------------------------------------------------------------- */
 
 /* The reader of writer `no`, at its next record. */
 static enum st_code reader_of(struct st_index *x, uint32_t no, struct st_log_reader **out)

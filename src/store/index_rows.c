@@ -194,8 +194,7 @@ void st_rows_release(struct st_index *x)
     memset(&x->rows, 0, sizeof x->rows);
 }
 
-/* --- writing back
- * --------------------------------------------------------------------------------- */
+/* --- writing back ----------------------------------------------------------------------------- */
 
 static int compare_rows(const void *a, const void *b, void *arg)
 {
@@ -264,8 +263,7 @@ enum st_code st_rows_flush(struct st_index *x)
     return ST_OK;
 }
 
-/* --- the store interface
- * ---------------------------------------------------------------------------- */
+/* --- the store interface ---------------------------------------------------------------------- */
 
 static enum st_code kv_get(void *ctx, struct st_str key, struct st_str *value)
 {

@@ -88,7 +88,11 @@ static enum st_code copier_end(struct work *k)
     if (c->fd < 0)
         return ST_OK;
     enum st_code code = copier_write(k);
+#ifdef ST_DEFECT_NAME_BEFORE_FLUSH
+    int r = 0;
+#else
     int r = code == ST_OK ? k->log->env->fdatasync(k->log->env->ctx, c->fd) : 0;
+#endif
     k->log->env->close(k->log->env->ctx, c->fd);
     c->fd = -1;
     st_buf_reset(&c->buf);
@@ -140,8 +144,7 @@ static enum st_code copy_line(struct work *k, const struct st_log_reader *r, str
     return c->buf.failed ? no_memory(k->log) : ST_OK;
 }
 
-/* --- what a record needs
- * ---------------------------------------------------------------------------- */
+/* --- what a record needs ---------------------------------------------------------------------- */
 
 static enum st_code need_add(struct work *k, size_t run, struct st_str line)
 {
@@ -204,8 +207,7 @@ static void close_causally(struct work *k)
     }
 }
 
-/* --- one writer
- * ---------------------------------------------------------------------------------------- */
+/* --- one writer ------------------------------------------------------------------------------- */
 
 static enum st_code note(struct work *k, size_t run, struct st_str line,
                          const struct st_record *head)
@@ -317,8 +319,7 @@ static enum st_code take_writer(struct work *k, struct st_writer w)
     return code;
 }
 
-/* --- the whole
- * ------------------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 /* Whether the other side has records of our current epoch that we lack, or others than ours under
  * the same numbers. */
@@ -337,9 +338,18 @@ static enum st_code own_found(struct work *k, bool *found)
     code = st_log_reader_find(&r, tail.counter + 1);
     if (code == ST_OK)
         code = st_log_reader_next(&r, &line, &head);
-    *found = code == ST_OK || differs(k, &r);
+#ifndef ST_DEFECT_OWN_FORK_UNSEEN
+    *found = differs(k, &r);
+#endif
+    if (code == ST_OK) {
+        /* It may have taken in from here what was appended just now. */
+        code = st_log_tail(k->log, &tail);
+        *found = *found || tail.counter < head.dot.counter;
+    } else {
+        code = ST_OK;
+    }
     st_log_reader_close(&r);
-    return ST_OK;
+    return code;
 }
 
 static enum st_code read_context(struct work *k)
@@ -417,7 +427,9 @@ static enum st_code take_all(struct work *k)
             code = take_writer(k, writers[i]);
     free(writers);
     if (code == ST_OK) {
+#ifndef ST_DEFECT_TAKE_UNCLOSED
         close_causally(k);
+#endif
         code = name_them(k);
     }
     return code;

@@ -199,7 +199,7 @@ enum st_code st_log_renew(struct st_log *log, const char *reason);
 /* Makes an empty replica one of another workspace. */
 enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace);
 
-/* --- reading ------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Reads the records of one writer in order, whoever that is. Never changes anything. */
 struct st_log_reader {

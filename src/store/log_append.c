@@ -16,7 +16,7 @@ uint64_t st_checksum(const void *p, size_t n)
     return XXH3_64bits(p, n);
 }
 
-/* --- locks -------------------------------------------------------------------------------- */
+/* --- locks ------------------------------------------------------------------------------------ */
 
 /* Waiting for a lock starts with this sleep and doubles up to the maximum. The append lock is held
  * for microseconds; a long holder is worth no more than a thousand tries a second. */
@@ -93,7 +93,7 @@ void st_log_drop(struct st_log *log, enum st_lock_kind kind)
     log->locked[kind] = false;
 }
 
-/* --- segments ------------------------------------------------------------------------------ */
+/* --- segments --------------------------------------------------------------------------------- */
 
 int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, uint64_t offset)
 {
@@ -221,7 +221,7 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
     return ST_OK;
 }
 
-/* --- context ------------------------------------------------------------------------------- */
+/* --- context ---------------------------------------------------------------------------------- */
 
 static bool has_seen(struct st_str line)
 {
@@ -270,7 +270,7 @@ enum st_code st_context_read(struct st_log *log, struct st_writer w, const struc
     return code;
 }
 
-/* --- appending ------------------------------------------------------------------------------ */
+/* --- appending -------------------------------------------------------------------------------- */
 
 struct st_writer st_log_writer(const struct st_log *log)
 {
@@ -432,7 +432,7 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
     return code;
 }
 
-/* --- the append lock ------------------------------------------------------------------------ */
+/* --- the append lock -------------------------------------------------------------------------- */
 
 /*
  * The tail is not as the page says. If a flush was under way or failed, the kernel may have

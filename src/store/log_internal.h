@@ -47,7 +47,7 @@ enum st_code st_segment_find(const struct st_env *env, const char *dir, uint64_t
 /* Writes all of it; a short write is an error (-ENOSPC, as that is what it means on Linux). */
 int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, uint64_t offset);
 
-/* --- page ------------------------------------------------------------------------------ */
+/* --- page ------------------------------------------------------------------------------------- */
 
 /* Whether the page describes log->identity under the current boot. */
 bool st_page_valid(const struct st_log *log);
@@ -77,7 +77,7 @@ void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable);
 /* Freezes it, if it is of this epoch, and wakes all that wait. */
 void st_page_freeze(const struct st_log *log, uint64_t epoch);
 
-/* --- log_open.c -------------------------------------------------------------------------- */
+/* --- log_open.c ------------------------------------------------------------------------------- */
 
 /* Reads `identity`; on ST_OK log->identity is set. */
 enum st_code st_identity_load(struct st_log *log);
@@ -85,7 +85,7 @@ enum st_code st_identity_load(struct st_log *log);
 enum st_code st_epoch_check(struct st_log *log);
 enum st_code st_epoch_begin(struct st_log *log, const char *reason);
 
-/* --- log_append.c ------------------------------------------------------------------------- */
+/* --- log_append.c ----------------------------------------------------------------------------- */
 
 /* Opens the segment of the tail as log->fd (no-op when it is open already). */
 enum st_code st_segment_open(struct st_log *log, uint64_t segment);
@@ -115,7 +115,7 @@ enum st_code st_writer_flush(struct st_log *log, struct st_writer w);
 enum st_code st_context_read(struct st_log *log, struct st_writer w, const struct st_tail *tail,
                              struct st_vector *context);
 
-/* --- log_flush.c -------------------------------------------------------------------------- */
+/* --- log_flush.c ------------------------------------------------------------------------------ */
 
 /* The append lock is held: makes everything up to the tail durable. */
 enum st_code st_flush_all(struct st_log *log);

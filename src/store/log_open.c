@@ -50,7 +50,7 @@ enum st_code st_segment_path(struct st_fault *f, char out[ST_PATH_SIZE], const c
     return st_path(f, out, state_dir, "log", name);
 }
 
-/* --- identity --------------------------------------------------------------------------- */
+/* --- identity --------------------------------------------------------------------------------- */
 
 #define IDENTITY_SIZE_MAX 1024
 
@@ -198,7 +198,7 @@ static bool fingerprint_same(const struct st_identity *a, const struct st_identi
 #endif
 }
 
-/* --- page -------------------------------------------------------------------------------- */
+/* --- page ------------------------------------------------------------------------------------- */
 
 static bool page_of_epoch(const struct st_log *log)
 {
@@ -293,7 +293,7 @@ static enum st_code locks_open(struct st_log *log);
 static enum st_code log_begin(struct st_log *log, const struct st_env *env,
                               const struct st_alloc *alloc, const char *dir, const char *what);
 
-/* --- epochs -------------------------------------------------------------------------------- */
+/* --- epochs ----------------------------------------------------------------------------------- */
 
 static enum st_code random_id(struct st_log *log, uint64_t *out)
 {
@@ -654,7 +654,7 @@ enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace)
     return code;
 }
 
-/* --- opening ------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static enum st_code locks_open(struct st_log *log)
 {

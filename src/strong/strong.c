@@ -16,6 +16,7 @@
 struct st_strong {
     struct st_log log;
     bool log_open;
+    bool here; /* this directory has the role */
     struct st_index *index;
     struct st_ledger ledger;
     struct st_command_scratch scratch;
@@ -23,8 +24,7 @@ struct st_strong {
     struct st_fault fault;
 };
 
-/* --- the machine behind the index
- * ------------------------------------------------------------------ */
+/* --- the machine behind the index ------------------------------------------------------------- */
 
 static void result_key(uint64_t counter, uint32_t op, char out[16])
 {
@@ -81,8 +81,7 @@ static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct
     return ST_OK;
 }
 
-/* --- who coordinates
- * ---------------------------------------------------------------------------------- */
+/* --- who coordinates -------------------------------------------------------------------------- */
 
 #define ROLE_SIZE 256
 
@@ -154,11 +153,10 @@ static enum st_code role_check(struct st_strong *s)
             "decide would let an operation run twice",
             s->log.dir);
     return st_hint(&s->fault, "nothing was recorded; if the other one is gone for good, a person "
-                              "says so with `strata coordinator move --here --force`");
+                              "says so with `strata coordinator move --force`");
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static bool exists(const struct st_env *env, const char *dir)
 {
@@ -231,8 +229,8 @@ enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
         code = open_log(s, env, alloc, dir, read_only, what, wait_ms);
     if (code == ST_OK && founded)
         code = role_give(s, replica_name);
-    if (code == ST_OK && !s->log.read_only)
-        code = role_check(s);
+    if (code == ST_OK)
+        s->here = role_check(s) == ST_OK;
     if (code != ST_OK) {
         *fault = s->fault;
         st_strong_close(s);
@@ -262,8 +260,7 @@ const struct st_fault *st_strong_fault(const struct st_strong *s)
     return &s->fault;
 }
 
-/* --- reading and submitting
- * --------------------------------------------------------------------------------- */
+/* --- reading and submitting ------------------------------------------------------------------- */
 
 enum st_code st_strong_begin(struct st_strong *s)
 {
@@ -319,9 +316,9 @@ static enum st_code read_result(struct st_strong *s, const struct st_record *r, 
                    "the command was carried out or refused, but its answer is gone");
 }
 
-enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t incarnation,
-                              struct st_command *commands, size_t count,
-                              struct st_ledger_result *results)
+static enum st_code order(struct st_strong *s, struct st_str agent, uint64_t incarnation,
+                          struct st_command *commands, size_t count,
+                          struct st_ledger_result *results)
 {
     struct st_op ops[ST_ENTRY_COMMANDS_MAX];
     ST_ASSERT(count > 0 && count <= ST_ENTRY_COMMANDS_MAX);
@@ -354,9 +351,70 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
     return code;
 }
 
-/* --- deadlines
- * ------------------------------------------------------------------------------------------------
- */
+enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t incarnation,
+                              struct st_command *commands, size_t count,
+                              struct st_ledger_result *results)
+{
+    /* Sets the fault: the role may have come, or gone, since the log was opened. */
+    enum st_code code = role_check(s);
+    s->here = code == ST_OK;
+    return code == ST_OK ? order(s, agent, incarnation, commands, count, results) : code;
+}
+
+/* --- the role --------------------------------------------------------------------------------- */
+
+bool st_strong_here(const struct st_strong *s)
+{
+    return s->here;
+}
+
+enum st_code st_strong_tail(struct st_strong *s, struct st_tail *out)
+{
+    enum st_code code = st_log_tail(&s->log, out);
+    if (code != ST_OK)
+        s->fault = s->log.fault;
+    return code;
+}
+
+enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason)
+{
+    struct st_head head;
+    struct st_tail tail;
+    if (s->log.read_only)
+        return st_fail(&s->fault, ST_READ_ONLY, "the state in %s is read-only here", s->log.dir);
+    if (role_check(s) == ST_OK)
+        return st_fail(&s->fault, ST_EXISTS, "this copy decides already; nothing was changed");
+    enum st_code code = st_strong_begin(s);
+    if (code != ST_OK)
+        return code;
+    code = st_head_read(st_strong_ledger(s), &head);
+    st_strong_end(s);
+    if (code != ST_OK)
+        return st_fail(&s->fault, code, "the ledger cannot be read");
+    code = st_strong_tail(s, &tail);
+    struct st_command c = {
+        .kind = ST_CMD_GENERATION,
+        .successor = st_str_of(s->log.identity.name),
+        .generation = head.generation + 1,
+        .position = tail.counter,
+        .forced = true,
+        .person = st_str_of(person),
+        .evidence = st_str_of(reason),
+    };
+    struct st_ledger_result result = {0};
+    if (code == ST_OK)
+        code = order(s, (struct st_str){"", 0}, 0, &c, 1, &result);
+    if (code == ST_OK && result.verdict != ST_VERDICT_DONE)
+        code = st_fail(&s->fault, ST_CONFLICT, "the move was refused (%s)",
+                       st_verdict_name(result.verdict));
+    /* The new generation is ordered before anything else can be: only then the role. */
+    if (code == ST_OK)
+        code = role_give(s, s->log.identity.name);
+    s->here = code == ST_OK;
+    return code;
+}
+
+/* --- deadlines -------------------------------------------------------------------------------- */
 
 struct st_deadline st_strong_deadline(struct st_strong *s, uint64_t term_ns)
 {
@@ -378,9 +436,7 @@ enum st_deadline_state st_strong_deadline_state(struct st_strong *s, const struc
     return env->boot_ns(env->ctx) >= d->ns ? ST_DEADLINE_PASSED : ST_DEADLINE_AHEAD;
 }
 
-/* --- executors
- * -------------------------------------------------------------------------------------------------
- */
+/* --- executors -------------------------------------------------------------------------------- */
 
 static bool run_path(struct st_strong *s, uint64_t incarnation, char out[ST_PATH_SIZE])
 {

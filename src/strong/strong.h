@@ -28,13 +28,20 @@
 
 struct st_strong;
 
-/* Opens the strong layer of a state directory. ST_UNAVAILABLE: this copy does not coordinate (hint
- * says what to do). Creates it in the founding replica when there is none yet. */
+/* Opens the strong layer of a state directory, also where it does not decide. Creates it in the
+ * founding replica when there is none yet. */
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
-                            const struct st_alloc *alloc, const char *state_dir,
-                            uint64_t workspace, const char *replica_name, bool read_only,
-                            const char *what, uint64_t wait_ms, struct st_fault *fault);
+                            const struct st_alloc *alloc, const char *state_dir, uint64_t workspace,
+                            const char *replica_name, bool read_only, const char *what,
+                            uint64_t wait_ms, struct st_fault *fault);
 void st_strong_close(struct st_strong *s);
+/* Whether this copy has the role; without it everything but reading and st_strong_force() is
+ * ST_UNAVAILABLE. */
+bool st_strong_here(const struct st_strong *s);
+/* Gives this copy the role: a new generation, forced. */
+enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
+/* The last entry known here. */
+enum st_code st_strong_tail(struct st_strong *s, struct st_tail *out);
 const struct st_fault *st_strong_fault(const struct st_strong *s);
 
 /* Orders the commands as one entry (all or none ordered; each has its own verdict) and returns when
@@ -53,13 +60,18 @@ struct st_ledger *st_strong_ledger(struct st_strong *s);
 
 /* `term_ns` from now on this machine's clock. */
 struct st_deadline st_strong_deadline(struct st_strong *s, uint64_t term_ns);
-enum st_deadline_state { ST_DEADLINE_NONE, ST_DEADLINE_AHEAD, ST_DEADLINE_PASSED, ST_DEADLINE_OTHER_CLOCK };
-enum st_deadline_state st_strong_deadline_state(struct st_strong *s,
-                                                const struct st_deadline *d);
+enum st_deadline_state {
+    ST_DEADLINE_NONE,
+    ST_DEADLINE_AHEAD,
+    ST_DEADLINE_PASSED,
+    ST_DEADLINE_OTHER_CLOCK
+};
+enum st_deadline_state st_strong_deadline_state(struct st_strong *s, const struct st_deadline *d);
 
 /* --- executors -------------------------------------------------------------------------------- */
 
-/* Locks the run file of an incarnation. *fd is close-on-exec: who starts a child lets it inherit. */
+/* Locks the run file of an incarnation. *fd is close-on-exec: who starts a child lets it inherit.
+ */
 enum st_code st_strong_run_begin(struct st_strong *s, uint64_t incarnation, int *fd);
 /* Whether somebody still holds it. An incarnation without a file: nobody. */
 bool st_strong_run_alive(struct st_strong *s, uint64_t incarnation);
