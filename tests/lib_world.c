@@ -44,6 +44,12 @@ static int other_boot_id(void *ctx, uint8_t out[16])
 static bool dirty[FDS];
 static uint64_t closed_dirty;
 
+void world_forget_writes(void)
+{
+    memset(dirty, 0, sizeof dirty);
+    closed_dirty = world_unflushed = 0;
+}
+
 static void note_write(int fd)
 {
     world_unflushed = closed_dirty;
@@ -149,8 +155,7 @@ int world_setup(void **state)
     world_clock_ms = 0;
     world_boot = 0;
     world_strike = 0;
-    memset(dirty, 0, sizeof dirty);
-    closed_dirty = 0;
+    world_forget_writes();
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",
              parent != NULL ? parent : "/tmp");
     return mkdtemp(world_dir) != NULL ? 0 : -1;

@@ -27,6 +27,7 @@ extern uint8_t world_boot;     /* another value: another boot */
 extern uint64_t world_strike;  /* the process kills itself at this change from now; 0: never */
 /* Of the files written through st_env, how many others were not flushed at the last write. */
 extern uint64_t world_unflushed;
+void world_forget_writes(void);
 
 int world_setup(void **state);
 int world_teardown(void **state);

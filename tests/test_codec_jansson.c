@@ -254,7 +254,7 @@ static void random_op(struct st_op *op)
         op->value_kind = one_in(3) ? ST_VALUE_LINK : ST_VALUE_TEXT;
         op->value =
             op->value_kind == ST_VALUE_LINK ? random_name() : random_text(0, VALUE_MAX, true);
-        /* fall through */
+        __attribute__((fallthrough));
     case ST_OP_UNSET:
         op->entity = random_name();
         op->attribute = random_name();

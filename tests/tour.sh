@@ -7,7 +7,7 @@
 #
 # Between the markers <!-- tour --> and <!-- /tour -->, in blocks marked console: a line "$ COMMAND"
 # is run by sh, what follows up to the next such line or the end of the block is its output, standard
-# output and standard error as a terminal would show them. All blocks are one session.
+# output and standard error as a terminal would show them. All blocks are one session in one directory.
 set -eu
 
 : "${STRATA:?path of the program}"
@@ -36,14 +36,7 @@ while IFS= read -r line; do
     '$ '*)
         if $in_block; then
             printf '%s\n' "$line"
-            # One shell per command, as environment and directory are not to be relied on; but
-            # what one puts into the environment for all is put into this file.
-            command=${line#\$ }
-            case $command in
-            'cd '* | 'export '*) eval "$command" ;;
-            # An id of the output before stands for itself.
-            *) sh -c "$command" 2>&1 <"/dev/null" | tee "$dir/last" ;;
-            esac
+            sh -c "${line#\$ }" 2>&1 </dev/null || true
             continue
         fi
         ;;
@@ -59,16 +52,33 @@ if [ "$commands" -lt 10 ]; then
     exit 1
 fi
 
+# Which copy comes first is up to the random ids: neighbours of one kind are sorted.
 alike() {
     sed -E \
-        -e "s|$dir|DIR|g; s|/home/ann/project|DIR/project|g" \
+        -e "s|$dir/|/home/ann/|g" \
         -e 's/[0-9a-f]{32}/HASH/g; s/[0-9a-f]{16}/ID/g; s/\bc[0-9a-f]{8}\b/PENDING/g' \
         -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]*Z/TIME/g' \
-        -e 's/just now|[0-9]+ (s|min|h) ago/AGO/g; s/[0-9]+ bytes/N bytes/g' "$1"
+        -e 's/just now|[0-9]+ (s|min|h) ago/AGO/g; s/[0-9]+ bytes/N bytes/g' \
+        -e 's/^  [0-9]\) /  N) /' "$1" |
+        awk 'function flush(  i, j, t) {
+                 for (i = 2; i <= n; i++)
+                     for (j = i; j > 1 && held[j - 1] > held[j]; j--) {
+                         t = held[j]; held[j] = held[j - 1]; held[j - 1] = t
+                     }
+                 for (i = 1; i <= n; i++) print held[i]
+                 n = 0
+             }
+             /^(copy |ok |  N\) )/ {
+                 kind = substr($0, 1, 3)
+                 if (kind != last) flush()
+                 last = kind; held[++n] = $0; next
+             }
+             { flush(); last = ""; print }
+             END { flush() }'
 }
 
 if [ "${1:-}" = --write ]; then
-    sed -i "s|$dir/project|/home/ann/project|g" "$dir/real"
+    sed -i "s|$dir/|/home/ann/|g" "$dir/real"
     sed -e '/^<!-- tour -->$/,/^<!-- \/tour -->$/{/^<!-- \/tour -->$/r '"$dir/real" -e 'd}' \
         "$readme" >"$dir/readme"
     cat "$dir/readme" >"$readme"
