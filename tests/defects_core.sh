@@ -30,7 +30,8 @@ build() {
 }
 
 # Every switch in the sources is tried here, and the other way round.
-used=$(grep -ho 'ST_DEFECT_[A-Z_]*' src/core/*.c | sed 's/ST_DEFECT_//' | sort -u | tr '\n' ' ')
+# shellcheck disable=SC2086
+used=$(grep -ho 'ST_DEFECT_[A-Z_]*' $core | sed 's/ST_DEFECT_//' | sort -u | tr '\n' ' ')
 listed=$(printf '%s\n' $defects | sort | tr '\n' ' ')
 if [ "$used" != "$listed" ]; then
     echo "defects in the sources: $used- but tried here: $listed" >&2

@@ -57,9 +57,9 @@ static const struct scope scopes[] = {
     {"queryable", ST_CLASS_QUERYABLE, 4, false, false, false, false},
     {"keyed", ST_CLASS_KEYED, 4, false, false, false, false},
     {"idempotent", ST_CLASS_IDEMPOTENT, 4, false, false, false, false},
-    {"naked-again", ST_CLASS_NAKED, 3, true, true, true, false},
-    {"queryable-again", ST_CLASS_QUERYABLE, 3, true, true, true, false},
-    {"keyed-again", ST_CLASS_KEYED, 3, true, true, true, false},
+    {"naked-again", ST_CLASS_NAKED, 4, true, true, true, false},
+    {"queryable-again", ST_CLASS_QUERYABLE, 4, true, true, true, false},
+    {"keyed-again", ST_CLASS_KEYED, 4, true, true, true, false},
     {"idempotent-again", ST_CLASS_IDEMPOTENT, 3, true, true, true, false},
     {"naked-forced", ST_CLASS_NAKED, 3, true, false, false, true},
     {"keyed-forced", ST_CLASS_KEYED, 3, false, false, false, true},
@@ -413,7 +413,7 @@ static void check_answer(const struct rows *r, const struct st_command *c, struc
         (st_operation_read(l, c->key, &o) != ST_OK || !st_str_equal(o.evidence, c->evidence) ||
          !st_str_equal(o.person, c->person)))
         violation("7: a settlement that does not name who and why");
-    if (after->state == ST_OPERATION_COMMITTED && c->kind == ST_CMD_REPORT &&
+    if (after->known && after->state == ST_OPERATION_COMMITTED && c->kind == ST_CMD_REPORT &&
         (st_operation_read(l, c->key, &o) != ST_OK ||
          (result->verdict != ST_VERDICT_REFUSED && result->verdict != ST_VERDICT_STALE &&
           !st_str_equal(o.result, c->result))))
@@ -477,9 +477,10 @@ struct world {
     struct sender senders[TOKENS_MAX];
     uint8_t effects[RUNS_MAX];
     uint8_t fate[RUNS_MAX]; /* how earlier runs ended */
-    uint8_t run;
-    bool expired; /* the service has forgotten its keys */
+    uint8_t run, run_moved; /* the run that a forced move left in doubt */
+    bool expired;           /* the service has forgotten its keys */
     bool copied, moved;
+    bool lost_runs;
 };
 
 struct node {
@@ -578,7 +579,8 @@ static void check_senders(const struct world *w)
 static void check_world(const struct world *w)
 {
     for (unsigned run = 0; run < RUNS_MAX; run++) {
-        if (w->effects[run] > 1 && now->class != ST_CLASS_IDEMPOTENT)
+        unsigned asked_for = 1 + (w->lost_runs && run == w->run_moved);
+        if (w->effects[run] > asked_for && now->class != ST_CLASS_IDEMPOTENT)
             violation("1: a second effect");
         check_fate(w, run, w->fate[run]);
     }
@@ -682,7 +684,7 @@ static void have_effect(struct world *w, const struct sender *s)
     uint8_t *count = &w->effects[s->run];
     if (now->class == ST_CLASS_KEYED && !w->expired && *count > 0)
         return;
-    if (*count < 2) /* more are no worse */
+    if (*count < 3) /* more are no worse */
         ++*count;
 }
 
@@ -787,6 +789,19 @@ static void step_again(const struct world *from)
     reach(&w, c_again);
 }
 
+/* A run that the copy does not know becomes part of the doubt about the last one that it knows: its
+ * effects are among those to settle, and a person had asked for one more. */
+static void fold_run(struct world *w, unsigned run)
+{
+    w->effects[w->run] = (uint8_t)(w->effects[w->run] + w->effects[run]);
+    w->effects[run] = 0;
+    w->lost_runs = true;
+    for (unsigned i = 0; i < TOKENS_MAX; i++) {
+        if (w->senders[i].run == run)
+            w->senders[i].run = w->run & 15U;
+    }
+}
+
 static void step_move(const struct world *from)
 {
     struct world w = *from;
@@ -808,8 +823,12 @@ static void step_move(const struct world *from)
     w.copy = 0;
     /* What the copy did not know is not promised any more; it is in doubt. */
     w.run = rows[w.rows].known ? (uint8_t)(rows[w.rows].runs - 1) : 0;
+    w.run_moved = w.run;
     for (unsigned run = w.run; run < RUNS_MAX; run++)
         w.fate[run] = 0;
+    /* When the copy knows its last run to have ended, a lost one is the next, also here. */
+    for (unsigned run = w.run + 1U; run <= from->run && !is_end(rows[w.rows].state); run++)
+        fold_run(&w, run);
     reach(&w, c_move);
 }
 
@@ -828,7 +847,9 @@ static void ask_everything(uint32_t id)
     rows[id].asked = true;
     for (unsigned i = 0; i < command_count; i++) {
         const char *what;
-        if ((i != c_other || rows[id].known) && st_command_check(&commands[i], &what) == ST_OK)
+        if (i == c_grant || (i == c_other && !rows[id].known))
+            continue; /* beyond the scope */
+        if (st_command_check(&commands[i], &what) == ST_OK)
             (void)ask(id, i);
     }
 }

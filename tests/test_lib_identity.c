@@ -1,5 +1,5 @@
-/* test_lib_identity.c - copied, restored, cloned, rebooted states: no two writers share an epoch, no
- * number is given out twice, and when the copies meet nothing is lost. */
+/* test_lib_identity.c - copied, restored, cloned, rebooted states: no two writers share an epoch,
+ * no number is given out twice, and when the copies meet nothing is lost. */
 #include "lib_world.h"
 
 #include "lib/internal.h"
@@ -224,7 +224,7 @@ static void test_reboots(void **state)
     world_init("a");
     uint64_t epoch = epoch_of("a");
     for (int boot = 1; boot <= 4; boot++) {
-        char prefix[16];
+        char prefix[32];
         snprintf(prefix, sizeof prefix, "boot%d-", boot);
         world_boot = (uint8_t)boot;
         write_some("a", prefix, 2);
@@ -254,7 +254,7 @@ static void test_copied_while_written(void **state)
     if (child == 0) {
         strata *s = world_open("a", "writer");
         for (int i = 0;; i++) {
-            char value[16];
+            char value[32];
             snprintf(value, sizeof value, "%d", i);
             world_set(s, "x", "y", value);
         }

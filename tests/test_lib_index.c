@@ -16,11 +16,14 @@ static void fill(const char *name)
 {
     strata *a = world_open(name, "anna"), *b = world_open(name, "bert");
     for (int i = 0; i < FACTS; i++) {
-        char entity[16], value[300];
+        char entity[32], value[300];
         snprintf(entity, sizeof entity, "thing%d", i % 200);
         snprintf(value, sizeof value, "%d %0250d", i, i);
         strata_op ops[] = {
-            {.kind = STRATA_SET, .entity = entity, .attribute = "note", .value = value,
+            {.kind = STRATA_SET,
+             .entity = entity,
+             .attribute = "note",
+             .value = value,
              .value_size = STRATA_NUL},
             {.kind = STRATA_COUNT, .entity = "things", .delta = 1},
         };
@@ -212,10 +215,46 @@ static void test_index_ahead_of_its_log(void **state)
     /* The log itself lost its end (an fsck, say) and was written on: same epoch, other records. */
     char id[17];
     world_replica("w", id);
-    world_run("f=$(ls w/.strata/log/%s-*/*.jsonl | tail -n 1) && head -n -2 $f >t && cat t >$f && rm t"
-              " && rm w/.strata/page",
-              id);
+    world_run(
+        "f=$(ls w/.strata/log/%s-*/*.jsonl | tail -n 1) && head -n -2 $f >t && cat t >$f && rm t"
+        " && rm w/.strata/page",
+        id);
     check("w", early);
+}
+
+/* Log, page and identity restored in place: the same epoch, so that only the position tells that
+ * the index has more than the log, or something else. */
+static void test_index_ahead_in_the_same_epoch(void **state)
+{
+    (void)state;
+    char early[33], digest[33];
+    world_init("w");
+    fill("w");
+    world_digest("w", early);
+    for (int more = 0; more < 2; more++) {
+        world_run("rm -rf saved && cp -r w saved && rm -f saved/.strata/index.db*");
+        strata *s = world_open("w", "anna");
+        world_set(s, "thing1", "note", "later");
+        world_set(s, "new", "note", "later");
+        strata_close(s);
+        world_digest("w", digest);
+        assert_string_not_equal(digest, early);
+        world_run("cp -r saved/. w/");
+        if (more == 1) {
+            /* As many records as the index has, but others. */
+            s = world_open("w", "bert");
+            world_set(s, "new", "note", "other");
+            ok(s, world_write(s, STRATA_UNSET, "new", "note", NULL, NULL));
+            world_shows(s, "new", "note", "");
+            world_shows(s, "thing1", "note", "bert's");
+            strata_close(s);
+        } else {
+            check("w", early);
+        }
+        world_digest("w", digest);
+        world_rebuilt_digest("w", early);
+        assert_string_equal(digest, early);
+    }
 }
 
 static void test_directory_in_the_way(void **state)
@@ -235,7 +274,8 @@ static void test_directory_in_the_way(void **state)
     strata_close(s);
 }
 
-/* A damaged log is not a damaged index: the message names file and place, nothing is thrown away. */
+/* A damaged log is not a damaged index: the message names file and place, nothing is thrown away.
+ */
 static void test_damaged_log_is_named(void **state)
 {
     (void)state;
@@ -256,7 +296,8 @@ static void test_damaged_log_is_named(void **state)
     assert_int_equal(access(world_file("w", "log"), F_OK), 0);
 }
 
-/* --- held locks -----------------------------------------------------------------------------------
+/* --- held locks
+ * -----------------------------------------------------------------------------------
  */
 
 static void hold(enum st_lock_kind kind)
@@ -298,7 +339,10 @@ static void test_index_lock_held(void **state)
     assert_string_not_equal(st.digest, digest);
     memcpy(digest, st.digest, 33);
     strata_expect e = {.value = "mine", .value_size = STRATA_NUL};
-    strata_op op = {.kind = STRATA_SET, .entity = "thing1", .attribute = "note", .value = "next",
+    strata_op op = {.kind = STRATA_SET,
+                    .entity = "thing1",
+                    .attribute = "note",
+                    .value = "next",
                     .value_size = STRATA_NUL};
     ok(s, strata_write(s, &op, 1, 0, &e, NULL));
     expect_code(s, strata_write(s, &op, 1, 0, &e, NULL), STRATA_CONFLICT);
@@ -339,7 +383,7 @@ static void test_append_lock_held(void **state)
     strata_close(s);
     assert_int_equal(strata_open(world_path("w"), &o, &s, &error), STRATA_OK);
     int holder = world_stopped(hold_append, NULL);
-    char process[16];
+    char process[32];
     snprintf(process, sizeof process, "%d", holder);
     int code = world_write(s, STRATA_SET, "x", "y", "2", NULL);
     expect_code(s, code, STRATA_UNAVAILABLE);
@@ -357,7 +401,29 @@ static void test_append_lock_held(void **state)
     strata_close(s);
 }
 
-/* --- notices --------------------------------------------------------------------------------------
+/* A reader without write access that stays open: another process begins a new epoch. */
+static void test_reader_follows_into_a_new_epoch(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *s = world_open("w", "anna");
+    world_set(s, "x", "y", "1");
+    strata_options o = {.size = sizeof o, .read_only = true};
+    strata_error error;
+    strata *reader;
+    assert_int_equal(strata_open(world_path("w"), &o, &reader, &error), STRATA_OK);
+    assert_true(strata_is_read_only(reader));
+    world_shows(reader, "x", "y", "1");
+    assert_int_equal(st_log_renew(&s->log, "doubt"), ST_OK);
+    world_set(s, "x", "y", "2");
+    world_shows(reader, "x", "y", "2");
+    expect_code(reader, world_write(reader, STRATA_SET, "x", "y", "3", NULL), STRATA_READ_ONLY);
+    strata_close(reader);
+    strata_close(s);
+}
+
+/* --- notices
+ * --------------------------------------------------------------------------------------
  */
 
 static void test_torn_tail_is_told_once(void **state)
@@ -394,11 +460,13 @@ int main(void)
         TEST(test_damage_found_while_reading),
         TEST(test_index_of_another_version),
         TEST(test_index_ahead_of_its_log),
+        TEST(test_index_ahead_in_the_same_epoch),
         TEST(test_directory_in_the_way),
         TEST(test_damaged_log_is_named),
         TEST(test_index_lock_held),
         TEST(test_index_lock_held_without_index),
         TEST(test_append_lock_held),
+        TEST(test_reader_follows_into_a_new_epoch),
         TEST(test_torn_tail_is_told_once),
     };
     return cmocka_run_group_tests_name("lib index", tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* test_lib_kill.c - processes killed in the middle of taking in another state and of indexing; disks
- * that are full. Repeating, or freeing space, gives the right result. */
+/* test_lib_kill.c - processes killed in the middle of taking in another state and of indexing;
+ * disks that are full. Repeating, or freeing space, gives the right result. */
 #include "lib_world.h"
 
 #include "lib/internal.h"
@@ -37,7 +37,10 @@ static void write_many(const char *name, int first, int count)
         char entity[32], value[200];
         snprintf(entity, sizeof entity, "%s%d", name, i % 500);
         snprintf(value, sizeof value, "%0150d", i);
-        strata_op op = {.kind = STRATA_SET, .entity = entity, .attribute = "n", .value = value,
+        strata_op op = {.kind = STRATA_SET,
+                        .entity = entity,
+                        .attribute = "n",
+                        .value = value,
                         .value_size = STRATA_NUL};
         ok(s, strata_write(s, &op, 1, STRATA_NO_FLUSH, NULL, NULL));
     }
@@ -146,7 +149,7 @@ static void write_for_ever(void)
 {
     strata *s = world_open("a", "writer");
     for (;;) {
-        char value[16];
+        char value[32];
         strata_written w;
         snprintf(value, sizeof value, "%d", *acknowledged + 1);
         if (world_write(s, STRATA_SET, "x", "y", value, &w) != STRATA_OK)
@@ -159,8 +162,8 @@ static void test_killed_while_writing(void **state)
 {
     (void)state;
     uint64_t rng = 13;
-    acknowledged = mmap(NULL, sizeof *acknowledged, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    acknowledged =
+        mmap(NULL, sizeof *acknowledged, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(acknowledged != MAP_FAILED);
     world_init("a");
     for (int round = 0; round < 60; round++) {
@@ -179,7 +182,8 @@ static void test_killed_while_writing(void **state)
     munmap(acknowledged, sizeof *acknowledged);
 }
 
-/* --- full disks -----------------------------------------------------------------------------------
+/* --- full disks
+ * -----------------------------------------------------------------------------------
  */
 
 static bool mounted;
@@ -233,7 +237,10 @@ static int write_until_full(strata *s, int first, size_t size)
     for (;; i++) {
         snprintf(value, 16, "%015d", i);
         value[15] = '-';
-        strata_op op = {.kind = STRATA_SET, .entity = "x", .attribute = "y", .value = value,
+        strata_op op = {.kind = STRATA_SET,
+                        .entity = "x",
+                        .attribute = "y",
+                        .value = value,
                         .value_size = size};
         int code = strata_write(s, &op, 1, 0, NULL, NULL);
         if (code == STRATA_OK)
@@ -257,6 +264,22 @@ static int shown_number(const char *name)
         expect_code(s, code, STRATA_NOT_FOUND);
     strata_close(s);
     return n;
+}
+
+static int visit_found(void *arg, const strata_attribute *a)
+{
+    (void)a;
+    (*(size_t *)arg)++;
+    return 0;
+}
+
+static size_t search(const char *name, const char *word)
+{
+    strata *s = world_open(name, NULL);
+    size_t found = 0;
+    ok(s, strata_search(s, word, 10, visit_found, &found));
+    strata_close(s);
+    return found;
 }
 
 static void test_full_disk(void **state)
@@ -302,7 +325,7 @@ static void test_full_for_the_index_only(void **state)
     fill_disk();
     int accepted = 0;
     for (int i = 1; i < 100; i++) {
-        char value[8];
+        char value[32];
         strata_written w;
         snprintf(value, sizeof value, "%d", i);
         int code = world_write(s, STRATA_SET, "x", "y", value, &w);
@@ -316,6 +339,8 @@ static void test_full_for_the_index_only(void **state)
         accepted = i;
     }
     assert_true(accepted > 0);
+    assert_int_equal(search("disk", "disk7"), 1);
+    assert_int_equal(search("disk", "nowhere"), 0);
     assert_int_equal(shown_number("disk"), accepted);
     free_disk();
     strata_close(s);
@@ -386,12 +411,12 @@ static void test_taking_in_on_a_full_disk(void **state)
 
 int main(void)
 {
-#define TEST(name)  cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
-#define DISK(name)  cmocka_unit_test_setup_teardown(name, disk_setup, disk_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+#define DISK(name) cmocka_unit_test_setup_teardown(name, disk_setup, disk_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_killed_while_taking_in), TEST(test_killed_while_indexing),
-        TEST(test_killed_while_writing),   DISK(test_full_disk),
-        DISK(test_full_for_the_index_only), DISK(test_init_on_a_full_disk),
+        TEST(test_killed_while_taking_in),   TEST(test_killed_while_indexing),
+        TEST(test_killed_while_writing),     DISK(test_full_disk),
+        DISK(test_full_for_the_index_only),  DISK(test_init_on_a_full_disk),
         DISK(test_taking_in_on_a_full_disk),
     };
     return cmocka_run_group_tests_name("lib kill", tests, NULL, NULL);

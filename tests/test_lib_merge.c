@@ -1,5 +1,5 @@
-/* test_lib_merge.c - replicas that meet: what is pending, that nothing is lost, that all come to the
- * same state, whatever their clocks say. */
+/* test_lib_merge.c - replicas that meet: what is pending, that nothing is lost, that all come to
+ * the same state, whatever their clocks say. */
 #include "lib_world.h"
 
 #include <inttypes.h>
@@ -67,7 +67,8 @@ static size_t conflicts_in(const char *name, strata_pending *first)
     return n;
 }
 
-/* --- two replicas ---------------------------------------------------------------------------------
+/* --- two replicas
+ * ---------------------------------------------------------------------------------
  */
 
 static void test_concurrent_values_are_pending_until_settled(void **state)
@@ -86,10 +87,8 @@ static void test_concurrent_values_are_pending_until_settled(void **state)
     shows_in("b", "port", "2");
 
     strata *s = world_open("b", "judge");
-    strata_resolution r = {.size = sizeof r,
-                           .take = STRATA_TAKE_VALUE,
-                           .value = "3",
-                           .value_size = STRATA_NUL};
+    strata_resolution r = {
+        .size = sizeof r, .take = STRATA_TAKE_VALUE, .value = "3", .value_size = STRATA_NUL};
     strata_written w;
     ok(s, strata_resolve(s, in_b.id, &r, &w));
     strata_close(s);
@@ -374,7 +373,7 @@ static void test_clocks_set_back_and_forward(void **state)
     static const int64_t clocks[] = {0, -HOUR_MS, 24 * HOUR_MS, 0, -HOUR_MS, 0};
     uint64_t last = 0;
     for (size_t i = 0; i < sizeof clocks / sizeof clocks[0]; i++) {
-        char value[16];
+        char value[32];
         strata_written w;
         world_clock_ms = clocks[i];
         strata *s = world_open("a", i % 2 == 0 ? "anna" : "bert");
@@ -401,7 +400,7 @@ static void test_replicas_an_hour_apart(void **state)
     (void)state;
     two_replicas();
     for (int round = 0; round < 3; round++) {
-        char value[16];
+        char value[32];
         snprintf(value, sizeof value, "early%d", round);
         world_clock_ms = HOUR_MS;
         exchange("a", "b");

@@ -7,7 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* --- seen and unseen ------------------------------------------------------------------------------
+/* --- seen and unseen
+ * ------------------------------------------------------------------------------
  */
 
 static void test_informed_overwrite_is_listed(void **state)
@@ -106,7 +107,7 @@ static void test_every_way_of_reading_leaves_a_mark(void **state)
     for (int way = 0; way < 3; way++) {
         strata_written w;
         size_t count = 0;
-        char needle[16];
+        char needle[32];
         snprintf(needle, sizeof needle, "needle%d", way);
         world_set(b, needle, "port", "old");
         world_shows(a, needle, "port", "old");
@@ -156,7 +157,8 @@ static void test_a_refused_write_leaves_nothing(void **state)
     strata_close(a);
 }
 
-/* --- many processes -------------------------------------------------------------------------------
+/* --- many processes
+ * -------------------------------------------------------------------------------
  */
 
 #define PROCESSES 8
@@ -170,15 +172,15 @@ struct shared {
 
 static struct shared *shared_new(void)
 {
-    struct shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                            -1, 0);
+    struct shared *s =
+        mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(s != MAP_FAILED);
     return s;
 }
 
 static strata *child_open(size_t i)
 {
-    char agent[16];
+    char agent[32];
     snprintf(agent, sizeof agent, "agent%zu", i);
     return world_open("w", agent);
 }
@@ -235,9 +237,12 @@ static int create(void *arg, size_t i)
     strata *s = child_open(i);
     const strata_expect absent = {.absent = true};
     for (int k = 0; k < ROUNDS; k++) {
-        char entity[16];
+        char entity[32];
         snprintf(entity, sizeof entity, "thing%d", k);
-        strata_op op = {.kind = STRATA_SET, .entity = entity, .attribute = "owner", .value = "me",
+        strata_op op = {.kind = STRATA_SET,
+                        .entity = entity,
+                        .attribute = "owner",
+                        .value = "me",
                         .value_size = STRATA_NUL};
         int code = strata_write(s, &op, 1, STRATA_NO_FLUSH, &absent, NULL);
         if (code == STRATA_OK)
@@ -310,7 +315,10 @@ static int count_and_add(void *arg, size_t i)
         snprintf(member, sizeof member, "%zu/%d", i, k);
         strata_op ops[] = {
             {.kind = STRATA_COUNT, .entity = "runs", .delta = (int64_t)i - 3},
-            {.kind = STRATA_ADD, .entity = "x", .attribute = "tags", .value = member,
+            {.kind = STRATA_ADD,
+             .entity = "x",
+             .attribute = "tags",
+             .value = member,
              .value_size = STRATA_NUL},
         };
         if (strata_write(s, ops, 2, STRATA_NO_FLUSH, NULL, NULL) != STRATA_OK)
@@ -365,7 +373,7 @@ static void test_a_conflict_is_settled_once(void **state)
     strata *o = world_open("other", NULL);
     struct shared *shared = shared_new();
     for (int round = 0; round < 8; round++) {
-        char attribute[16];
+        char attribute[32];
         snprintf(attribute, sizeof attribute, "a%d", round);
         world_set(s, "x", attribute, "here");
         world_set(o, "x", attribute, "there");

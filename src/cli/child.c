@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,6 +92,7 @@ struct stream {
     int to;
     char **kept;
     size_t *size;
+    size_t taken; /* bytes read, kept or not */
 };
 
 static bool write_all(int fd, const char *p, size_t n)
@@ -116,6 +118,7 @@ static bool pump(struct child *c, struct stream *s)
         return errno == EINTR || errno == EAGAIN;
     if (n == 0)
         return false;
+    s->taken += (size_t)n;
     write_all(s->to, buf, (size_t)n);
     size_t room = CHILD_KEEP_MAX - *s->size, take = (size_t)n < room ? (size_t)n : room;
     c->cut = c->cut || take < (size_t)n;
@@ -167,6 +170,18 @@ static void look_after(struct child *c, struct run *r)
         r->exited = true;
 }
 
+/* What is in the pipe, and no more: a descendant may go on filling it. */
+static void drain(struct child *c, struct stream *s)
+{
+    int left = 0;
+    if (s->fd < 0 || ioctl(s->fd, FIONREAD, &left) < 0)
+        return;
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    for (size_t end = s->taken + (size_t)left; s->taken < end;)
+        if (poll(&p, 1, 0) <= 0 || !pump(c, s))
+            return;
+}
+
 /* Until the child has ended. Its descendants may keep the pipes open: they are not waited for, but
  * what is in the pipes by then is read. */
 static void serve(struct child *c, struct run *r)
@@ -184,12 +199,9 @@ static void serve(struct child *c, struct run *r)
         look_after(c, r);
     }
     for (int i = 0; i < 2; i++) {
-        struct stream *s = &r->streams[i];
-        struct pollfd p = {.fd = s->fd, .events = POLLIN};
-        while (s->fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & POLLIN) != 0 && pump(c, s))
-            ;
-        if (s->fd >= 0)
-            close(s->fd);
+        drain(c, &r->streams[i]);
+        if (r->streams[i].fd >= 0)
+            close(r->streams[i].fd);
     }
 }
 
@@ -231,7 +243,7 @@ bool child_run(struct child *c)
     }
     struct run r = {
         .pid = pid,
-        .streams = {{out[0], 1, &c->out, &c->out_size}, {err[0], 2, &c->err, &c->err_size}},
+        .streams = {{out[0], 1, &c->out, &c->out_size, 0}, {err[0], 2, &c->err, &c->err_size, 0}},
         .start = now_ms(),
     };
     r.next_tick = r.start + c->tick_ms;
@@ -244,6 +256,7 @@ bool child_run(struct child *c)
     child_group = 0;
     signals(SIG_DFL);
     c->status = exit_status(r.status);
+    c->signal = WIFSIGNALED(r.status) ? WTERMSIG(r.status) : 0;
     return true;
 }
 

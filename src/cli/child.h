@@ -30,6 +30,7 @@ struct child {
     bool started;          /* the program was executed; else `error` tells why not */
     int error;             /* errno of a failed execution */
     int status;            /* exit status, 128 + signal when it was killed */
+    int signal;            /* that killed it; 0: it ended by itself */
     bool timed_out, ended_by_tick;
     char *out, *err;       /* owned by the struct; NULL: nothing */
     size_t out_size, err_size;

@@ -178,7 +178,8 @@ static bool result_parse(const strata_operation *o, struct kept *k)
         head[end] != '\n')
         return false;
     k->head = (size_t)end + 1;
-    return o->result_size == k->head + k->out + k->err;
+    size_t rest = o->result_size - k->head; /* sums of what was read could wrap around */
+    return k->out <= rest && k->err == rest - k->out && k->exit >= 0 && k->exit <= 255;
 }
 
 static int replay(struct once *o, const strata_operation *op)
@@ -237,8 +238,14 @@ static int finish(struct once *o, uint64_t token, int executor, const struct chi
         return wrapped(code == STRATA_OK ? 2 : strata_code_exit(code));
     }
     if (child->timed_out) {
-        code = strata_op_abandon(c->s, o->key, token, executor);
+        (void)strata_op_abandon(c->s, o->key, token, executor);
         return in_doubt(o, "it was ended after its time-out; what it did until then is unknown");
+    }
+    if (child->signal != 0) {
+        snprintf(proof, sizeof proof, "it was killed (signal %d, %s); what it did until then is "
+                 "unknown", child->signal, strsignal(child->signal));
+        (void)strata_op_abandon(c->s, o->key, token, executor);
+        return in_doubt(o, proof);
     }
     if (means_nothing(o, child->status)) {
         snprintf(proof, sizeof proof, "exit status %d: nothing happened", child->status);

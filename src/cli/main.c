@@ -8,8 +8,10 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static int run(struct cli *c)
 {
@@ -51,10 +53,23 @@ static int finish_output(struct cli *c, int status)
     return status != 0 ? status : exit_status;
 }
 
+/* A descriptor 0, 1 or 2 that a caller left closed would be the next file that is opened: an answer
+ * would then be written into the state. */
+static void open_standard(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct cli c = {0};
 
+    open_standard();
     /* A parent may have had it ignored; a reader that leaves early must end us quietly. */
     (void)signal(SIGPIPE, SIG_DFL);
     int status = cli_parse(&c, argc, argv);

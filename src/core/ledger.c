@@ -279,9 +279,10 @@ static enum st_code generation(struct st_ledger *l, struct st_head *h, const str
     h->sealed = false;
     h->successor = c->successor;
     h->position = c->position;
-#ifndef ST_DEFECT_GENERATION_SAME
-    h->generation = c->generation;
+#ifdef ST_DEFECT_GENERATION_SAME
+    if (!c->forced)
 #endif
+        h->generation = c->generation;
     if (c->forced)
         h->doubt = h->generation;
     code = st_head_write(l, h);

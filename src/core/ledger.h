@@ -52,7 +52,8 @@
  *                                                                                PROPOSED
  *   COMMITTED, FAILED, EXPIRED   again   a person, a reason                      PROPOSED, as the
  *                                    next run, to be approved again if approval is needed;
- *                                    tokens go on; the ended run stays in the log
+ *                                    no token is current until its first grant; the ended run
+ *                                    stays in the log
  *   COMMITTED, FAILED, EXPIRED   prune   ended before the command's limit        gone, but for 'K'
  *   pruned          propose          refused, PRUNED: known before
  *
@@ -222,7 +223,7 @@ struct st_operation {
     uint64_t parameters[2];
     uint64_t valid_until_ms;
     bool needs_approval, approved;
-    uint64_t token;      /* of the last grant; 0: none */
+    uint64_t token;      /* of the last grant of this run; 0: none */
     uint32_t attempts;   /* grants of this run */
     uint32_t runs;       /* 1, more after `again` */
     uint32_t open;       /* starts of this run that may have, or may yet have, an effect */

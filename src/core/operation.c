@@ -20,7 +20,14 @@ static bool ended(const struct st_operation *o)
            o->state == ST_OPERATION_EXPIRED;
 }
 
+/* For what an executor says: it has a token. */
 static bool current(const struct st_operation *o, const struct st_command *c)
+{
+    return c->token != 0 && c->token == o->token;
+}
+
+/* For what is said about an operation as it was seen: perhaps before its first grant. */
+static bool as_seen(const struct st_operation *o, const struct st_command *c)
 {
     return c->token == o->token;
 }
@@ -152,7 +159,7 @@ static enum st_verdict on_expire(const struct st_command *c, struct st_operation
 {
     if (o->state != ST_OPERATION_PROPOSED)
         return ST_VERDICT_REFUSED;
-    if (!current(o, c) || !st_deadline_known(&o->deadline, o->earlier, c->deadline))
+    if (!as_seen(o, c) || !st_deadline_known(&o->deadline, o->earlier, c->deadline))
         return ST_VERDICT_STALE;
     to_end_or_doubt(o, ST_OPERATION_EXPIRED, c);
     return ST_VERDICT_DONE;
@@ -208,7 +215,7 @@ static enum st_verdict on_renew(const struct st_command *c, struct st_operation 
 
 static enum st_verdict on_rearm(const struct st_command *c, struct st_operation *o)
 {
-    if (!current(o, c))
+    if (!as_seen(o, c))
         return ST_VERDICT_STALE;
     return st_deadline_rearm(&o->deadline, o->earlier, c->deadline) ? ST_VERDICT_DONE
                                                                     : ST_VERDICT_SAME;
@@ -295,7 +302,7 @@ static enum st_verdict on_settle(const struct st_command *c, struct st_operation
         return ST_VERDICT_PERSON;
     if (o->state != ST_OPERATION_IN_DOUBT)
         return ST_VERDICT_REFUSED;
-    if (!current(o, c))
+    if (!as_seen(o, c))
         return ST_VERDICT_STALE;
 #ifndef ST_DEFECT_SETTLE_EARLY
     if (!c->quiescent)
@@ -323,6 +330,9 @@ static enum st_verdict on_again(const struct st_head *h, const struct st_command
     /* Ended before a forced move: the lost part may have begun the next run. */
     bool lost = h->doubt != 0 && o->generation < h->doubt;
     o->runs++;
+#ifndef ST_DEFECT_AGAIN_KEEPS_TOKEN
+    o->token = 0; /* a late report of the ended run is not one of this run */
+#endif
     o->attempts = 0;
     o->open = 0;
     o->approved = false;

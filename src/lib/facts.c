@@ -88,7 +88,7 @@ static bool item_fits(const struct query *q, const strata_item *item)
 
 static bool attribute_fits(const struct query *q, const strata_attribute *a)
 {
-    if (!a->present && !(q->with_absent && a->count > 0) && !a->pending)
+    if (!a->present && !q->with_absent && !a->pending)
         return false;
     if (q->agent == NULL && q->since_ms == 0 && q->until_ms == 0)
         return true;

@@ -223,8 +223,8 @@ void strata_close(strata *s)
         return;
     st_strong_close(s->strong);
     st_index_close(s->index);
-    if (s->marks_fd >= 0)
-        close(s->marks_fd);
+    if (s->log.env != NULL)
+        st_marks_release(s);
     if (s->slot_fd >= 0)
         close(s->slot_fd);
     st_log_close(&s->log);
@@ -330,7 +330,13 @@ static enum st_code init_state(const char *state, const char *name, strata_init_
     if (mkdir(state, 0777) < 0 && errno != EEXIST)
         return st_fail_system(fault, -errno, "cannot create %s", state);
     snprintf(id.name, sizeof id.name, "%s", name);
-    enum st_code code = st_log_create(st_env_posix(), st_alloc_libc(), state, &id, fault);
+    /* Before there is a workspace that could be copied: see st_strong_found(). */
+    if (st_env_posix()->random(NULL, &id.workspace, sizeof id.workspace) < 0)
+        return st_fail(fault, ST_IO, "no random numbers");
+    enum st_code code = st_strong_found(st_env_posix(), st_alloc_libc(), state, id.workspace, name,
+                                        true, fault);
+    if (code == ST_OK)
+        code = st_log_create(st_env_posix(), st_alloc_libc(), state, &id, fault);
     result->created = code == ST_OK;
     if (code == ST_OK)
         ignore_in_git(state);

@@ -21,6 +21,7 @@
 #include "strata.h"
 
 struct st_strong;
+struct st_marks;
 
 /* Notices are told once; more than these at one open would be noise. */
 #define ST_NOTICES_MAX 8
@@ -41,7 +42,8 @@ struct strata {
     size_t notice_count, notice_next;
     struct st_arena arena;
     struct st_read_scratch read;
-    int marks_fd, slot_fd; /* -1: not open */
+    struct st_marks *marks; /* NULL until one is needed */
+    int marks_fd, slot_fd;  /* -1: not open */
     char last_status[ST_STATUS_SIZE_MAX + 1];
     char workspace_id[17], replica_id[17];
     char *names; /* the file `names`, see status.c; NULL: not read yet */
@@ -97,6 +99,9 @@ void st_mark_get(strata *s, const char *entity, const char *attribute, struct st
 void st_mark_set(strata *s, const char *entity, const char *attribute, struct st_dot dot);
 /* The agent was shown this attribute. */
 void st_mark_read(strata *s, const strata_attribute *a, const struct st_attribute *from);
+
+/* Writes the marks to their file and forgets them. */
+void st_marks_release(strata *s);
 
 /* --- history.c -------------------------------------------------------------------------------- */
 

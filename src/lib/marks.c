@@ -4,7 +4,11 @@
  *
  * The file <state>/reads/<agent> is a table of 1024 sets of 4 places of 40 bytes:
  *   hash of (entity, attribute) (8), replica (8), epoch (8), counter (8), turn (8)
- * in native byte order; hash 0: free. A new mark takes the place of the same hash, else a free one,
+ * in native byte order; hash 0: free. A handle keeps what it used in memory and writes it to the
+ * file when another mark needs the place, or at the end: a program that writes a hundred thousand
+ * times a second must not write as many marks.
+ *
+ * hash 0: free. A new mark takes the place of the same hash, else a free one,
  * else the one with the lowest turn. A place is written with one call, without a lock: of two
  * processes of one agent one mark may win, which is as true as the other.
  */
@@ -13,14 +17,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define SETS 1024u
 #define WAYS 4u
+#define KEPT 4096u /* marks in memory; a power of two */
 
 struct place {
     uint64_t hash, replica, epoch, counter, turn;
+};
+
+struct st_marks {
+    size_t first, end;       /* where marks lie that are not yet in the file */
+    struct place kept[KEPT]; /* by hash; turn 1: not yet in the file */
 };
 
 static uint64_t hash_of(const char *entity, const char *attribute)
@@ -54,27 +65,15 @@ static void read_set(int fd, uint64_t hash, struct place set[WAYS])
         memset(set, 0, WAYS * sizeof *set);
 }
 
-void st_mark_get(strata *s, const char *entity, const char *attribute, struct st_dot *dot)
+/* Into the file: in the place of the same hash, else a free one, else the oldest. */
+static void store(strata *s, const struct place *mark)
 {
-    *dot = (struct st_dot){0};
-    if (!marks_open(s, false))
-        return;
     struct place set[WAYS];
-    uint64_t hash = hash_of(entity, attribute);
-    read_set(s->marks_fd, hash, set);
-    for (size_t i = 0; i < WAYS; i++)
-        if (set[i].hash == hash)
-            *dot = (struct st_dot){{set[i].replica, set[i].epoch}, set[i].counter};
-}
-
-void st_mark_set(strata *s, const char *entity, const char *attribute, struct st_dot dot)
-{
-    if (s->log.read_only || !marks_open(s, true))
-        return;
-    struct place set[WAYS];
-    uint64_t hash = hash_of(entity, attribute), turn = 0;
-    read_set(s->marks_fd, hash, set);
+    uint64_t turn = 0;
     size_t chosen = 0;
+    if (!marks_open(s, true))
+        return;
+    read_set(s->marks_fd, mark->hash, set);
     for (size_t i = 0; i < WAYS; i++) {
         if (set[i].turn >= turn)
             turn = set[i].turn + 1;
@@ -82,15 +81,75 @@ void st_mark_set(strata *s, const char *entity, const char *attribute, struct st
             chosen = i;
     }
     for (size_t i = 0; i < WAYS; i++)
-        if (set[i].hash == hash)
+        if (set[i].hash == mark->hash)
             chosen = i;
-    struct place p = {hash, dot.writer.replica, dot.writer.epoch, dot.counter, turn};
-    if (memcmp(&set[chosen], &p, offsetof(struct place, turn)) == 0)
-        return;
-    off_t at = (off_t)(((hash % SETS) * WAYS + chosen) * sizeof p);
+    struct place p = *mark;
+    p.turn = turn;
+    off_t at = (off_t)(((mark->hash % SETS) * WAYS + chosen) * sizeof p);
     /* A mark that cannot be kept is only a mark. */
     ssize_t ignored = pwrite(s->marks_fd, &p, sizeof p, at);
     (void)ignored;
+}
+
+/* The place in memory for a hash, with what the file knows of it; NULL: no agent, no memory. */
+static struct place *place_of(strata *s, uint64_t hash)
+{
+    struct place set[WAYS];
+    if (s->agent[0] == '\0')
+        return NULL;
+    if (s->marks == NULL)
+        s->marks = calloc(1, sizeof *s->marks);
+    if (s->marks == NULL)
+        return NULL;
+    struct place *p = &s->marks->kept[hash % KEPT];
+    if (p->hash == hash)
+        return p;
+    if (p->turn != 0)
+        store(s, p);
+    *p = (struct place){.hash = hash};
+    if (!marks_open(s, false))
+        return p;
+    read_set(s->marks_fd, hash, set);
+    for (size_t i = 0; i < WAYS; i++)
+        if (set[i].hash == hash)
+            *p = (struct place){hash, set[i].replica, set[i].epoch, set[i].counter, 0};
+    return p;
+}
+
+void st_mark_get(strata *s, const char *entity, const char *attribute, struct st_dot *dot)
+{
+    const struct place *p = place_of(s, hash_of(entity, attribute));
+    *dot = (struct st_dot){0};
+    if (p != NULL && p->counter != 0)
+        *dot = (struct st_dot){{p->replica, p->epoch}, p->counter};
+}
+
+void st_mark_set(strata *s, const char *entity, const char *attribute, struct st_dot dot)
+{
+    struct place *p = s->log.read_only ? NULL : place_of(s, hash_of(entity, attribute));
+    if (p == NULL)
+        return;
+    struct place mark = {p->hash, dot.writer.replica, dot.writer.epoch, dot.counter, 1};
+    if (memcmp(p, &mark, offsetof(struct place, turn)) == 0)
+        return;
+    *p = mark;
+    struct st_marks *m = s->marks;
+    size_t i = (size_t)(p - m->kept);
+    m->first = m->end == 0 || i < m->first ? i : m->first;
+    m->end = i + 1 > m->end ? i + 1 : m->end;
+}
+
+void st_marks_release(strata *s)
+{
+    for (size_t i = s->marks != NULL ? s->marks->first : 0; s->marks != NULL && i < s->marks->end;
+         i++)
+        if (s->marks->kept[i].turn != 0)
+            store(s, &s->marks->kept[i]);
+    free(s->marks);
+    s->marks = NULL;
+    if (s->marks_fd >= 0)
+        close(s->marks_fd);
+    s->marks_fd = -1;
 }
 
 void st_mark_read(strata *s, const strata_attribute *a, const struct st_attribute *from)

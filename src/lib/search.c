@@ -36,6 +36,12 @@ int strata_search(strata *s, const char *words, size_t limit,
         return code;
     st_lib_end(s);
     enum st_code got = st_search_update(s->index);
+    if (got == ST_READ_ONLY || got == ST_NO_SPACE) {
+        /* Searching is reading: it works where nothing can be written. */
+        got = st_index_leave_file(s->index);
+        if (got == ST_OK)
+            got = st_search_update(s->index);
+    }
     if (got != ST_OK && got != ST_UNAVAILABLE)
         return st_lib_index_fault(s, got);
     if (got == ST_UNAVAILABLE)

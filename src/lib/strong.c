@@ -30,8 +30,8 @@ static int strong_open(strata *s)
         return STRATA_OK;
     struct st_fault fault = {0};
     enum st_code code =
-        st_strong_open(&s->strong, s->log.env, s->log.alloc, s->log.dir, s->log.identity.workspace,
-                       s->log.identity.name, s->log.read_only, s->log.what, s->log.wait_ms, &fault);
+        st_strong_open(&s->strong, s->log.env, s->log.alloc, s->log.dir, s->log.read_only,
+                       s->log.what, s->log.wait_ms, &fault);
     return code == ST_OK ? STRATA_OK : st_lib_fault(s, &fault);
 }
 
@@ -503,8 +503,14 @@ int strata_coordinator_force(strata *s, const char *person, const char *reason)
     int code = check_text(s, "name of the person", person, true);
     if (code == STRATA_OK)
         code = check_text(s, "reason", reason, true);
-    if (code == STRATA_OK)
-        code = strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    struct st_fault fault = {0};
+    if (!s->log.read_only && st_strong_found(s->log.env, s->log.alloc, s->log.dir,
+                                             s->log.identity.workspace, s->log.identity.name, false,
+                                             &fault) != ST_OK)
+        return st_lib_fault(s, &fault);
+    code = strong_open(s);
     if (code != STRATA_OK)
         return code;
     return st_strong_force(s->strong, person, reason) == ST_OK ? STRATA_OK : strong_fault(s);
@@ -516,9 +522,19 @@ int strata_coordinator_force(strata *s, const char *person, const char *reason)
 /* Between two looks at a lock that somebody else has. Nanoseconds. */
 #define LOCK_POLL_NS 10000000ull
 
+/* The deadline on this machine's clock if there is one; else the newest, on another clock. */
+static struct st_deadline lock_deadline(strata *s, const struct st_lease *from)
+{
+    const struct st_env *env = s->log.env;
+    struct st_deadline d =
+        st_deadline_on(&from->deadline, from->earlier, env->clock_id(env->ctx));
+    return d.clock != 0 ? d : from->deadline;
+}
+
 static bool lock_of(strata *s, const struct st_lease *from, strata_lock *out)
 {
     const struct st_env *env = s->log.env;
+    struct st_deadline deadline = lock_deadline(s, from);
     *out = (strata_lock){
         .name = st_arena_text(&s->arena, from->name),
         .holder = st_arena_text(&s->arena, from->holder),
@@ -526,15 +542,16 @@ static bool lock_of(strata *s, const struct st_lease *from, strata_lock *out)
         .held = from->held,
         .since_ms = from->since_ms,
     };
-    switch (st_strong_deadline_state(s->strong, &from->deadline)) {
-    case ST_DEADLINE_AHEAD:
-        out->left_ms = (from->deadline.ns - env->boot_ns(env->ctx)) / NS_PER_MS;
+    uint64_t now = env->boot_ns(env->ctx);
+    switch (st_strong_deadline_state(s->strong, &deadline)) {
+    case ST_DEADLINE_AHEAD: /* when it was asked; it may have passed since */
+        out->left_ms = deadline.ns > now ? (deadline.ns - now) / NS_PER_MS : 0;
         break;
     case ST_DEADLINE_PASSED:
         out->held = false;
         break;
     case ST_DEADLINE_OTHER_CLOCK:
-        out->left_ms = from->deadline.term_ns / NS_PER_MS;
+        out->left_ms = deadline.term_ns / NS_PER_MS;
         break;
     case ST_DEADLINE_NONE:
         break;
@@ -555,7 +572,7 @@ static int lock_look(strata *s, const char *name, strata_lock *out, struct st_de
         st_lease_read(st_strong_ledger(s->strong), ST_LEASE_LOCK, st_str_of(name), &lease);
     int result = STRATA_OK;
     if (code == ST_OK) {
-        *deadline = lease.deadline;
+        *deadline = lock_deadline(s, &lease);
         *written_held = lease.held;
         if (!lock_of(s, &lease, out))
             result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
@@ -580,6 +597,7 @@ static int lock_prepare(strata *s, const char *name, strata_lock *lock)
     switch (st_strong_deadline_state(s->strong, &deadline)) {
     case ST_DEADLINE_PASSED:
         c.kind = ST_CMD_LEASE_LAPSE;
+        c.deadline = deadline; /* stale should it be renewed before this is ordered */
         break;
     case ST_DEADLINE_OTHER_CLOCK:
         c.kind = ST_CMD_LEASE_REARM;

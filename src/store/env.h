@@ -62,7 +62,7 @@ struct st_env {
 
     uint64_t (*wall_ms)(void *ctx); /* CLOCK_REALTIME */
     uint64_t (*boot_ns)(void *ctx); /* CLOCK_BOOTTIME: counts suspend */
-    void (*sleep_ns)(void *ctx, uint64_t ns);
+    void (*sleep_ns)(void *ctx, uint64_t ns); /* 0: gives way to others */
     int (*random)(void *ctx, void *buf, size_t n);
     /* Which clock boot_ns is: another number after a boot and in another time name space. */
     uint64_t (*clock_id)(void *ctx);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -244,7 +245,10 @@ static void posix_sleep_ns(void *ctx, uint64_t ns)
 {
     (void)ctx;
     struct timespec t = timespec_of(ns);
-    nanosleep(&t, NULL);
+    if (ns == 0)
+        sched_yield();
+    else
+        nanosleep(&t, NULL);
 }
 
 static int posix_random(void *ctx, void *buf, size_t n)

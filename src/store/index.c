@@ -10,6 +10,14 @@
 
 #define INDEX_VERSION 1
 
+/*
+ * The WAL is emptied when a commit leaves more pages than this in it. SQLite's own checkpoint does
+ * not do: a command is often alone, and the first connection to come reads the whole WAL (5
+ * microseconds a page) and no longer knows what of it was copied back already. Small enough that
+ * this is lost in a command's start; large enough for some 15 writing commands. Pages.
+ */
+#define WAL_PAGES_MAX 128
+
 static const char schema[] = "PRAGMA journal_mode=WAL;"
                              "BEGIN IMMEDIATE;"
                              "CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY, v BLOB NOT NULL)"
@@ -98,6 +106,13 @@ static void database_close(struct st_index *x)
     x->db = NULL;
 }
 
+static int note_wal_pages(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    (void)db, (void)name;
+    ((struct st_index *)arg)->wal_pages = pages;
+    return SQLITE_OK;
+}
+
 static enum st_code database_open(struct st_index *x, const char *path, bool read_only)
 {
     int flags = SQLITE_OPEN_NOMUTEX |
@@ -106,6 +121,7 @@ static enum st_code database_open(struct st_index *x, const char *path, bool rea
         return st_index_sql_fail(x, "open");
     /* Checkpoints are writes: they happen under the index lock, never on closing. */
     sqlite3_db_config(x->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_wal_hook(x->db, note_wal_pages, x);
     sqlite3_busy_timeout(x->db, ST_INDEX_WAIT_MS);
     return run(x, "PRAGMA synchronous=NORMAL", "open");
 }
@@ -285,6 +301,15 @@ const struct st_fault *st_index_fault(const struct st_index *x)
     return &x->fault;
 }
 
+enum st_code st_index_leave_file(struct st_index *x)
+{
+    if (x->private)
+        return ST_OK;
+    st_index_end(x);
+    st_index_forget(x);
+    return open_private(x);
+}
+
 /* --- transactions ------------------------------------------------------------------------------
  */
 
@@ -359,6 +384,18 @@ enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms)
     return code;
 }
 
+/* The index lock is held. Readers of older pages are not waited for: the next commit tries again.
+ * Nor is an error one of the commit before. */
+static void checkpoint(struct st_index *x)
+{
+    if (x->wal_pages <= WAL_PAGES_MAX)
+        return;
+    sqlite3_busy_timeout(x->db, 0);
+    sqlite3_wal_checkpoint_v2(x->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(x->db, ST_INDEX_WAIT_MS);
+    x->wal_pages = 0;
+}
+
 enum st_code st_index_write_end(struct st_index *x, bool commit)
 {
     enum st_code code = ST_OK;
@@ -375,6 +412,8 @@ enum st_code st_index_write_end(struct st_index *x, bool commit)
             code = position_store(x);
         if (code == ST_OK)
             code = run(x, "COMMIT", "write");
+        if (code == ST_OK)
+            checkpoint(x);
     }
     if (x->writing && (!commit || code != ST_OK)) {
         struct st_fault keep = x->fault;
@@ -414,10 +453,14 @@ static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *t
         if (code != ST_OK)
             return code;
         code = st_index_compare(x, tail);
-        if (code == ST_UNAVAILABLE)
-            code = st_index_apply(x, tail, ST_INDEX_BATCH, &done);
-        else
+        if (code == ST_UNAVAILABLE) {
+            if (x->position.records == 0)
+                st_rows_begin_empty(x);
+            bool first = x->rows.stored != NULL;
+            code = st_index_apply(x, tail, first ? ST_INDEX_BATCH_FIRST : ST_INDEX_BATCH, &done);
+        } else {
             done = true;
+        }
         if (code == ST_DAMAGED && !rebuilt) {
             /* The index is not of this log, or ahead of it. */
             rebuilt = true;

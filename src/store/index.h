@@ -35,6 +35,12 @@
 
 /* Records applied in one transaction: bounds memory and the time the lock is held. */
 #define ST_INDEX_BATCH 50000
+/* The same while an index is built from nothing, when nobody can read it yet: every transaction
+ * writes nearly all pages of the table again, so few and large ones are half the work. */
+#define ST_INDEX_BATCH_FIRST 250000
+/* A transaction also ends when it has changed this many rows (a record can have 1,024 operations):
+ * some 120 MB of memory. */
+#define ST_INDEX_ROWS_MAX 250000
 
 struct st_index;
 
@@ -61,6 +67,8 @@ enum st_code st_index_begin(struct st_index *x);
  * lock. What is missing is applied in memory. */
 enum st_code st_index_begin_alone(struct st_index *x);
 void st_index_end(struct st_index *x);
+/* From here on in memory only: for what has to be written where the file cannot be. */
+enum st_code st_index_leave_file(struct st_index *x);
 const struct st_fault *st_index_fault(const struct st_index *x);
 
 /* Throws everything away and applies the whole log again (takes the index lock). */

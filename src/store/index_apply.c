@@ -144,6 +144,13 @@ enum st_code st_index_compare(struct st_index *x, const struct st_tail *tail)
 
 /* --- applying --------------------------------------------------------------------------------- */
 
+/* Whether the transaction has got large enough; `limit` UINT64_MAX: it never does. */
+static bool is_full(const struct st_index *x, uint64_t limit)
+{
+    return x->position.records >= limit ||
+           (limit != UINT64_MAX && x->rows.dirty_count >= ST_INDEX_ROWS_MAX);
+}
+
 /* The reader of writer `no`, at its next record. */
 static enum st_code reader_of(struct st_index *x, uint32_t no, struct st_log_reader **out)
 {
@@ -220,7 +227,7 @@ static enum st_code take_in_writer(struct st_index *x, struct st_writer w, uint6
     struct st_log_reader *r;
     enum st_code code = reader_of(x, no, &r);
     while (code == ST_OK && st_vector_get(&x->state.applied, w) < counter &&
-           x->position.records < limit) {
+           !is_full(x, limit)) {
         uint64_t segment = r->segment, offset = r->offset, before = r->counter;
         uint64_t checksum = r->checksum;
         struct st_record record;
@@ -248,7 +255,7 @@ static enum st_code take_in(struct st_index *x, const struct st_vector *target, 
     struct st_writer own = st_log_writer(x->log);
     bool progress = true;
     *done = false;
-    while (progress && x->position.records < limit) {
+    while (progress && !is_full(x, limit)) {
         progress = false;
         for (size_t i = 0; i < target->count; i++) {
             struct st_vector_entry e = target->entries[i];
@@ -344,7 +351,7 @@ enum st_code st_index_apply(struct st_index *x, const struct st_tail *tail, uint
     code = reader_of(x, no, &reader);
     uint64_t end =
         limit > UINT64_MAX - x->position.records ? UINT64_MAX : x->position.records + limit;
-    while (code == ST_OK && x->position.records < end) {
+    while (code == ST_OK && !is_full(x, end)) {
         const struct st_writer_state *w = st_state_writer(&x->state, own);
         if (w != NULL && w->counter >= tail->counter) {
             *done = true;

@@ -41,6 +41,9 @@ struct st_rows {
     size_t cap, count;    /* cap: a power of two */
     size_t *dirty;        /* slot numbers */
     size_t dirty_count, dirty_cap;
+    /* A Bloom filter of all keys in the database, which spares the look into it for a new key. NULL:
+     * not known, as the table was not empty when this process began. */
+    uint64_t *stored;
 };
 
 struct st_index_writer {
@@ -64,6 +67,7 @@ struct st_index {
     bool reading;       /* a read transaction is open */
     bool behind;        /* rows in memory are ahead of the database */
     bool loaded;        /* position is of the open transaction */
+    int wal_pages;      /* in the WAL after the last commit */
     bool corrupt;       /* SQLite found the file damaged */
     struct st_position position;
     struct st_rows rows;
@@ -104,6 +108,8 @@ enum st_code st_index_clear(struct st_index *x);
 /* index_rows.c */
 void st_rows_init(struct st_index *x);
 void st_rows_clear(struct st_index *x);
+/* The table kv is empty, and what comes into it comes from here, until st_rows_clear(). */
+void st_rows_begin_empty(struct st_index *x);
 void st_rows_release(struct st_index *x);
 /* Writes the changed rows to the database. */
 enum st_code st_rows_flush(struct st_index *x);

@@ -18,8 +18,10 @@ uint64_t st_checksum(const void *p, size_t n)
 
 /* --- locks ------------------------------------------------------------------------------------ */
 
-/* Waiting for a lock starts with this sleep and doubles up to the maximum. The append lock is held
- * for microseconds; a long holder is worth no more than a thousand tries a second. */
+/* Waiting for a lock starts with giving way: the append lock is held for microseconds. Then with
+ * sleeps that double up to the maximum: a long holder is worth no more than a thousand tries a
+ * second. */
+#define LOCK_YIELDS       20
 #define LOCK_SLEEP_NS_MIN 10000ull
 #define LOCK_SLEEP_NS_MAX 1000000ull
 
@@ -61,13 +63,18 @@ enum st_code st_log_take(struct st_log *log, enum st_lock_kind kind, uint64_t wa
                        log->dir);
     }
     uint64_t start = 0, sleep_ns = LOCK_SLEEP_NS_MIN;
-    int r;
+    int r, yields = 0;
     while ((r = env->lock_try(env->ctx, log->lock_fds[kind])) == -EWOULDBLOCK) {
         uint64_t now = env->boot_ns(env->ctx);
         if (start == 0)
             start = now;
         if (now - start >= wait_ms * ST_NS_PER_MS)
             return lock_timeout(log, kind, wait_ms);
+        if (yields < LOCK_YIELDS) {
+            env->sleep_ns(env->ctx, 0);
+            yields++;
+            continue;
+        }
         env->sleep_ns(env->ctx, sleep_ns);
         sleep_ns = sleep_ns * 2 < LOCK_SLEEP_NS_MAX ? sleep_ns * 2 : LOCK_SLEEP_NS_MAX;
     }

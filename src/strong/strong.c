@@ -84,6 +84,9 @@ static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct
 /* --- who coordinates -------------------------------------------------------------------------- */
 
 #define ROLE_SIZE 256
+#define CLOSED_HINT                                                                                \
+    "nothing was recorded; if the other one is gone for good, a person says so with `strata "      \
+    "coordinator move --force`"
 
 static int role_text(const struct st_identity *id, const char *by, char out[ROLE_SIZE])
 {
@@ -152,37 +155,56 @@ static enum st_code role_check(struct st_strong *s)
             "this copy of the workspace does not decide: %s was copied or restored, and two that "
             "decide would let an operation run twice",
             s->log.dir);
-    return st_hint(&s->fault, "nothing was recorded; if the other one is gone for good, a person "
-                              "says so with `strata coordinator move --force`");
+    return st_hint(&s->fault, CLOSED_HINT);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static bool exists(const struct st_env *env, const char *dir)
+static bool exists(const struct st_env *env, const char *dir, const char *name)
 {
     struct st_file_info info;
     char path[ST_PATH_SIZE];
-    return snprintf(path, sizeof path, "%s/identity", dir) < (int)sizeof path &&
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path &&
            env->stat(env->ctx, path, &info) >= 0;
 }
 
-static enum st_code create(struct st_strong *s, const struct st_env *env,
-                           const struct st_alloc *alloc, const char *dir, uint64_t workspace,
-                           const char *name)
+static enum st_code make_directory(const struct st_env *env, const char *dir, const char *name,
+                                   struct st_fault *fault)
+{
+    char path[ST_PATH_SIZE];
+    if (snprintf(path, sizeof path, "%s%s", dir, name) >= (int)sizeof path)
+        return st_fail(fault, ST_LIMIT, "the path is too long");
+    int r = env->mkdir(env->ctx, path);
+    return r < 0 && r != -EEXIST ? st_fail_system(fault, r, "cannot create %s", path) : ST_OK;
+}
+
+enum st_code st_strong_found(const struct st_env *env, const struct st_alloc *alloc,
+                             const char *state_dir, uint64_t workspace, const char *replica_name,
+                             bool decides, struct st_fault *fault)
 {
     struct st_identity id = {.workspace = workspace};
-    snprintf(id.name, sizeof id.name, "%s", name);
-    int r = env->mkdir(env->ctx, dir);
-    if (r < 0 && r != -EEXIST)
-        return st_fail_system(&s->fault, r, "cannot create %s", dir);
-    char run[ST_PATH_SIZE];
-    if (snprintf(run, sizeof run, "%s/run", dir) >= (int)sizeof run)
-        return st_fail(&s->fault, ST_LIMIT, "the path is too long");
-    r = env->mkdir(env->ctx, run);
-    if (r < 0 && r != -EEXIST)
-        return st_fail_system(&s->fault, r, "cannot create %s", run);
-    enum st_code code = st_log_create(env, alloc, dir, &id, &s->fault);
-    return code == ST_EXISTS ? ST_OK : code;
+    struct st_strong s = {0};
+    char dir[ST_PATH_SIZE];
+    snprintf(id.name, sizeof id.name, "%s", replica_name);
+    if (snprintf(dir, sizeof dir, "%s/strong", state_dir) >= (int)sizeof dir)
+        return st_fail(fault, ST_LIMIT, "the path is too long");
+    enum st_code code = make_directory(env, dir, "", fault);
+    if (code == ST_OK)
+        code = make_directory(env, dir, "/run", fault);
+    if (code == ST_OK)
+        code = st_log_create(env, alloc, dir, &id, fault);
+    if (code == ST_EXISTS)
+        code = ST_OK;
+    if (code != ST_OK || !decides || exists(env, dir, "coordinator"))
+        return code;
+    code = st_log_open(&s.log, env, alloc, dir, false, "init");
+    s.fault = s.log.fault;
+    if (code == ST_OK)
+        code = role_give(&s, replica_name);
+    if (code != ST_OK)
+        *fault = s.fault;
+    st_log_close(&s.log);
+    return code;
 }
 
 static enum st_code open_log(struct st_strong *s, const struct st_env *env,
@@ -206,9 +228,8 @@ static enum st_code open_log(struct st_strong *s, const struct st_env *env,
 }
 
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
-                            const struct st_alloc *alloc, const char *state_dir, uint64_t workspace,
-                            const char *replica_name, bool read_only, const char *what,
-                            uint64_t wait_ms, struct st_fault *fault)
+                            const struct st_alloc *alloc, const char *state_dir, bool read_only,
+                            const char *what, uint64_t wait_ms, struct st_fault *fault)
 {
     struct st_strong *s = calloc(1, sizeof *s);
     char dir[ST_PATH_SIZE];
@@ -218,17 +239,15 @@ enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
     for (size_t i = 0; i < ST_ENTRY_COMMANDS_MAX; i++)
         st_buf_init(&s->raw[i], alloc);
     enum st_code code = ST_OK;
-    bool founded = false;
     if (snprintf(dir, sizeof dir, "%s/strong", state_dir) >= (int)sizeof dir)
         code = st_fail(&s->fault, ST_LIMIT, "the path is too long");
-    if (code == ST_OK && !read_only && !exists(env, dir)) {
-        code = create(s, env, alloc, dir, workspace, replica_name);
-        founded = code == ST_OK;
+    if (code == ST_OK && !exists(env, dir, "identity")) {
+        st_fail(&s->fault, ST_UNAVAILABLE,
+                "this copy of the workspace does not decide: it has no %s", dir);
+        code = st_hint(&s->fault, CLOSED_HINT);
     }
     if (code == ST_OK)
         code = open_log(s, env, alloc, dir, read_only, what, wait_ms);
-    if (code == ST_OK && founded)
-        code = role_give(s, replica_name);
     if (code == ST_OK)
         s->here = role_check(s) == ST_OK;
     if (code != ST_OK) {
@@ -471,8 +490,8 @@ bool st_strong_run_alive(struct st_strong *s, uint64_t incarnation)
         return false;
     int fd = env->open(env->ctx, path, ST_OPEN_READ);
     if (fd < 0)
-        return false;
-    bool alive = env->lock_try(env->ctx, fd) == -EWOULDBLOCK;
+        return fd != -ENOENT; /* cannot be told: as if it were */
+    bool alive = env->lock_try(env->ctx, fd) < 0;
     env->close(env->ctx, fd);
     return alive;
 }

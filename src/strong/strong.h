@@ -28,12 +28,20 @@
 
 struct st_strong;
 
-/* Opens the strong layer of a state directory, also where it does not decide. Creates it in the
- * founding replica when there is none yet. */
+/*
+ * Makes the log where there is none; with `decides`, gives this directory the role unless somebody
+ * has it. Only `init` founds with the role, before the workspace exists: a workspace without it is
+ * one that was copied, joined or restored, and founding there, at the first command say, would make
+ * a second one that decides.
+ */
+enum st_code st_strong_found(const struct st_env *env, const struct st_alloc *alloc,
+                             const char *state_dir, uint64_t workspace, const char *replica_name,
+                             bool decides, struct st_fault *fault);
+/* Opens the strong layer of a state directory, also where it does not decide. ST_UNAVAILABLE:
+ * there is none. */
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
-                            const struct st_alloc *alloc, const char *state_dir, uint64_t workspace,
-                            const char *replica_name, bool read_only, const char *what,
-                            uint64_t wait_ms, struct st_fault *fault);
+                            const struct st_alloc *alloc, const char *state_dir, bool read_only,
+                            const char *what, uint64_t wait_ms, struct st_fault *fault);
 void st_strong_close(struct st_strong *s);
 /* Whether this copy has the role; without it everything but reading and st_strong_force() is
  * ST_UNAVAILABLE. */
