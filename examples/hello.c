@@ -20,7 +20,10 @@ static int fail(const strata *s)
 /* Sets api port, and says what that replaced. */
 static int set_port(strata *s, const char *port)
 {
-    strata_op op = {.kind = STRATA_SET, .entity = "api", .attribute = "port", .value = port,
+    strata_op op = {.kind = STRATA_SET,
+                    .entity = "api",
+                    .attribute = "port",
+                    .value = port,
                     .value_size = STRATA_NUL};
     strata_written written;
 
@@ -59,7 +62,10 @@ int main(void)
         return fail(s);
 
     /* Written only if the port is still what we think it is. */
-    strata_op op = {.kind = STRATA_SET, .entity = "api", .attribute = "port", .value = "7070",
+    strata_op op = {.kind = STRATA_SET,
+                    .entity = "api",
+                    .attribute = "port",
+                    .value = "7070",
                     .value_size = STRATA_NUL};
     strata_expect expect = {.value = "8080", .value_size = STRATA_NUL};
     int code = strata_write(s, &op, 1, 0, &expect, NULL);

@@ -11,9 +11,8 @@ seconds=${1:-60}
 dir=build-fuzz
 flags="-std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
        -D_GNU_SOURCE -fno-strict-aliasing -Iinclude -Isrc -Ifuzz"
-core="src/core/base.c src/core/clock.c src/core/record.c src/core/record_decode.c
-      src/core/record_encode.c src/core/record_unknown.c"
-import="src/cli/import.c src/cli/import_csv.c src/cli/import_jsonl.c src/cli/import_memory.c"
+core="src/core/*.c"
+import="src/cli/import.c src/cli/import_*.c"
 
 mkdir -p "$dir"
 # shellcheck disable=SC2046 # a list of words

@@ -579,7 +579,7 @@ static void check_senders(const struct world *w)
 static void check_world(const struct world *w)
 {
     for (unsigned run = 0; run < RUNS_MAX; run++) {
-        unsigned asked_for = 1 + (w->lost_runs && run == w->run_moved);
+        unsigned asked_for = w->lost_runs && run == w->run_moved ? 2 : 1;
         if (w->effects[run] > asked_for && now->class != ST_CLASS_IDEMPOTENT)
             violation("1: a second effect");
         check_fate(w, run, w->fate[run]);

@@ -229,7 +229,8 @@ static void judge_answer(struct key *k, const struct answer *a)
     if (a->status == -1)
         return;
     if (a->status == 117) {
-        if (strstr(a->err, "do not retry and do not use another key") == NULL)
+        static const char advice[] = "do not retry and do not use another key";
+        if (memmem(a->err, a->err_size, advice, sizeof advice - 1) == NULL)
             fail("the answer 117 does not say what to do", k->name);
         if (k->known)
             fail("in doubt after a result", k->name);
@@ -395,14 +396,33 @@ static void settle_key(struct key *k)
             fail("cannot be settled", k->name);
         }
         total.refused++;
-        if (k->mode[0] == '0' + LASTING)
-            each_process(k->name, kill_process);
-        pause_us(5000);
+        each_process(k->name, kill_process);
+        pause_us(2000);
     }
+}
+
+/* A grandchild that stays: settling has to wait for it, and so would the next caller. True: it was
+ * about to die, and is settled. */
+static bool judge_lasting(struct key *k)
+{
+    struct answer a;
+    if (k->mode[0] != '0' + LASTING || each_process(k->name, NULL) == 0)
+        return false;
+    int status = settle(k->name, count_effects(k->name) > 0 ? "committed" : "failed", &a);
+    bool alive = each_process(k->name, NULL) > 0;
+    if (alive && (status == 0 || (k->doubt && status != 6) || (k->known && status != 3))) {
+        printf("exit %d: %s\n", status, a.err);
+        fail("settled while something of it lived", k->name);
+    }
+    total.refused += status == 6;
+    each_process(k->name, kill_process);
+    return status == 0;
 }
 
 static void judge_key(struct key *k)
 {
+    if (judge_lasting(k))
+        return;
     struct answer a = ask_once(k);
     bool begun = k->known || k->doubt || count_effects(k->name) > 0;
     total.never += !begun;

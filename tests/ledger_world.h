@@ -66,15 +66,20 @@ static inline struct st_ledger_result give(struct ledger *w, struct st_command c
     return result;
 }
 
-#define CMD(k, ...)  ((struct st_command){.kind = (k), __VA_ARGS__})
+#define CMD(k, ...)   ((struct st_command){.kind = (k), __VA_ARGS__})
 #define DO(w, k, ...) give((w), CMD(k, __VA_ARGS__))
 
 #define EXPECT(verdict_, ...) assert_int_equal(give(__VA_ARGS__).verdict, ST_VERDICT_##verdict_)
 
-#define K(text)  .key = ST_STR(text)
-#define PAT      .person = ST_STR("pat")
-#define BECAUSE  .evidence = ST_STR("seen in the service's log")
+/* Also in initialisers of static objects, which ST_STR is not for gcc. */
+#define LIT(text)                                                                                  \
+    {                                                                                              \
+        (text), sizeof(text) - 1                                                                   \
+    }
+#define K(text)  .key = LIT(text)
+#define PAT      .person = LIT("pat")
+#define BECAUSE  .evidence = LIT("seen in the service's log")
 #define QUIET    .quiescent = true
-#define AGENT(a) .agent = ST_STR(a)
+#define AGENT(a) .agent = LIT(a)
 
 #endif

@@ -452,7 +452,10 @@ int strata_op_settle(strata *s, const char *key, int outcome, const char *person
         .result = {result, result_size},
         .quiescent = true,
     };
-    return by_person(s, &c, "settled");
+    code = by_person(s, &c, "settled");
+    if (code == STRATA_OK)
+        st_strong_run_clear(s->strong, known.incarnation);
+    return code;
 }
 
 int strata_op_decide(strata *s, const char *key, bool approve, const char *person,

@@ -212,9 +212,9 @@ static enum st_code open_shared(struct st_index *x)
 static bool is_whole(struct st_index *x)
 {
     sqlite3_stmt *s = NULL;
-    bool whole =
-        sqlite3_prepare_v2(x->db, "PRAGMA quick_check(1)", -1, &s, NULL) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
+    bool whole = sqlite3_prepare_v2(x->db, "PRAGMA quick_check(1)", -1, &s, NULL) == SQLITE_OK &&
+                 sqlite3_step(s) == SQLITE_ROW &&
+                 strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
     sqlite3_finalize(s);
     return whole;
 }

@@ -1,0 +1,213 @@
+#!/bin/sh
+# run.sh - measures Strata beside other programs that do the same, and beside bare loops that do
+# only what the promise needs. Prints a table, and writes JSON to OUT when it is given.
+#
+#   bench/run.sh [OUT.json]
+#
+#   BUILD    the build directory (build)            STRATA_BENCH_ROUNDS  repetitions (5)
+#   TMPDIR   where the data goes; it has to be on the file system that is to be measured
+#   STRATA_BENCH_RECORDS  size of the large workspaces (1000000)
+#   STRATA_BENCH_MODULES  a directory whose node_modules has yjs and loro-crdt
+#
+# Every rate is measured in turn with what it is compared with, ROUNDS times; what counts is the
+# median of the ratios of one round each, as the machine may be busy. Nothing here is a test: no
+# number makes it fail. What is not installed is skipped, with a notice.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+build=$(cd "${BUILD:-build}" && pwd)
+rounds=${STRATA_BENCH_ROUNDS:-5}
+records=${STRATA_BENCH_RECORDS:-1000000}
+modules=${STRATA_BENCH_MODULES:-$build/bench-modules}
+out=${1:-}
+work=$(mktemp -d "${TMPDIR:-/tmp}/strata-bench.XXXXXX")
+results=$work/results
+redis_id=
+trap 'test -z "$redis_id" || kill "$redis_id"; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+tool() { # the measuring programs: of the build, else made here
+    if [ -x "$build/bench/$1" ]; then echo "$build/bench/$1"; else echo "$work/bin/$1"; fi
+}
+
+make_tools() {
+    mkdir -p "$work/bin"
+    for name in write state start; do
+        [ -x "$build/bench/bench-$name" ] && continue
+        # shellcheck disable=SC2046 # the libraries are several words
+        ${CC:-cc} -O2 -std=gnu17 -D_GNU_SOURCE -I"$here/../include" "$here/$name.c" \
+            "$here/bench.c" -o "$work/bin/bench-$name" $(libraries)
+    done
+}
+
+libraries() {
+    for name in strata strong store core; do
+        [ -f "$build/src/lib$name.a" ] && echo "$build/src/lib$name.a"
+    done
+    echo -lsqlite3 -lxxhash -lpthread
+}
+
+note() { echo "note: $*" >&2; }
+
+# result NAME VALUE UNIT TARGET: one line of the table. TARGET: ">=0.8", "<5", or "-".
+result() { printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$results"; }
+
+median() { sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+
+# rate KIND PROCESSES: writes per second
+rate() {
+    dir=$(mktemp -d "$work/rate.XXXXXX")
+    "$(tool bench-write)" "$1" "$2" 700 "$dir"
+    rm -rf "$dir"
+}
+
+# compare NAME PROCESSES OURS THEIRS TARGET: both rates, and the median of their ratios
+compare() {
+    : >"$work/ours"; : >"$work/theirs"; : >"$work/ratio"
+    i=0
+    while [ "$i" -lt "$rounds" ]; do
+        theirs=$($4 "$2"); ours=$($3 "$2")
+        echo "$ours" >>"$work/ours"; echo "$theirs" >>"$work/theirs"
+        echo "$ours $theirs" | awk '{printf "%.3f\n", $1 / $2}' >>"$work/ratio"
+        i=$((i + 1))
+    done
+    result "$1: Strata" "$(median <"$work/ours")" /s -
+    result "$1: the other" "$(median <"$work/theirs")" /s -
+    result "$1: ratio" "$(median <"$work/ratio")" "" "$5"
+}
+
+for kind in flushed unflushed answered count beat fdatasync shared bare sqlite; do
+    eval "rate_$kind() { rate $kind \"\$1\"; }"
+done
+
+rates() {
+    compare "one flushed write, bare fdatasync" 1 rate_flushed rate_fdatasync ">=0.8"
+    compare "flushed, 64 processes, bare shared flush" 64 rate_flushed rate_shared ">=0.6"
+    for n in 1 16; do
+        for kind in unflushed count beat; do
+            result "$kind, $n processes" "$(rate $kind $n)" /s ">=100000"
+        done
+        result "bare flock + pwrite, $n processes" "$(rate bare $n)" /s -
+    done
+    compare "flushed, 1 process, SQLite WAL FULL" 1 rate_flushed rate_sqlite -
+    compare "flushed, 16 processes, SQLite WAL FULL" 16 rate_flushed rate_sqlite -
+    compare "flushed, 64 processes, SQLite WAL FULL" 64 rate_flushed rate_sqlite -
+    result "flushed and answered, 1 process" "$(rate answered 1)" /s -
+    result "flushed and answered, 64 processes" "$(rate answered 64)" /s -
+}
+
+rate_redis() {
+    redis-benchmark -s "$work/redis.sock" -c "$1" -n 40000 --csv \
+        XADD stream '*' entity service status "$(printf '%0200d' 0)" 2>/dev/null |
+        tail -n 1 | tr -d '"' | sed 's/.*_,//' | awk -F, '{print $(NF - 6)}'
+}
+
+redis() {
+    if ! command -v redis-server >/dev/null || ! command -v redis-benchmark >/dev/null; then
+        note "no redis-server here: the comparison with Redis is left out"
+        return
+    fi
+    redis-server --port 0 --unixsocket "$work/redis.sock" --dir "$work" --appendonly yes \
+        --appendfsync always --save '' --auto-aof-rewrite-percentage 0 >"$work/redis.log" 2>&1 &
+    redis_id=$!
+    i=0
+    while [ ! -S "$work/redis.sock" ] && [ "$i" -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+    compare "flushed, 64 processes, Redis XADD fsync always" 64 rate_flushed rate_redis ">=0.5"
+    kill "$redis_id"
+    wait "$redis_id" || true
+    redis_id=
+}
+
+merge_ms() {
+    dir=$(mktemp -d "$work/merge.XXXXXX")
+    "$(tool bench-state)" merge "$dir" 20000 1000
+    rm -rf "$dir"
+}
+
+merges() {
+    i=0
+    while [ "$i" -lt "$rounds" ]; do merge_ms; i=$((i + 1)); done >"$work/merge"
+    ours=$(median <"$work/merge")
+    result "take in 20,000 writes over 1,000 keys" "$ours" ms -
+    if ! command -v node >/dev/null || [ ! -d "$modules/node_modules/yjs" ] ||
+        [ ! -d "$modules/node_modules/loro-crdt" ]; then
+        note "no yjs and loro-crdt in $modules: the comparison with them is left out" \
+            "(mkdir -p there, npm install yjs loro-crdt)"
+        return
+    fi
+    for kind in yjs loro; do
+        line=$(node "$here/merge.mjs" "$kind" "$modules" 20000 1000 "$rounds")
+        theirs=${line##* }
+        result "the same, in memory, ${line% *}" "$theirs" ms -
+        result "times as fast as ${line% *}" \
+            "$(echo "$theirs $ours" | awk '{printf "%.2f", $1 / $2}')" "" ">=2"
+    done
+}
+
+# start WHERE NAME COMMAND...: median ms from start to exit, and memory
+start() {
+    where=$1 name=$2
+    shift 2
+    line=$("$(tool bench-start)" 100 "$work/$where" "$@")
+    # shellcheck disable=SC2086 # five numbers
+    set -- $line
+    [ "$5" = 0 ] || note "$name ended with status $5"
+    result "$where: $name" "$1" ms "<5"
+    result "$where: $name, memory" "$4" MB "<50"
+}
+
+commands() {
+    s=$build/strata
+    for keys in $((records / 5)) "$records"; do
+        where=$records-over-$keys
+        mkdir "$work/$where"
+        result "$where: filled" "$("$(tool bench-state)" fill "$work/$where" "$records" "$keys")" /s -
+        result "$where: index built" "$("$(tool bench-state)" index "$work/$where")" /s ">=150000"
+        start "$where" "git --version" git --version
+        start "$where" "fact get" "$s" fact get service-0000777 status --agent ann
+        start "$where" "fact set" "$s" fact set service-0000778 status @N --agent ann
+        start "$where" "fact list E" "$s" fact list service-0000777
+        start "$where" "history E" "$s" history service-0000777
+        start "$where" "log" "$s" log
+        start "$where" "status" "$s" status
+        start "$where" "pending" "$s" pending
+        start "$where" "count" "$s" count visits +1
+        start "$where" "beat" "$s" beat working --agent ann
+        start "$where" "agent list" "$s" agent list
+        start "$where" "search, a rare word" "$s" search 77701
+        start "$where" "search, a word in every fact" "$s" search revision
+        rm -rf "${work:?}/$where"
+    done
+}
+
+table() {
+    awk -F '\t' '
+        function reached(v, t) {
+            if (t ~ /^>=/) return v >= substr(t, 3) + 0 ? "reached" : "missed"
+            if (t ~ /^</) return v < substr(t, 2) + 0 ? "reached" : "missed"
+            return ""
+        }
+        {printf "%-62s %10s %-3s %-9s %s\n", $1, $2, $3, $4 == "-" ? "" : $4, reached($2, $4)}
+    ' "$results"
+}
+
+json() {
+    awk -F '\t' -v machine="$(uname -sr), $(nproc) cores" '
+        BEGIN {printf "{\"format\":1,\"machine\":\"%s\",\"results\":[\n", machine}
+        {
+            printf "%s{\"name\":\"%s\",\"value\":%s,\"unit\":\"%s\"", NR > 1 ? ",\n" : "", $1, $2, $3
+            if ($4 != "-") printf ",\"target\":\"%s\"", $4
+            printf "}"
+        }
+        END {print "\n]}"}
+    ' "$results"
+}
+
+make_tools
+echo "machine: $(uname -sr), $(nproc) cores, data in $work ($(stat -f -c %T "$work"))"
+rates
+redis
+merges
+commands
+table
+[ -z "$out" ] || json >"$out"

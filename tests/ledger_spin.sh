@@ -1,0 +1,67 @@
+#!/bin/sh
+# ledger_spin.sh - the Promela model of the strong layer: right variants hold on every state, each
+# wrong one is caught. Needs spin; exit status 77 (skipped) without it.
+#
+# usage: tests/ledger_spin.sh [compiler]
+set -eu
+
+cd "$(dirname "$0")"
+cc=${1:-${CC:-cc}}
+if ! command -v spin >/dev/null 2>&1; then
+    echo "skipped: spin is not installed (Debian: spin)"
+    exit 77
+fi
+model=$PWD/ledger.pml
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT INT TERM
+cd "$dir"
+
+# check NAME FLAGS: sets `errors` and `states`.
+check() {
+    # shellcheck disable=SC2086 # a list of words
+    spin $2 -a "$model" >spin.out 2>&1 || { cat spin.out >&2; exit 1; }
+    "$cc" -O2 -w -DSAFETY -DNOREDUCE -DVECTORSZ=512 -DCOLLAPSE -o pan pan.c
+    # -E: an agent that waits for ever is no error here.
+    ./pan -E -m2000000 -w24 >pan.out 2>&1 || true
+    errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.out)
+    states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.out)
+    if [ -z "$errors" ] || grep -q 'max search depth too small\|out of memory' pan.out; then
+        echo "$1: the search did not end" >&2
+        tail -5 pan.out >&2
+        exit 1
+    fi
+}
+
+failed=0
+right() {
+    check "$1" "$2"
+    if [ "$errors" = 0 ]; then
+        echo "holds   $1: $states states"
+    else
+        echo "FAILS   $1: $(sed -n 's/^pan:1: //p' pan.out)"
+        failed=1
+    fi
+}
+wrong() {
+    check "$1" "-D$1 $2"
+    if [ "$errors" != 0 ]; then
+        echo "caught  $1: $(sed -n 's/^pan:1: \(.*\) (at.*/\1/p' pan.out)"
+    else
+        echo "MISSED  $1: $states states"
+        failed=1
+    fi
+}
+
+right naked "-DCLASS=0 -DTOKENS=4"
+right keyed "-DCLASS=1 -DTOKENS=3"
+right idempotent "-DCLASS=2 -DTOKENS=3"
+right "naked, run again" "-DCLASS=0 -DTOKENS=3 -DAGAIN"
+
+wrong NAKED_RETRY "-DCLASS=0 -DTOKENS=3 -DONLY_EFFECTS"
+wrong FENCED_RETRY "-DCLASS=0 -DTOKENS=3 -DONLY_EFFECTS"
+wrong SETTLE_EARLY "-DCLASS=0 -DTOKENS=3"
+wrong START_NOT_DURABLE "-DCLASS=0 -DTOKENS=3 -DONLY_EFFECTS"
+wrong REPORT_ANY_TOKEN "-DCLASS=0 -DTOKENS=3 -DAGAIN"
+wrong END_WITH_OPEN "-DCLASS=2 -DTOKENS=3"
+wrong KEYED_FOREVER "-DCLASS=1 -DTOKENS=3"
+exit "$failed"

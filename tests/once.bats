@@ -1,0 +1,513 @@
+#!/usr/bin/env bats
+# once.bats - once-only operations and locks as their users see them.
+#
+#   STRATA=build/strata bats tests/once.bats
+#
+# Every test has a directory and a workspace of its own. `ran` counts effects in a file that Strata
+# never reads.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    case $STRATA in
+    /*) ;;
+    *) STRATA=$PWD/${STRATA:?path of the program} ;;
+    esac
+    unset STRATA_DIR STRATA_STATE_DIR
+    export STRATA STRATA_AGENT=ann EFFECTS=$BATS_TEST_TMPDIR/effects
+    mkdir "$BATS_TEST_TMPDIR/work"
+    cd "$BATS_TEST_TMPDIR/work"
+    "$STRATA" init --name desk >/dev/null
+    : >"$EFFECTS"
+}
+
+# run with standard output in $output and standard error in $stderr; first the exit status
+try() {
+    local expected=$1
+    shift
+    run --separate-stderr "$STRATA" "$@"
+    if [ "$status" -ne "$expected" ]; then
+        echo "strata $*: exit $status, not $expected"
+        echo "stdout: $output"
+        echo "stderr: $stderr"
+        return 1
+    fi
+}
+
+# as a person at a terminal: what is printed, on both, goes to $output
+person() {
+    local expected=$1 line
+    shift
+    printf -v line ' %q' "$STRATA" "$@"
+    run env -u STRATA_AGENT -u CLAUDECODE -u CLAUDE_CODE_ENTRYPOINT -u CODEX_SANDBOX \
+        -u OPENCLAW_AGENT -u OPENCLAW_SESSION script -qec "$line" /dev/null </dev/null
+    if [ "$status" -ne "$expected" ]; then
+        echo "a person:$line: exit $status, not $expected: $output"
+        return 1
+    fi
+}
+
+effect='echo x >>"$EFFECTS"'
+
+ran() {
+    [ "$(wc -l <"$EFFECTS")" -eq "$1" ] || { echo "ran $(wc -l <"$EFFECTS") times, not $1"; return 1; }
+}
+
+json() {
+    jq -e "$@" <<<"$output" >/dev/null || { echo "not so: $* in $output"; return 1; }
+}
+
+state_is() {
+    try 0 op show "$1" --json
+    json --arg s "$2" '.data.state == $s'
+}
+
+has() {
+    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
+}
+
+same() {
+    [ "$1" = "$2" ] || { echo "got: $1"; echo "not: $2"; return 1; }
+}
+
+# until a command succeeds; 5 s at most
+until_so() {
+    local i
+    for i in {1..250}; do
+        "$@" && return 0
+        sleep 0.02
+    done
+    echo "never so: $*"
+    return 1
+}
+
+# an operation in doubt: its wrapper was killed when the effect had happened
+make_doubt() {
+    "$STRATA" once --key "$1" -- sh -c "$effect; exec sleep 60" 3>&- &
+    local wrapper=$!
+    until_so test -s "$EFFECTS"
+    local child
+    child=$(pgrep -P $wrapper)
+    kill -9 $wrapper
+    kill -9 "$child"
+    wait $wrapper || true
+}
+
+# --- answers --------------------------------------------------------------------------------------
+
+@test "a command runs once; later callers get its output, errors and status, byte for byte" {
+    cat >noisy <<'EOF'
+#!/bin/sh
+echo x >>"$EFFECTS"
+printf 'a\000b\377\n\nlast'
+printf 'e\001\376' >&2
+exit 42
+EOF
+    chmod +x noisy
+    for n in 1 2 3; do
+        status=0
+        STRATA_AGENT=agent$n "$STRATA" --quiet once --key noise -- ./noisy >out$n 2>err$n || status=$?
+        [ "$status" -eq 42 ]
+    done
+    ran 1
+    printf 'a\000b\377\n\nlast' | cmp - out1
+    cmp out1 out2
+    cmp out1 out3
+    printf 'e\001\376' | cmp - err1
+    grep -v '^strata: note: not run again: noise ran .* (agent1, exit 42); this is its output$' \
+        err2 -a | head -c 3 | cmp - err1
+}
+
+@test "the child finds key and token; names for scripts" {
+    try 0 once --key env-1 -- sh -c 'echo "$STRATA_OP_KEY $STRATA_FENCE"'
+    read -r key fence <<<"$output"
+    same "$key" env-1
+    try 0 op show env-1 --json
+    json --argjson f "$fence" '.data.state == "committed" and .data.token == $f'
+    json '.data.attempts == 1 and (.data.result | type) != "null" and .data.holder == "ann"'
+    try 0 once --key env-2 -- sh -c 'echo "$STRATA_FENCE"'
+    [ "$output" -gt "$fence" ]
+    try 0 op list
+    has "$output" "env-1: committed (ann,"
+    try 0 op list --state committed --json
+    json '.data | map(.key) == ["env-1", "env-2"]'
+    try 0 op list --state in_doubt --json
+    json '.data == []'
+    try 2 op list --state nonsense
+    try 1 op show nobody
+}
+
+@test "other arguments under the same key: 113, nothing runs" {
+    try 0 once --key k -- sh -c "$effect"
+    try 113 once --key k -- sh -c "$effect" other
+    has "$stderr" "k stands for a command with other arguments"
+    ran 1
+    mkdir elsewhere && cd elsewhere # the key is bound to the arguments, not to the directory
+    try 0 once --key k -- sh -c "$effect"
+    ran 1
+}
+
+@test "a caller waits for the one who runs; --wait bounds that: 115" {
+    "$STRATA" once --key slow -- sh -c "$effect; sleep 1; echo done" >first 3>&- &
+    until_so test -s "$EFFECTS"
+    try 115 once --key slow --wait 100ms -- sh -c "$effect; sleep 1; echo done"
+    has "$stderr" "slow is being run by ann"
+    try 0 once --key slow -- sh -c "$effect; sleep 1; echo done"
+    same "$output" "done"
+    wait
+    ran 1
+}
+
+@test "approval: 115 until a person approves; then once" {
+    try 115 once --key pay --needs-approval -- sh -c "$effect"
+    has "$stderr" "pay waits for a person to approve it"
+    state_is pay proposed
+    try 4 op approve pay
+    ran 0
+    person 0 op approve pay --by eve
+    try 0 once --key pay --needs-approval -- sh -c "$effect"
+    try 0 once --key pay --needs-approval -- sh -c "$effect"
+    ran 1
+}
+
+@test "rejected: it never runs" {
+    try 115 once --key pay --needs-approval -- sh -c "$effect"
+    try 4 op reject pay --reason "wrong account"
+    person 0 op reject pay --reason "wrong account" --by eve
+    try 113 once --key pay --needs-approval -- sh -c "$effect"
+    has "$stderr" "wrong account"
+    has "$stderr" "nothing happened"
+    state_is pay failed
+    ran 0
+}
+
+@test "a status that means that nothing happened: failed, and again only by a person" {
+    try 75 once --key mail --nothing-happened-on 75,76 -- sh -c 'exit 75'
+    state_is mail failed
+    try 113 once --key mail --nothing-happened-on 75,76 -- sh -c 'exit 75'
+    has "$stderr" "not run: mail is failed: exit status 75"
+    try 4 op again mail --reason "the server is back"
+    person 0 op again mail --reason "the server is back"
+    try 75 once --key mail --nothing-happened-on 75,76 -- sh -c 'exit 75'
+    try 0 op show mail --json
+    json '.data.runs == 2 and .data.attempts == 1'
+    try 112 once --key mail2 --nothing-happened-on 0 -- true
+    try 112 once --key mail2 --nothing-happened-on 256 -- true
+}
+
+@test "a command that cannot be executed leaves nothing behind" {
+    try 112 once --key none -- ./missing
+    has "$stderr" "nothing was recorded"
+    echo data >plain
+    try 112 once --key none -- ./plain
+    try 1 op show none
+    printf '#!/missing/interpreter\n' >broken && chmod +x broken
+    try 112 once --key broken -- ./broken
+    has "$stderr" "nothing happened"
+    state_is broken failed
+}
+
+@test "bad keys and options" {
+    try 112 once -- true
+    try 112 once --key '' -- true
+    try 112 once --key "$(printf 'k%.0s' {1..256})" -- true
+    try 0 once --key "$(printf 'k%.0s' {1..255})" -- true
+    try 112 once --key $'a\nb' -- true
+    try 112 once --key k --class holy -- true
+    try 1 op show k
+}
+
+@test "output larger than what is kept passes through whole and is kept cut" {
+    status=0
+    "$STRATA" once --key big -- sh -c "$effect; head -c 200000 /dev/zero; exit 3" >one || status=$?
+    [ "$status" -eq 3 ]
+    [ "$(stat -c %s one)" -eq 200000 ]
+    "$STRATA" once --key big -- sh -c "$effect; head -c 200000 /dev/zero; exit 3" >two 2>err || status=$?
+    [ "$status" -eq 3 ]
+    [ "$(stat -c %s two)" -eq 64512 ]
+    grep -q "longer than what is kept" err
+    ran 1
+}
+
+@test "a descendant that goes on printing is not waited for" {
+    status=0
+    timeout 5 "$STRATA" once --key yes -- sh -c 'yes & exit 3' >out || status=$?
+    [ "$status" -eq 3 ]
+}
+
+@test "closed standard descriptors do not let answers into the state" {
+    "$STRATA" fact set a b c
+    for n in 1 2 3; do
+        "$STRATA" fact get a b >&-
+        "$STRATA" once --key closed-$n -- sh -c "$effect; echo hello; echo hi >&2" <&- >&- 2>&- || true
+    done
+    ran 3
+    try 0 doctor
+    try 0 op list
+}
+
+# --- in doubt -------------------------------------------------------------------------------------
+
+@test "whoever ran it died: 117, and not run again, however often it is asked" {
+    make_doubt deploy
+    for n in 1 2 3; do
+        try 117 once --key deploy -- sh -c "$effect; exec sleep 60"
+        has "$stderr" "deploy: outcome unknown"
+        has "$stderr" "do not retry and do not use another key"
+        has "$stderr" "A person has been asked"
+        has "$stderr" "go on with other work"
+    done
+    ran 1
+    state_is deploy in_doubt
+    json '.data.result == null'
+    try 0 op list --state in_doubt
+    has "$output" "deploy: in doubt"
+}
+
+@test "killed by a signal: in doubt, whatever it had printed" {
+    try 117 once --key k -- sh -c "$effect; kill -9 \$\$"
+    try 117 once --key k -- sh -c "$effect; kill -9 \$\$"
+    state_is k in_doubt
+    ran 1
+}
+
+@test "a time-out ends the command and leaves it in doubt" {
+    try 117 once --key k --timeout 200ms -- sh -c "$effect; sleep 20"
+    has "$stderr" "time-out"
+    try 117 once --key k --timeout 200ms -- sh -c "$effect; sleep 20"
+    state_is k in_doubt
+    ran 1
+}
+
+@test "idempotent: run again after a crash, without asking" {
+    "$STRATA" once --key k --class idempotent -- sh -c "$effect; [ -e second ] || exec sleep 60" 3>&- &
+    wrapper=$!
+    until_so test -s "$EFFECTS"
+    child=$(pgrep -P $wrapper)
+    kill -9 $wrapper "$child"
+    touch second
+    try 0 once --key k --class idempotent -- sh -c "$effect; [ -e second ] || exec sleep 60"
+    ran 2
+    try 0 op show k --json
+    json '.data.state == "committed" and .data.attempts == 2'
+}
+
+@test "keyed: run again only while the service knows the key" {
+    "$STRATA" once --key k --class keyed --valid-for 1s -- sh -c "$effect; exec sleep 60" 3>&- &
+    wrapper=$!
+    until_so test -s "$EFFECTS"
+    child=$(pgrep -P $wrapper)
+    kill -9 $wrapper "$child"
+    sleep 1.1
+    try 117 once --key k --class keyed --valid-for 1s -- sh -c "$effect; exec sleep 60"
+    ran 1
+}
+
+@test "settling: not for agents, not without a terminal, with evidence" {
+    make_doubt k
+    try 4 op settle k --outcome failed --evidence "I think so"
+    has "$stderr" "STRATA_AGENT says that an agent is calling"
+    has "$stderr" "strata op list"
+    for mark in CLAUDECODE CODEX_SANDBOX OPENCLAW_SESSION; do
+        run env -u STRATA_AGENT "$mark=1" script -qec \
+            "'$STRATA' op settle k --outcome failed --evidence 'I think so'" /dev/null </dev/null
+        [ "$status" -eq 4 ]
+    done
+    run env -u STRATA_AGENT "$STRATA" op settle k --outcome failed --evidence "so" </dev/null 2>&1
+    [ "$status" -eq 4 ]
+    person 2 op settle k --outcome failed
+    person 2 op settle k --outcome maybe --evidence "so"
+    person 1 op settle nobody --outcome failed --evidence "so"
+    state_is k in_doubt
+    person 0 op settle k --outcome committed --evidence "it is in the outbox" --by eve --result "sent"
+    try 0 op show k --json
+    json '.data.state == "committed" and .data.person == "eve" and .data.result == "sent"'
+    json '.data.evidence == "it is in the outbox"'
+    try 0 once --key k -- sh -c "$effect; exec sleep 60"
+    same "$output" "sent"
+    person 3 op settle k --outcome failed --evidence "changed my mind"
+    ran 1
+}
+
+@test "settled as retry: the next caller runs it; as failed: nobody" {
+    try 117 once --key a -- sh -c "[ -e fixed ] || kill -9 \$\$; $effect"
+    try 117 once --key b -- sh -c "kill -9 \$\$; $effect"
+    person 0 op settle a --outcome retry --evidence "the outbox is empty"
+    person 0 op settle b --outcome failed --evidence "the outbox is empty"
+    touch fixed
+    try 0 once --key a -- sh -c "[ -e fixed ] || kill -9 \$\$; $effect"
+    try 113 once --key b -- sh -c "kill -9 \$\$; $effect"
+    ran 1
+}
+
+@test "a result that only looks like a kept one is given back as it is" {
+    make_doubt k
+    person 0 op settle k --outcome committed --evidence "seen" --result \
+        "$(printf 'strata-result 1 exit=7 out=18446744073709551615 err=1 cut=0\n.')"
+    try 0 once --key k -- sh -c "$effect; exec sleep 60"
+    has "$output" "strata-result 1 exit=7"
+}
+
+@test "no settling while a descendant lives, also one in a session of its own" {
+    for how in "" setsid; do
+        "$STRATA" once --key "k$how" -- sh -c "$how sh -c 'echo \$\$ >pid; exec sleep 60' & wait" 3>&- &
+        wrapper=$!
+        until_so test -s pid
+        child=$(pgrep -P $wrapper)
+        kill -9 $wrapper "$child"
+        person 6 op settle "k$how" --outcome failed --evidence "the wrapper is dead"
+        has "$output" "something of it still runs"
+        try 115 once --key "k$how" --wait 100ms -- \
+            sh -c "$how sh -c 'echo \$\$ >pid; exec sleep 60' & wait"
+        kill -9 "$(cat pid)"
+        until_so test ! -e "/proc/$(cat pid)"
+        person 0 op settle "k$how" --outcome failed --evidence "all dead"
+        rm pid
+    done
+}
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+@test "the first 32 callers of a new workspace: one runs" {
+    for n in {1..32}; do
+        "$STRATA" once --key k -- sh -c "$effect; echo \$\$" >out$n 2>/dev/null 3>&- &
+    done
+    wait
+    ran 1
+    same "$(cat out* | sort -u | wc -l)" 1
+    same "$(cat out* | wc -l)" 32
+}
+
+@test "without its index, or with garbage for one, no key is forgotten" {
+    try 0 once --key k -- sh -c "$effect; echo hello"
+    rm .strata/strong/index.db*
+    try 0 once --key k -- sh -c "$effect; echo hello"
+    same "$output" hello
+    rm .strata/strong/index.db*
+    head -c 20000 /dev/urandom >.strata/strong/index.db
+    try 0 once --key k -- sh -c "$effect; echo hello"
+    same "$output" hello
+    ran 1
+}
+
+# records in the strong log here that are about anything
+commands() {
+    find .strata/strong/log -name '*.jsonl' -exec cat {} + | grep -c '"\(k\|new\|l\)"' || true
+}
+
+@test "a copy does not decide, whenever it was made; facts work there" {
+    cp -r . ../early # before the first strong command
+    try 0 once --key k -- sh -c "$effect"
+    cp -r . ../late
+    for copy in early late; do
+        cd "../$copy"
+        before=$(commands)
+        for key in k new; do
+            try 116 once --key $key -- sh -c "$effect"
+            has "$stderr" "this copy of the workspace does not decide"
+            has "$stderr" "nothing was recorded"
+        done
+        try 6 lock acquire l
+        try 116 lock l -- true
+        try 6 lock release l --token 1
+        person 6 op again k --reason "I want it"
+        try 0 fact set api port 1
+        try 0 fact get api port
+        try 0 op list
+        same "$(commands)" "$before"
+    done
+    cd ../work
+    try 0 once --key k -- sh -c "$effect"
+    ran 1
+}
+
+@test "a workspace whose ledger was removed does not found another" {
+    try 0 once --key k -- sh -c "$effect"
+    rm -r .strata/strong
+    try 116 once --key k -- sh -c "$effect"
+    try 6 lock acquire l
+    person 0 coordinator move --force --reason "the ledger is gone"
+    try 117 once --key k -- sh -c "$effect"
+    ran 1
+}
+
+# --- locks ----------------------------------------------------------------------------------------
+
+@test "lock NAME -- COMMAND: one at a time, status of the command, token in its environment" {
+    try 7 lock db -- sh -c 'echo $STRATA_FENCE; exit 7'
+    first=$output
+    try 0 lock db -- sh -c 'echo $STRATA_FENCE'
+    [ "$output" -gt "$first" ]
+    echo 0 >n
+    for i in {1..8}; do
+        "$STRATA" lock n --wait 20s -- sh -c 'v=$(cat n); sleep 0.02; echo $((v + 1)) >n' 3>&- &
+    done
+    wait
+    same "$(cat n)" 8
+    try 0 lock list
+    same "$output" ""
+    try 112 lock db -- ./missing
+    try 112 lock db
+}
+
+@test "acquire, renew, release: tokens only grow, a stale one does nothing" {
+    try 0 lock acquire db --ttl 20s --json
+    json '(.data.token | type) == "number" and .data.until > "2020"'
+    one=$(jq .data.token <<<"$output")
+    STRATA_AGENT=bob try 5 lock acquire db
+    has "$stderr" "held by ann"
+    STRATA_AGENT=bob try 115 lock db --wait 100ms -- true
+    try 0 lock list
+    has "$output" "db: held by ann, token $one"
+    try 0 lock renew db --token "$one" --ttl 20s
+    try 0 lock release db --token "$one"
+    try 0 lock acquire db --ttl 300ms
+    two=$output
+    [ "$two" -gt "$one" ]
+    try 3 lock renew db --token "$one"
+    try 3 lock release db --token "$one"
+    sleep 0.4
+    try 3 lock renew db --token "$two"
+    STRATA_AGENT=bob try 0 lock acquire db
+    [ "$output" -gt "$two" ]
+    try 3 lock release db --token "$two"
+    try 0 lock list
+    has "$output" "held by bob"
+    try 2 lock renew db
+    try 2 lock acquire db --ttl 1ms
+}
+
+@test "a lock is renewed while its command lives" {
+    "$STRATA" lock db --ttl 300ms -- sleep 1 3>&- &
+    sleep 0.7
+    try 5 lock acquire db
+    wait $!
+    try 0 lock acquire db
+}
+
+@test "a holder that was stopped beyond its term has lost the lock; its command is ended" {
+    "$STRATA" lock db --ttl 300ms -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
+    wrapper=$!
+    until_so test -s pid
+    kill -STOP $wrapper
+    try 0 lock acquire db --wait 5s
+    kill -CONT $wrapper
+    status=0
+    wait $wrapper || status=$?
+    [ "$status" -eq 113 ]
+    grep -q "the lock db was lost, the command was ended" err
+    [ ! -e "/proc/$(cat pid)" ]
+}
+
+@test "a holder that cannot renew ends its command before the term ends" {
+    "$STRATA" lock db --ttl 1s -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
+    wrapper=$!
+    until_so test -s pid
+    rm .strata/strong/coordinator # it does not decide any more: every renewal is refused
+    SECONDS=0
+    status=0
+    wait $wrapper || status=$?
+    [ "$status" -eq 113 ]
+    [ "$SECONDS" -lt 4 ]
+    [ ! -e "/proc/$(cat pid)" ]
+}
