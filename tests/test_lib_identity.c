@@ -14,7 +14,7 @@ static void write_some(const char *name, const char *prefix, int count)
 {
     strata *s = world_open(name, prefix);
     for (int i = 0; i < count; i++) {
-        char entity[32];
+        char entity[64];
         snprintf(entity, sizeof entity, "%s%d", prefix, i);
         world_set(s, entity, "from", prefix);
         ok(s, world_write(s, STRATA_COUNT, "written", NULL, "1", NULL));
@@ -35,7 +35,7 @@ static void has_all(const char *name, const char *prefix, int count)
 {
     strata *s = world_open(name, NULL);
     for (int i = 0; i < count; i++) {
-        char entity[32];
+        char entity[64];
         snprintf(entity, sizeof entity, "%s%d", prefix, i);
         world_shows(s, entity, "from", prefix);
     }

@@ -17,24 +17,24 @@
 
 struct child {
     /* in */
-    char **argv;           /* borrowed; ends with NULL */
+    char **argv;                    /* borrowed; ends with NULL */
     const char *const *environment; /* NAME=VALUE to add; ends with NULL */
-    int inherit_fd;        /* stays open in the child; -1: none */
-    uint64_t timeout_ms;   /* 0: none */
+    int inherit_fd;                 /* stays open in the child; -1: none */
+    uint64_t timeout_ms;            /* 0: none */
     /* called about every tick_ms while the child runs; 0: never. Non-zero ends the child. */
     int (*tick)(void *arg);
     void *tick_arg;
     uint64_t tick_ms;
-    bool keep;             /* keep the output (else it goes straight through) */
+    bool keep; /* keep the output (else it goes straight through) */
     /* out */
-    bool started;          /* the program was executed; else `error` tells why not */
-    int error;             /* errno of a failed execution */
-    int status;            /* exit status, 128 + signal when it was killed */
-    int signal;            /* that killed it; 0: it ended by itself */
+    bool started; /* the program was executed; else `error` tells why not */
+    int error;    /* errno of a failed execution */
+    int status;   /* exit status, 128 + signal when it was killed */
+    int signal;   /* that killed it; 0: it ended by itself */
     bool timed_out, ended_by_tick;
-    char *out, *err;       /* owned by the struct; NULL: nothing */
+    char *out, *err; /* owned by the struct; NULL: nothing */
     size_t out_size, err_size;
-    bool cut;              /* more was printed than kept */
+    bool cut; /* more was printed than kept */
 };
 
 /* Whether `program` can be executed (looks along PATH). 0 or an errno value. */

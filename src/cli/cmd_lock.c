@@ -55,7 +55,8 @@ struct holding {
     struct cli *c;
     const char *name;
     uint64_t token, ttl_ms;
-    uint64_t until_ms; /* on CLOCK_BOOTTIME: the term, from before it was asked for, less a margin */
+    uint64_t
+        until_ms; /* on CLOCK_BOOTTIME: the term, from before it was asked for, less a margin */
     bool lost;
 };
 

@@ -242,8 +242,10 @@ static int finish(struct once *o, uint64_t token, int executor, const struct chi
         return in_doubt(o, "it was ended after its time-out; what it did until then is unknown");
     }
     if (child->signal != 0) {
-        snprintf(proof, sizeof proof, "it was killed (signal %d, %s); what it did until then is "
-                 "unknown", child->signal, strsignal(child->signal));
+        snprintf(proof, sizeof proof,
+                 "it was killed (signal %d, %s); what it did until then is "
+                 "unknown",
+                 child->signal, strsignal(child->signal));
         (void)strata_op_abandon(c->s, o->key, token, executor);
         return in_doubt(o, proof);
     }
