@@ -82,9 +82,9 @@ int main(int argc, char **argv)
         args[count] = NULL;
         struct run one = run_once(args, &actions);
         status = one.status;
-        mb = one.mb > mb ? one.mb : mb;
         if (i < 0)
             continue;
+        mb = one.mb > mb ? one.mb : mb;
         ms[i] = one.ms;
         cpu_ms[i] = one.cpu_ms;
     }

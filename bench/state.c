@@ -3,9 +3,9 @@
  *
  *   bench-state fill DIR RECORDS ENTITIES   makes a workspace in DIR; prints writes per second
  *   bench-state index DIR                   throws the index away and builds it; records per second
- *   bench-state merge DIR RECORDS KEYS      two replicas write RECORDS each over the same KEYS, apart
- *                                           from each other; prints the milliseconds one of them
- *                                           needs to take in the other's, durable and indexed
+ *   bench-state merge DIR RECORDS KEYS      two replicas write RECORDS each over the same KEYS,
+ *                                           apart; prints the milliseconds one of them needs to
+ *                                           take in the other's, durable and indexed
  */
 #include "bench.h"
 

@@ -113,7 +113,7 @@ static void strata_beat_once(void *arg)
         bench_die("%s", strata_last_error(w->s)->message);
 }
 
-/* --- bare loops -------------------------------------------------------------------------------- */
+/* --- bare loops -------------------------------------------------------------------------- */
 
 static int file_open(const struct work *w, const char *name, int number)
 {
@@ -222,7 +222,7 @@ static void shared_init(struct work *w)
     pthread_mutex_init(&w->shared->flush, &a);
 }
 
-/* --- SQLite ------------------------------------------------------------------------------------ */
+/* --- SQLite ------------------------------------------------------------------------------ */
 
 static void sqlite_open(struct work *w)
 {
@@ -242,8 +242,8 @@ static void sqlite_prepare(void *arg, int number)
     struct work *w = arg;
     w->number = number;
     sqlite_open(w);
-    if (sqlite3_prepare_v2(w->db, "INSERT OR REPLACE INTO t VALUES(?1,?2)", -1, &w->insert,
-                           NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(w->db, "INSERT OR REPLACE INTO t VALUES(?1,?2)", -1, &w->insert, NULL) !=
+        SQLITE_OK)
         bench_die("%s", sqlite3_errmsg(w->db));
 }
 
@@ -263,7 +263,7 @@ static void sqlite_once(void *arg)
     sqlite3_reset(w->insert);
 }
 
-/* ----------------------------------------------------------------------------------------------- */
+/* ----------------------------------------------------------------------------------------- */
 
 static const struct kind {
     const char *name;
@@ -306,8 +306,7 @@ int main(int argc, char **argv)
             sqlite3_close(w.db);
         }
         shared_init(&w);
-        printf("%.0f\n",
-               bench_rate(count, (uint32_t)ms, kinds[i].prepare, kinds[i].once, &w));
+        printf("%.0f\n", bench_rate(count, (uint32_t)ms, kinds[i].prepare, kinds[i].once, &w));
         return 0;
     }
     bench_die("no kind '%s'", argv[1]);

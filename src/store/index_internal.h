@@ -39,6 +39,7 @@ struct st_row {
 struct st_rows {
     struct st_row *slots; /* open addressing; bytes NULL: free */
     size_t cap, count;    /* cap: a power of two */
+    size_t last;          /* the slot used last */
     size_t *dirty;        /* slot numbers */
     size_t dirty_count, dirty_cap;
     /* A Bloom filter of all keys in the database, which spares the look into it for a new key. NULL:

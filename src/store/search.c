@@ -206,8 +206,9 @@ enum st_code st_search_update(struct st_index *x)
     return ST_OK;
 }
 
-/* FTS5 query: every word quoted, as a prefix, all of them. False when there is none. */
-static bool query_of(const char *words, struct st_buf *out)
+/* Appends an FTS5 query: every word quoted, as it is or as a prefix, all of them. Returns how many
+ * words there are. */
+static size_t add_words(struct st_buf *out, const char *words, bool prefix)
 {
     size_t count = 0;
     while (count < ST_SEARCH_WORDS_MAX) {
@@ -221,11 +222,11 @@ static bool query_of(const char *words, struct st_buf *out)
                 st_buf_add_char(out, '"');
             st_buf_add_char(out, words[i]);
         }
-        st_buf_add_text(out, "\"*");
+        st_buf_add_text(out, prefix ? "\"*" : "\"");
         words += n;
         count++;
     }
-    return count > 0 && !out->failed;
+    return count;
 }
 
 static void add_column(struct st_buf *out, sqlite3_stmt *s, int column)
@@ -234,34 +235,102 @@ static void add_column(struct st_buf *out, sqlite3_stmt *s, int column)
     st_buf_add_char(out, '\0');
 }
 
+/* Whether so many match that they are not ranked. */
+static enum st_code is_common(struct st_index *x, struct st_str query, bool *common)
+{
+    sqlite3_stmt *s = NULL;
+    *common = false;
+    enum st_code code =
+        prepare(x, "SELECT count(*) FROM (SELECT rowid FROM fts WHERE fts MATCH ?1 LIMIT ?2)", &s);
+    if (code != ST_OK)
+        return code;
+    bind_text(s, 1, query);
+    sqlite3_bind_int64(s, 2, ST_SEARCH_RANKED + 1);
+    if (sqlite3_step(s) == SQLITE_ROW)
+        *common = sqlite3_column_int64(s, 0) > ST_SEARCH_RANKED;
+    else
+        code = st_index_sql_fail(x, "search");
+    sqlite3_finalize(s);
+    return code;
+}
+
+/* Whether the pair of names at out->p + from stands before it, too. */
+static bool is_repeated(const struct st_buf *out, size_t from)
+{
+    size_t n = out->n - from;
+    for (size_t at = 0; at < from;) {
+        size_t end = at + strlen(out->p + at) + 1;
+        end += strlen(out->p + end) + 1;
+        if (end - at == n && memcmp(out->p + at, out->p + from, n) == 0)
+            return true;
+        at = end;
+    }
+    return false;
+}
+
+/* Adds up to `limit` matches (0: all) that are not in *out yet; *found counts them up. */
+static enum st_code find(struct st_index *x, const char *sql, struct st_str query, size_t limit,
+                         size_t *found, struct st_buf *out)
+{
+    sqlite3_stmt *s = NULL;
+    enum st_code code = prepare(x, sql, &s);
+    if (code != ST_OK)
+        return code;
+    size_t known = out->n;
+    bind_text(s, 1, query);
+    sqlite3_bind_int64(s, 2, limit == 0 ? -1 : (sqlite3_int64)limit);
+    int r = SQLITE_DONE;
+    while ((limit == 0 || *found < limit) && (r = sqlite3_step(s)) == SQLITE_ROW) {
+        size_t from = out->n;
+        add_column(out, s, 0);
+        add_column(out, s, 1);
+        if (known > 0 && !out->failed && is_repeated(out, from))
+            out->n = from;
+        else
+            (*found)++;
+    }
+    if (r != SQLITE_DONE && r != SQLITE_ROW)
+        code = st_index_sql_fail(x, "search");
+    sqlite3_finalize(s);
+    return code;
+}
+
+static enum st_code find_all(struct st_index *x, struct st_str whole, struct st_str begun,
+                             size_t limit, struct st_buf *out)
+{
+    static const char by_rank[] = "SELECT entity,attribute FROM fts WHERE fts MATCH ?1"
+                                  " AND length(value)>0 ORDER BY rank LIMIT ?2";
+    static const char by_row[] = "SELECT entity,attribute FROM fts WHERE fts MATCH ?1"
+                                 " AND length(value)>0 ORDER BY rowid DESC LIMIT ?2";
+    bool common = false;
+    size_t found = 0;
+    if (limit == 0 || limit > ST_SEARCH_RANKED)
+        return find(x, by_row, begun, limit, &found, out);
+    enum st_code code = is_common(x, whole, &common);
+    if (code == ST_OK)
+        code = find(x, common ? by_row : by_rank, whole, limit, &found, out);
+    if (code == ST_OK && found < limit)
+        code = find(x, by_row, begun, limit, &found, out);
+    return code;
+}
+
 enum st_code st_search(struct st_index *x, const char *words, size_t limit, struct st_buf *out)
 {
-    struct st_buf query;
-    st_buf_init(&query, x->alloc);
-    if (!query_of(words, &query)) {
-        st_buf_release(&query);
-        return st_fail(&x->fault, ST_USAGE, "no words to search for");
-    }
-    sqlite3_stmt *s = NULL;
-    enum st_code code = prepare(x,
-                                "SELECT entity,attribute FROM fts WHERE fts MATCH ?1"
-                                " AND length(value)>0 ORDER BY rank LIMIT ?2",
-                                &s);
+    struct st_buf whole, begun;
+    st_buf_init(&whole, x->alloc);
+    st_buf_init(&begun, x->alloc);
+    enum st_code code = ST_OK;
+    if (add_words(&whole, words, false) == 0)
+        code = st_fail(&x->fault, ST_USAGE, "no words to search for");
+    add_words(&begun, words, true);
+    if (code == ST_OK && (whole.failed || begun.failed))
+        code = st_fail(&x->fault, ST_NO_MEMORY, "out of memory");
+    if (code == ST_OK)
+        code = find_all(x, st_buf_str(&whole), st_buf_str(&begun), limit, out);
     /* Before the first update there is no table, and nothing to find. */
     if (code == ST_DAMAGED)
         code = ST_NOT_FOUND;
-    if (code == ST_OK) {
-        bind_text(s, 1, st_buf_str(&query));
-        sqlite3_bind_int64(s, 2, limit == 0 ? -1 : (sqlite3_int64)limit);
-        int r;
-        while ((r = sqlite3_step(s)) == SQLITE_ROW) {
-            add_column(out, s, 0);
-            add_column(out, s, 1);
-        }
-        if (r != SQLITE_DONE)
-            code = st_index_sql_fail(x, "search");
-    }
-    sqlite3_finalize(s);
-    st_buf_release(&query);
+    st_buf_release(&whole);
+    st_buf_release(&begun);
     return code;
 }

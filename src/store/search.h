@@ -16,12 +16,18 @@
 /* Words of one query; more are not looked at by anybody. */
 #define ST_SEARCH_WORDS_MAX 32
 
+/* To rank means to read every match (a microsecond each). When more match, or more are asked for,
+ * they come in the order in which their attributes were made, the last one first: what a search
+ * costs then hardly grows with the workspace. */
+#define ST_SEARCH_RANKED 1000
+
 /* Brings the text index up to date. Begins and ends its own transactions. ST_UNAVAILABLE: the
  * index lock could not be had; what is found may then be old. */
 enum st_code st_search_update(struct st_index *x);
 
-/* Attributes in which all words occur (as prefixes), best first, at most `limit`. Between
- * st_index_begin and st_index_end. Appends entity NUL attribute NUL for each to *out. */
+/* First the attributes that have all the words, ranked (but see above), then those in which words
+ * begin with them. At most `limit` (0: all). Between st_index_begin and st_index_end. Appends
+ * entity NUL attribute NUL for each to *out, which is empty before. */
 enum st_code st_search(struct st_index *x, const char *words, size_t limit, struct st_buf *out);
 
 #endif
