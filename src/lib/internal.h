@@ -9,7 +9,7 @@
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
- *   strong.c     once-only operations, locks
+ *   strong.c, operations.c, locks.c, coordinator.c   layer 3, see strong.h
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
  */

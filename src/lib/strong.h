@@ -1,0 +1,28 @@
+/*
+ * strong.h - layer 3 behind include/strata.h: what its files share.
+ *   strong.c       opening, submitting
+ *   operations.c   once-only operations
+ *   locks.c        locks
+ *   coordinator.c  which copy decides
+ */
+#ifndef ST_LIB_STRONG_H
+#define ST_LIB_STRONG_H
+
+#include "lib/internal.h"
+#include "strong/strong.h"
+
+#define ST_NS_PER_MS 1000000ull
+
+/* Opens the strong layer of the handle if need be; resets the arena. */
+int st_lib_strong_open(strata *s);
+/* The fault of the last call on it. */
+int st_lib_strong_fault(strata *s);
+/* st_strong_submit() in the name of the handle's agent. */
+int st_lib_submit(strata *s, uint64_t incarnation, struct st_command *commands, size_t count,
+                  struct st_ledger_result *results);
+/* Evidence, reasons, names of persons: `what` in errors. */
+int st_lib_text_check(strata *s, const char *what, const char *text, bool needed);
+/* A random number for a run file (st_strong_run_begin); 0: no random numbers. */
+uint64_t st_lib_run_id(strata *s);
+
+#endif
