@@ -433,6 +433,9 @@ typedef struct strata_op_request {
     int op_class;
     uint64_t valid_for_ms; /* STRATA_KEYED: how long the service remembers the key; 0: for ever */
     bool needs_approval;
+    uint64_t term_ms;      /* 0: the caller lives until it reports (`executor`). Else it may end in
+                              between: it counts as at work for this long, from the last call on */
+    bool only_grant;       /* do not start it yet: strata_op_start() before the call is made */
 } strata_op_request;
 
 enum {
@@ -457,6 +460,11 @@ typedef struct strata_op_answer {
 /* One look and, if it is to be run, the grant and the start: durable when this returns.
  * STRATA_UNAVAILABLE: this copy of the workspace does not decide; nothing was recorded. */
 int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer);
+/* After only_grant: it is on disk, when this returns, that the effect may happen. Accepted once: who
+ * did not get the answer must not act. STRATA_CONFLICT. */
+int strata_op_start(strata *s, const char *key, uint64_t token);
+/* Begins the term anew. STRATA_CONFLICT: the token is not the current one. */
+int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms);
 /* Ends what strata_op_begin gave out; `executor` is closed. result_size: at most 131,072. */
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
                      size_t result_size, int executor);
@@ -479,6 +487,13 @@ int strata_op_settle(strata *s, const char *key, int outcome, const char *person
 int strata_op_decide(strata *s, const char *key, bool approve, const char *person,
                      const char *reason);
 int strata_op_again(strata *s, const char *key, const char *person, const char *reason);
+/* The check command of a queryable operation in doubt says that it happened. STRATA_UNAVAILABLE:
+ * something of it still runs. STRATA_DENIED: not queryable. */
+int strata_op_checked(strata *s, const char *key, const char *evidence, const void *result,
+                      size_t result_size);
+/* Forgets the results of operations that ended longer ago; their keys stay known, and are never run
+ * in silence. What is in doubt, or has not ended, stays. *count: how many. */
+int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count);
 
 /* --- layer 3: who decides --------------------------------------------------------------------- */
 

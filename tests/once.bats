@@ -246,6 +246,114 @@ EOF
     try 0 op list
 }
 
+# --- step by step ---------------------------------------------------------------------------------
+
+@test "begin, start, report in processes of their own; every answer has a status of its own" {
+    echo "to: ann" >mail
+    try 0 op begin --key m --params @mail
+    token=$output
+    try 5 op begin --key m --params @mail
+    try 3 op begin --key m --params other
+    try 3 op report m --token "$token" --result early # not started
+    try 0 op start m --token "$token"
+    try 3 op start m --token "$token" # accepted once
+    try 0 op renew m --token "$token" --term 10m
+    try 0 op report m --token "$token" --result "250 ok"
+    try 0 op report m --token "$token" --result "250 ok"
+    try 3 op report m --token "$token" --result "251 ok"
+    try 8 op begin --key m --params @mail
+    same "$output" "250 ok"
+    try 8 op begin --key m --params @mail --json
+    json '.data.answer == "replay" and .data.operation.result == "250 ok"'
+    try 3 op start m --token 1
+    try 2 op start m
+    try 2 op begin
+    try 0 op begin --key n --json
+    json '.data.answer == "run" and .data.token > 0'
+    try 0 op start n --token "$(jq .data.token <<<"$output")"
+    try 0 op refuse n --token "$(("$token" + 1))" --evidence "550 no such user"
+    try 9 op begin --key n
+    try 4 op begin --key a --needs-approval
+    person 0 op approve a
+    try 0 op begin --key a --needs-approval
+}
+
+@test "a term that ends: started is in doubt, not started is free" {
+    try 0 op begin --key s --term 300ms
+    try 0 op start s --token "$output"
+    try 0 op begin --key f --term 300ms
+    first=$output
+    try 5 op begin --key s
+    sleep 0.4
+    try 7 op begin --key s
+    has "$stderr" "Do not retry and do not use another key"
+    try 0 op begin --key f
+    [ "$output" -gt "$first" ]
+    try 3 op start f --token "$first"
+    state_is s in_doubt
+    # A person is asked; who comes late with the current token may still tell what happened.
+    try 0 pending
+    has "$output" "s: in doubt"
+    try 0 op report s --token "$((first - 1))" --result done
+    state_is s committed
+}
+
+@test "pending lists what waits for a person" {
+    make_doubt d
+    try 115 once --key p --needs-approval -- true
+    try 0 pending
+    has "$output" "d: in doubt"
+    has "$output" "p: proposed, waits for approval"
+    has "$stderr" "strata op settle KEY"
+    try 0 pending --json
+    json '.data.operations | map(.key) == ["d", "p"]'
+    try 4 op approve p
+    has "$stderr" "strata pending"
+    person 0 op settle d --outcome failed --evidence "nothing there"
+    person 0 op reject p --reason no
+    try 0 pending
+    same "$output" "nothing is pending"
+}
+
+@test "prune: results go, keys stay known, doubts stay" {
+    for n in 1 2 3; do try 0 once --key k$n -- sh -c "$effect"; done
+    make_doubt d
+    sleep 0.2
+    try 0 op prune --older-than 1h --json
+    json '.data.pruned == 0'
+    try 0 op prune --older-than 100ms --json
+    json '.data.pruned == 3'
+    try 113 once --key k1 -- sh -c "$effect"
+    has "$stderr" "k1 was known before; its result was pruned"
+    try 9 op begin --key k2
+    try 117 once --key d -- sh -c "$effect; exec sleep 60"
+    ran 4
+    try 2 op prune
+}
+
+@test "queryable: the check command says that it happened; else a person" {
+    for k in yes no; do
+        "$STRATA" once --key $k --class queryable --check 'test -e $STRATA_OP_KEY && echo found' \
+            -- sh -c "$effect; exec sleep 60" 3>&- &
+        wrapper=$!
+        until_so test -s "$EFFECTS"
+        child=$(pgrep -P $wrapper)
+        kill -9 $wrapper "$child"
+        : >"$EFFECTS"
+    done
+    touch yes
+    try 0 once --key yes --class queryable --check 'test -e $STRATA_OP_KEY && echo found' \
+        -- sh -c "$effect; exec sleep 60"
+    same "$output" found
+    try 117 once --key no --class queryable --check 'test -e $STRATA_OP_KEY && echo found' \
+        -- sh -c "$effect; exec sleep 60"
+    state_is yes committed
+    json '.data.evidence | startswith("the check command ended with 0")'
+    state_is no in_doubt
+    try 112 once --key x --check true -- true
+    ran 0
+}
+
 # --- in doubt -------------------------------------------------------------------------------------
 
 @test "whoever ran it died: 117, and not run again, however often it is asked" {
@@ -307,7 +415,7 @@ EOF
     make_doubt k
     try 4 op settle k --outcome failed --evidence "I think so"
     has "$stderr" "STRATA_AGENT says that an agent is calling"
-    has "$stderr" "strata op list"
+    has "$stderr" "strata pending"
     for mark in CLAUDECODE CODEX_SANDBOX OPENCLAW_SESSION; do
         run env -u STRATA_AGENT "$mark=1" script -qec \
             "'$STRATA' op settle k --outcome failed --evidence 'I think so'" /dev/null </dev/null

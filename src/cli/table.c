@@ -83,7 +83,15 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false},
     [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
     [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false},
-    [OPT_TOKEN] = {"--token", 0, "N", "the number that `lock acquire` printed", false},
+    [OPT_TOKEN] = {"--token", 0, "N", "the number that was printed when it was given out", false},
+    [OPT_PARAMS] = {"--params", 0, "TEXT",
+        "what is done: the same key with others is refused; `-` and @FILE read it", false},
+    [OPT_TERM] = {"--term", 0, "DURATION", "how long you count as at work; an hour if not given",
+        false},
+    [OPT_OLDER_THAN] = {"--older-than", 0, "DURATION", "only what ended longer ago", false},
+    [OPT_CHECK] = {"--check", 0, "COMMAND",
+        "with --class queryable: a shell command that ends with 0 if it happened", false},
+    [OPT_SHARED] = {"--shared", 0, NULL, "others may reserve it too, as shared", false},
 };
 
 #define ON(id) ((uint64_t)1 << (id))
@@ -210,7 +218,7 @@ const struct cli_command cli_commands[] = {
      cmd_resolve, false},
     {"once", "-- COMMAND [ARGUMENT ...]", 1, 4096,
      ON(OPT_KEY) | ON(OPT_CLASS) | ON(OPT_VALID_FOR) | ON(OPT_TIMEOUT) | ON(OPT_NEEDS_APPROVAL) |
-         ON(OPT_NOTHING_ON),
+         ON(OPT_NOTHING_ON) | ON(OPT_CHECK),
      "run a command at most once, across all agents and restarts",
      "The first caller of a key runs the command. Everybody else waits if it is running (--wait "
      "bounds that), and is then given its output and exit status, byte for byte, as long as the "
@@ -218,7 +226,9 @@ const struct cli_command cli_commands[] = {
      "command finds STRATA_OP_KEY and STRATA_FENCE in its environment.\n\n"
      "If whoever runs it dies in between, nobody knows whether it happened: it is in doubt, and is "
      "not run again until a person has found out and settles it (`strata op settle`). With "
-     "--class idempotent, or keyed within --valid-for, it is run again without asking.\n\n"
+     "--class idempotent, or keyed within --valid-for, it is run again without asking. With --class "
+     "queryable, --check is asked: if that ends with 0, it happened, and what it printed is the "
+     "result; that nothing happened is for a person to say, as something of it may still come.\n\n"
      "Exit status: the command's own; 110 plus the code where Strata has to say something: 113 the "
      "key stands for something else, 115 not in time, 116 unavailable, 117 in doubt.",
      {{"strata once --key deploy-42 -- ./deploy.sh staging", "deploys once"},
@@ -252,6 +262,40 @@ const struct cli_command cli_commands[] = {
      "have an ended operation run once more (for persons)", NULL,
      {{"strata op again deploy-42 --reason \"rolled back by hand\"", "the next caller runs it"}},
      cmd_op_again, false},
+    {"op begin", "", 0, 0,
+     ON(OPT_KEY) | ON(OPT_PARAMS) | ON(OPT_CLASS) | ON(OPT_VALID_FOR) | ON(OPT_NEEDS_APPROVAL) |
+         ON(OPT_TERM),
+     "ask for the right to make a call that must not happen twice",
+     "For programs that make the call themselves, in several steps: begin prints a token; `op start` "
+     "just before the call; then `op report` with the result, or `op refuse` if it is certain that "
+     "nothing happened. Who does not report within the term (`op renew` begins it anew) leaves the "
+     "operation in doubt if it was started, and free if it was not.\n\n"
+     "Exit status: 0 go on, the token is printed; 8 done before, the result is printed; 5 somebody "
+     "is at it; 7 in doubt; 3 the key stands for something else; 4 a person has to approve it; "
+     "9 it ended without effect, or its result was pruned.",
+     {{"token=$(strata op begin --key mail-7 --params @mail.txt)", "may I?"},
+      {"strata op start mail-7 --token $token && ./send", "on disk before the call"},
+      {"strata op report mail-7 --token $token --result @answer.txt", "it happened"}},
+     cmd_op_begin, false},
+    {"op start", "KEY", 1, 1, ON(OPT_TOKEN), "say that the call is made now",
+     "When it has answered, that is on disk. It is accepted once: without exit status 0 do not make "
+     "the call.",
+     {{"strata op start mail-7 --token $token", "just before the call"}}, cmd_op_start, false},
+    {"op renew", "KEY", 1, 1, ON(OPT_TOKEN) | ON(OPT_TERM), "begin the term anew", NULL,
+     {{"strata op renew mail-7 --token $token --term 10m", "still at it"}}, cmd_op_renew, false},
+    {"op report", "KEY", 1, 1, ON(OPT_TOKEN) | ON(OPT_RESULT), "it happened: keep the result",
+     "Every later caller of the key is given this result.",
+     {{"strata op report mail-7 --token $token --result @answer.txt", "it happened"}},
+     cmd_op_report, false},
+    {"op refuse", "KEY", 1, 1, ON(OPT_TOKEN) | ON(OPT_EVIDENCE),
+     "nothing happened: the service said no, or the call was not made", NULL,
+     {{"strata op refuse mail-7 --token $token --evidence \"550 no such user\"", "with the proof"}},
+     cmd_op_refuse, false},
+    {"op prune", "", 0, 0, ON(OPT_OLDER_THAN),
+     "forget the results of operations that ended long ago",
+     "Their keys stay known: who asks for one is told that it was known before, and it is not run. "
+     "What is in doubt stays.",
+     {{"strata op prune --older-than 90d", "results of the last 90 days stay"}}, cmd_op_prune, false},
     {"lock", "NAME -- COMMAND [ARGUMENT ...]", 1, 4096, ON(OPT_TTL),
      "run a command while holding a lock",
      "The lock is renewed while the command lives. When it is lost (this machine was stopped for "
