@@ -270,7 +270,8 @@ typedef struct strata_agent {
     uint64_t status_ms;    /* since when it has this status; 0: none */
     uint64_t beat_ms;      /* last sign of life */
     uint64_t age_ms;       /* how long ago that was by this machine's clock */
-    int state;             /* STRATA_AGENT_... */
+    int state;             /* STRATA_AGENT_...: of its process, by its last sign of life */
+    uint64_t incarnation;  /* of its registration; 0: not registered. status_ms tells its progress */
 } strata_agent;
 
 enum {
@@ -278,6 +279,13 @@ enum {
     STRATA_AGENT_SILENT = 1, /* within an hour */
     STRATA_AGENT_GONE = 2,
 };
+
+/* Registers the handle's agent: a lease of its name, for an hour from its last command on. *incarnation
+ * tells this start from earlier ones of the same name: give it in strata_options of later handles.
+ * STRATA_CONFLICT: the name is registered; with takeover it is taken, and what the earlier one asks
+ * for from then on is refused. */
+int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation);
+int strata_agent_retire(strata *s);
 
 int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a), void *arg);
 
@@ -531,6 +539,37 @@ int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t w
 int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_ms);
 int strata_lock_release(strata *s, const char *name, uint64_t token);
 int strata_lock_each(strata *s, int (*visit)(void *arg, const strata_lock *l), void *arg);
+/* Whether this is the current token of a lock that is held: STRATA_CONFLICT if not. Advice: it may be
+ * lost before you have done anything about it. */
+int strata_fence(strata *s, const char *name, uint64_t token);
+
+/* --- layer 3: reservations of paths ---------------------------------------------------------- */
+
+typedef struct strata_reservation {
+    const char *pattern, *holder, *reason; /* lent */
+    const char *tree; /* which work tree: an id */
+    bool here;        /* of the work tree that was asked for */
+    bool shared;
+    uint64_t token, left_ms, since_ms;
+} strata_reservation;
+
+typedef struct strata_reserve_request {
+    size_t size;
+    const char *tree;    /* path of the work tree's root; its files are not those of another */
+    const char *pattern; /* src/ ** (without the space), as in docs/strong.md; relative to the root */
+    const char *reason;  /* may be NULL */
+    bool shared;
+    uint64_t ttl_ms;     /* at most 30 days */
+} strata_reserve_request;
+
+/* Reserves the paths for the handle's agent; the same again begins the term anew. STRATA_TIMEOUT:
+ * somebody else has some of them in this work tree; the message tells who. */
+int strata_reserve(strata *s, const strata_reserve_request *request, uint64_t *token);
+/* STRATA_CONFLICT: there is none with this token. */
+int strata_reserve_release(strata *s, const char *tree, const char *pattern, uint64_t token);
+/* All; or (path) those that hold a path; or (pattern) those that have a path in common with it. */
+int strata_reserve_each(strata *s, const char *tree, const char *path, const char *pattern,
+                        int (*visit)(void *arg, const strata_reservation *r), void *arg);
 
 #ifdef __cplusplus
 }

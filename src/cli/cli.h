@@ -314,6 +314,7 @@ int cmd_op_report(struct cli *c);
 int cmd_op_refuse(struct cli *c);
 int cmd_op_prune(struct cli *c);
 
+int cmd_fence(struct cli *c);
 int cmd_reserve(struct cli *c);
 int cmd_reserve_check(struct cli *c);
 int cmd_reserve_list(struct cli *c);

@@ -134,6 +134,14 @@ const struct cli_command cli_commands[] = {
      "alive: a sign of life within 2 minutes. silent: within an hour. gone: longer ago.",
      {{"strata agent list", "all agents"}},
      cmd_agent_list, false},
+    {"agent register", "", 0, 0, ON(OPT_FORCE), "register this agent; prints its incarnation",
+     "The name is this agent's for an hour from its last command on. The incarnation tells this start "
+     "from earlier ones: with STRATA_INCARNATION in its environment, an agent whose name was taken over "
+     "(--force) is refused what it asks for.",
+     {{"export STRATA_INCARNATION=$(strata agent register --agent ann)", "at the start"}},
+     cmd_agent_register, false},
+    {"agent retire", "", 0, 0, 0, "end this agent's registration", NULL,
+     {{"strata agent retire --agent ann", "at the end"}}, cmd_agent_retire, false},
     {"fact set", "ENTITY ATTRIBUTE VALUE", 3, 3,
      ON(OPT_LINK) | ON(OPT_EXPECT) | ON(OPT_EXPECT_ABSENT),
      "set an attribute to one value",
@@ -316,6 +324,27 @@ const struct cli_command cli_commands[] = {
      {{"strata lock release deploy --token $token", "done"}}, cmd_lock_release, false},
     {"lock list", "", 0, 0, 0, "who holds what, and for how long", NULL,
      {{"strata lock list", "all locks"}}, cmd_lock_list, false},
+    {"fence", "NAME TOKEN", 2, 2, 0, "is this the current token of a lock?",
+     "Exit status 3 when it is not. Advice: the lock may be lost before you have acted on the answer. "
+     "What has to be certain, the one who is written to has to check.",
+     {{"strata fence deploy $STRATA_FENCE && ./step-2.sh", "still ours"}}, cmd_fence, false},
+    {"reserve", "PATTERN", 1, 1, ON(OPT_SHARED) | ON(OPT_REASON) | ON(OPT_TTL),
+     "reserve paths of this work tree; prints a token",
+     "PATTERN is relative to the work tree: * and ? within a name, ** for any directories. Exit status "
+     "5 when somebody else has some of these paths; two --shared ones may overlap. In another work "
+     "tree the same paths are other files: that is only warned of. For an hour if --ttl is not given; "
+     "the same again begins the term anew. A reservation is a promise between agents: nothing keeps an "
+     "editor from writing.",
+     {{"strata reserve 'src/**' --agent ann --reason \"renaming\"", "these files are ann's"},
+      {"strata reserve 'docs/*.md' --shared", "others may, too"}},
+     cmd_reserve, false},
+    {"reserve check", "PATH", 1, 1, 0, "who has reserved this path",
+     "Exit status 3 when somebody else has it in this work tree, alone.",
+     {{"strata reserve check src/main.c", "before you write"}}, cmd_reserve_check, false},
+    {"reserve list", "", 0, 0, 0, "who has reserved what", NULL,
+     {{"strata reserve list", "all work trees"}}, cmd_reserve_list, false},
+    {"reserve release", "PATTERN", 1, 1, ON(OPT_TOKEN), "give reserved paths back", NULL,
+     {{"strata reserve release 'src/**' --token $token", "done"}}, cmd_reserve_release, false},
     {"coordinator show", "", 0, 0, 0, "which copy decides about once-only operations and locks",
      NULL, {{"strata coordinator show", "here or elsewhere"}}, cmd_coordinator_show, false},
     {"coordinator move", "", 0, 0, ON(OPT_FORCE) | ON(OPT_REASON) | ON(OPT_BY),
@@ -381,6 +410,7 @@ const struct cli_example cli_statuses[] = {
 
 const struct cli_example cli_environment[] = {
     {"STRATA_AGENT", "who is writing and reading, as --agent"},
+    {"STRATA_INCARNATION", "which start of the agent, as `strata agent register` printed it"},
     {"STRATA_DIR", "the workspace that this directory belongs to, as --dir"},
     {"STRATA_STATE_DIR", "where the state is, as --state-dir"},
     {"NO_COLOR", "has no effect: no colors are printed"},

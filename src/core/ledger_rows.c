@@ -4,7 +4,7 @@
  * Values (numbers are varints, strings have their length before them; state_internal.h):
  *   'O'  state class flags hash(16 bytes) valid-until token attempts runs open generation
  *        expiry deadlines holder incarnation run proposed started ended result evidence person
- *   'L' 'P'  flags token incarnation run since deadlines holder
+ *   'L' 'P'  flags token incarnation run since deadlines holder reason
  *   'D'  position outcome token by ended checkpoint-token checkpoint-time result checkpoint
  *   'U'  name
  *   'T'  flags generation number doubt position copies successor
@@ -334,6 +334,7 @@ enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
     st_buf_add_varint(out, lease->since_ms);
     add_deadlines(out, lease->deadline, lease->earlier);
     st_row_add_bytes(out, lease->holder);
+    st_row_add_bytes(out, lease->reason);
     key_of_lease(&l->key, lease->kind, lease->name, lease->token);
     enum st_code code = row_put(l);
     return code == ST_OK && lease->kind == ST_LEASE_CLAIM ? held_write(l, lease) : code;
@@ -345,7 +346,7 @@ bool st_lease_decode(struct st_str s, struct st_lease *out)
     if (!take_small(&s, FLAGS_LEASE_MAX, &flags) || !st_take_varint(&s, &out->token) ||
         !st_take_varint(&s, &out->incarnation) || !st_take_varint(&s, &out->run) ||
         !st_take_varint(&s, &out->since_ms) || !take_deadlines(&s, &out->deadline, out->earlier) ||
-        !st_row_take_bytes(&s, &out->holder) || s.n != 0)
+        !st_row_take_bytes(&s, &out->holder) || !st_row_take_bytes(&s, &out->reason) || s.n != 0)
         return false;
     out->held = (flags & FLAG_HELD) != 0;
     out->shared = (flags & FLAG_SHARED) != 0;

@@ -6,6 +6,8 @@
  *   coordinator.c  which copy decides
  *   claims.c       claims on tasks, for layer 2; its interface is claims.h
  *   touch.c        extending their terms
+ *   reserve.c      reservations of paths
+ *   registry.c     the registry of agents
  */
 #ifndef ST_LIB_STRONG_H
 #define ST_LIB_STRONG_H
