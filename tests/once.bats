@@ -619,3 +619,113 @@ commands() {
     [ "$SECONDS" -lt 4 ]
     [ ! -e "/proc/$(cat pid)" ]
 }
+
+@test "fence: is this the current token" {
+    try 0 lock acquire db --ttl 20s
+    token=$output
+    try 0 fence db "$token"
+    try 3 fence db 1000000
+    has "$stderr" "the current token of db is $token (ann)"
+    try 0 lock release db --token "$token"
+    try 3 fence db "$token"
+    has "$stderr" "held by nobody"
+    try 2 fence db x
+}
+
+# --- reservations ---------------------------------------------------------------------------------
+
+@test "reserve: overlapping patterns of two agents block, shared ones do not" {
+    try 0 reserve 'src/**' --reason renaming
+    token=$output
+    STRATA_AGENT=bob try 5 reserve 'src/a/*.c'
+    has "$stderr" 'src/** is reserved by ann: renaming'
+    STRATA_AGENT=bob try 5 reserve '*/x.c' --shared
+    STRATA_AGENT=bob try 0 reserve 'docs/*' --shared
+    try 0 reserve 'docs/a*' --shared
+    STRATA_AGENT=cem try 5 reserve 'docs/a.md'
+    try 0 reserve 'src/**' --ttl 2h # the same again: its term begins anew
+    same "$output" "$token"
+    try 0 reserve list --json
+    json 'length > 0 and (.data | length == 3) and (.data | all(.here))'
+    json '[.data[] | select(.pattern == "src/**") | .reason] == ["renaming"]'
+    try 0 reserve check src/deep/down.c
+    has "$output" 'src/**: ann'
+    STRATA_AGENT=bob try 3 reserve check src/deep/down.c
+    STRATA_AGENT=bob try 0 reserve check docs/b.md
+    STRATA_AGENT=bob try 0 reserve check elsewhere.c
+    same "$output" ""
+    try 3 reserve release 'src/**' --token 999
+    try 0 reserve release 'src/**' --token "$token"
+    STRATA_AGENT=bob try 0 reserve 'src/a/*.c'
+    for bad in /etc ../x 'a//b' 'src/**x' ''; do try 2 reserve "$bad"; done
+    try 2 reserve "$(printf 'k%.0s' {1..238})"
+    try 0 reserve "$(printf 'k%.0s' {1..237})"
+    try 2 reserve release 'src/**'
+}
+
+@test "a reservation ends with its term" {
+    try 0 reserve 'src/**' --ttl 300ms
+    STRATA_AGENT=bob try 5 reserve src/main.c
+    sleep 0.4
+    try 0 reserve list
+    same "$output" ""
+    STRATA_AGENT=bob try 0 reserve src/main.c
+}
+
+@test "another work tree has other files: only a warning" {
+    cd "$BATS_TEST_TMPDIR"
+    git init -q repo && cd repo
+    git -c user.name=t -c user.email=t@t commit -q --allow-empty -m first
+    git worktree add -q ../second
+    "$STRATA" init >/dev/null
+    try 0 reserve 'src/**'
+    cd ../second
+    STRATA_AGENT=bob try 0 reserve 'src/*.c'
+    has "$stderr" 'ann has reserved src/** in another work tree'
+    STRATA_AGENT=bob try 0 reserve check src/main.c
+    has "$output" "in another work tree"
+    STRATA_AGENT=cem try 5 reserve src/x.c
+    cd ../repo/ && mkdir deep && cd deep
+    STRATA_AGENT=cem try 5 reserve src/x.c # the same work tree from below its root
+}
+
+# --- agents ---------------------------------------------------------------------------------------
+
+@test "register: a name once; a taken-over namesake is refused what it asks for" {
+    try 0 agent register
+    one=$output
+    try 3 agent register
+    has "$stderr" "ann is registered already"
+    STRATA_INCARNATION=$one try 0 agent register # its own: begins the term anew
+    same "$output" "$one"
+    try 0 agent list --json
+    json --argjson n "$one" '[.data.agents[] | select(.agent == "ann") | .incarnation] == [$n]'
+    STRATA_INCARNATION=$one try 0 lock acquire db
+    lock=$output
+    try 0 agent register --force --json
+    two=$(jq .data.incarnation <<<"$output")
+    [ "$two" -gt "$one" ]
+    STRATA_INCARNATION=$one try 3 agent retire
+    STRATA_INCARNATION=$one try 3 lock renew db --token "$lock"
+    STRATA_INCARNATION=$one try 0 lock release db --token "$lock" # what it gives back is taken
+    STRATA_INCARNATION=$one try 113 once --key k -- sh -c "$effect"
+    has "$stderr" "another ann has been registered since"
+    STRATA_INCARNATION=$one try 3 lock acquire other
+    STRATA_INCARNATION=$one try 3 reserve 'src/**'
+    ran 0
+    STRATA_INCARNATION=$two try 0 once --key k -- sh -c "$effect"
+    STRATA_INCARNATION=$two try 0 agent retire
+    try 1 agent retire
+    try 0 agent list --json
+    json '.data.agents | all(.incarnation == 0)'
+}
+
+@test "status counts what waits for a person" {
+    make_doubt d
+    try 115 once --key p --needs-approval -- true
+    try 0 status
+    has "$output" "in doubt   1"
+    has "$output" "to approve 1"
+    try 0 status --json
+    json '.data.operations_in_doubt == 1 and .data.operations_to_approve == 1'
+}

@@ -45,7 +45,7 @@ static void put_reservation(struct cli *c, const strata_reservation *r)
     char left[CLI_AGE_SIZE];
     (void)c;
     cli_span(r->left_ms, left);
-    cli_put_name(stdout, r->pattern);
+    cli_put_text(stdout, r->pattern, strlen(r->pattern), 0);
     (void)printf(": %s%s, token %" PRIu64 ", for another %s",
                  r->holder[0] != '\0' ? r->holder : "somebody", r->shared ? ", shared" : "",
                  r->token, left);

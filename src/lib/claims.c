@@ -344,6 +344,8 @@ static int take(strata *s, const char *const *names, size_t count, uint64_t term
         return refused(s, end->name, end->token, &e.results[end_at]);
     if (out->token != 0 || count == 0)
         return STRATA_OK;
+    if (e.count > first && e.results[first].verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
     code = look_all(s, names, count, claims, NULL); /* somebody was faster */
     return code == STRATA_OK ? none_free(s, claims, count) : code;
 }

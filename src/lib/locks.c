@@ -91,6 +91,8 @@ static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *o
         .deadline = st_strong_deadline(s->strong, ttl_ms * ST_NS_PER_MS),
     };
     code = st_lib_submit(s, &c, 1, &result);
+    if (code == STRATA_OK && result.verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
     *got = code == STRATA_OK && result.verdict == ST_VERDICT_DONE;
     return code == STRATA_OK ? lock_look(s, name, out, &deadline, &held) : code;
 }

@@ -277,6 +277,8 @@ static int begin_run(strata *s, const strata_op_request *request, strata_op_answ
         st_strong_run_end(s->strong, run, fd);
     if (code != STRATA_OK)
         return code;
+    if (results[0].verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
     code = look(s, request->key, &answer->operation, known);
     answer->answer = answer_of(known, results[0].verdict);
     return code;

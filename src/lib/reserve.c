@@ -198,6 +198,8 @@ static int reserve(strata *s, const strata_reserve_request *r, const char *patte
     *token = last->token;
     if (last->verdict == ST_VERDICT_DONE)
         return STRATA_OK;
+    if (last->verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
     if (last->verdict == ST_VERDICT_HELD)
         return reserved_by(s, r->tree, last->token);
     if (last->verdict == ST_VERDICT_INVALID)
