@@ -379,6 +379,111 @@ typedef struct strata_merge_result {
  * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same). */
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out);
 
+/* --- layer 2: tasks ------------------------------------------------------------------------ */
+
+/*
+ * Tasks and messages are named by numbers: "143" when made on the founding copy of the workspace,
+ * "143@pi-3f9a2c" when made on another. A function that takes the name of one takes a leading # and a
+ * shortened suffix ("143@pi") too; STRATA_INVALID when more than one fits.
+ * What is said of a task are attributes of the entity "#143": history, conflicts, search and merging
+ * are those of facts. strata_write() refuses to write to it.
+ */
+#define STRATA_TASK_SIZE 96 /* of a name, with the NUL byte */
+
+typedef struct strata_task_new {
+    size_t size;
+    const char *title;
+    const char *channel, *agent, *parent, *key; /* NULL: none. agent: "ann" or "ann@pi" */
+    int priority;            /* 0 (first) to 4; STRATA_PRIORITY_NONE: 2 */
+    uint64_t not_before_ms;  /* not ready before; 0: at once */
+    const char *data;        /* up to 65,536 bytes; NULL: none */
+    size_t data_size;
+    const char *const *after; /* what has to be done before */
+    size_t after_count;       /* at most 1,000 */
+} strata_task_new;
+
+#define STRATA_PRIORITY_NONE (-1)
+
+/* One record. With a key that a task has already: *existed, and the name of that task. flags:
+ * STRATA_NO_FLUSH. Without key, parent and after the state is not read. */
+int strata_task_add(strata *s, const strata_task_new *task, unsigned flags,
+                    char id[STRATA_TASK_SIZE], bool *existed);
+
+/* One task. Strings are lent, "" when there is nothing. */
+typedef struct strata_task {
+    const char *id;      /* "143" */
+    const char *title;
+    const char *state;   /* ready, waiting, deferred, done, failed, cancelled, or what somebody set */
+    const char *channel, *agent, *parent, *key, *result, *reason, *author;
+    int priority;
+    uint64_t not_before_ms, created_ms;
+    const char *data, *checkpoint;
+    size_t data_size, checkpoint_size, result_size;
+    const char *const *depends; /* names */
+    size_t depends_count;
+    uint64_t waits;             /* how many of them are not settled */
+    bool finished, pending;     /* pending: something of it was written in two places at once */
+} strata_task;
+
+/* STRATA_NOT_FOUND. */
+int strata_task_get(strata *s, const char *id, strata_task *out);
+
+enum strata_task_view {
+    STRATA_TASKS_READY = 0,  /* by priority, then number */
+    STRATA_TASKS_UNFINISHED, /* by number, as the others */
+    STRATA_TASKS_BLOCKED,    /* wait for something */
+    STRATA_TASKS_FINISHED,
+    STRATA_TASKS_ALL,
+};
+
+typedef struct strata_task_query {
+    size_t size;
+    int view;
+    const char *channel; /* NULL: all */
+    const char *agent;   /* NULL: all; else what this agent may do: its own, and what is nobody's */
+    const char *parent;  /* NULL: all */
+    const char *after;   /* by number: go on after this one */
+    size_t limit;        /* 0: no limit */
+} strata_task_query;
+
+int strata_task_each(strata *s, const strata_task_query *query,
+                     int (*visit)(void *arg, const strata_task *t), void *arg);
+
+/* What of the dependencies of a task is not settled, each with its state ("unknown" when it is not
+ * here); at most limit. */
+int strata_task_waits_for(strata *s, const char *id, size_t limit,
+                          int (*visit)(void *arg, const strata_task *t), void *arg);
+
+/* What a change leaves alone is NULL (not_before_ms: UINT64_MAX, priority:
+ * STRATA_PRIORITY_NONE); "" takes the value away. */
+typedef struct strata_task_change {
+    size_t size;
+    const char *title, *channel, *agent, *parent;
+    const char *state;  /* "open", "done", "failed", "cancelled", or any word that holds it */
+    const char *result, *reason, *data, *checkpoint;
+    size_t result_size, data_size, checkpoint_size;
+    int priority;
+    uint64_t not_before_ms;
+} strata_task_change;
+
+/* STRATA_NOT_FOUND; STRATA_CONFLICT when the task is finished and the change is not to open it
+ * again, or says "done" of what is done with the same result (then nothing is written). */
+int strata_task_update(strata *s, const char *id, const strata_task_change *change, unsigned flags);
+
+/* id waits for `on`, or no longer does. STRATA_CONFLICT when that would be a cycle: the message
+ * has it. *changed: it was not so before. */
+int strata_task_depend(strata *s, const char *id, const char *on, bool remove, bool *changed);
+
+/* The shortest cycle through a task, by names separated by spaces, first and last the same; "" when
+ * there is none. Lent. */
+int strata_task_cycle(strata *s, const char *id, const char **cycle);
+
+typedef struct strata_task_totals {
+    uint64_t tasks, unfinished, ready, messages;
+} strata_task_totals;
+
+int strata_task_totals_get(strata *s, strata_task_totals *out);
+
 /* --- layer 3: once-only operations -------------------------------------------------------- */
 
 /*

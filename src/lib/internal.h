@@ -5,6 +5,8 @@
  *   convert.c    from the core's terms to those of the API
  *   marks.c      what each agent has read
  *   write.c      writing, conditional writes, heartbeats
+ *   tasks.c      tasks: names, adding, changing      task_read.c   reading and listing them
+ *   task_graph.c what waits for what, cycles
  *   facts.c      reading attributes and counters
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
@@ -16,6 +18,7 @@
 #ifndef ST_LIB_INTERNAL_H
 #define ST_LIB_INTERNAL_H
 
+#include "core/task.h"
 #include "store/index.h"
 #include "store/log.h"
 #include "strata.h"
@@ -91,6 +94,28 @@ void st_lib_end(strata *s);
 int st_lib_index_fault(strata *s, enum st_code code);
 /* Checks a name given by the caller. */
 int st_lib_name(strata *s, const char *what, const char *name);
+int st_lib_value(strata *s, const char *what, struct st_str value);
+
+/* --- write.c ---------------------------------------------------------------------------------- */
+
+/* Looks at the state, which cannot change before the write; anything but STRATA_OK: no write. */
+typedef int st_lib_check(strata *s, void *arg);
+/* Appends a record, if check (NULL: none) agrees. Not durable yet. */
+int st_lib_append(strata *s, struct st_record *r, st_lib_check *check, void *arg);
+/* Unless STRATA_NO_FLUSH: until the record is durable. */
+int st_lib_wait(strata *s, const struct st_record *r, unsigned flags);
+
+/* --- tasks.c, task_read.c, task_graph.c ------------------------------------------------------- */
+
+/* Finds the task or message that a caller means; entity gets "#143". Within a read. */
+int st_task_find(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1]);
+/* The name of an entity "#143" without the #, lent; "" when it is none. */
+const char *st_task_name(strata *s, struct st_str entity);
+/* What is known of it, summary and attributes. ST_NOT_FOUND; *out lent by the arena. */
+enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out);
+/* Whether `to` can be reached from `from` along what each waits for: then *path gets the names, from
+ * first to last. ST_LIMIT: too many to look at. */
+enum st_code st_task_path(strata *s, struct st_str from, struct st_str to, const char **path);
 
 /* --- marks.c ---------------------------------------------------------------------------------- */
 
