@@ -474,7 +474,7 @@ int strata_task_update(strata *s, const char *id, const strata_task_change *chan
  * has it. *changed: it was not so before. */
 int strata_task_depend(strata *s, const char *id, const char *on, bool remove, bool *changed);
 
-/* The shortest cycle through a task, by names separated by spaces, first and last the same; "" when
+/* The shortest cycle through a task, as "1 -> 2 -> 1", first and last the same; "" when
  * there is none. Lent. */
 int strata_task_cycle(strata *s, const char *id, const char **cycle);
 

@@ -99,7 +99,7 @@ static const char *path_text(struct search *x, size_t node, struct st_str last)
     for (size_t k = 0; way != NULL && k < length; k++) {
         struct st_str name = name_of(x, way[k]);
         st_buf_add(&text, name.p + 1, name.n - 1);
-        st_buf_add_char(&text, ' ');
+        st_buf_add_text(&text, " -> ");
     }
     st_buf_add(&text, last.p + 1, last.n - 1);
     if (way != NULL && !text.failed)

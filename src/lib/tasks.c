@@ -192,8 +192,7 @@ static void draft_not_before(struct draft *d, uint64_t ms, char out[32])
     if (ms != 0 && (gmtime_r(&seconds, &t) == NULL || t.tm_year > 9999 - 1900))
         d->code = st_lib_fail(d->s, ST_INVALID, "not before: a time after the year 9999");
     else if (ms != 0)
-        snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", t.tm_year + 1900, t.tm_mon + 1,
-                 t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (unsigned)(ms % 1000));
+        snprintf(out + strftime(out, 32, "%FT%T", &t), 8, ".%03uZ", (unsigned)(ms % 1000));
     draft_set(d, "not_before", out, STRATA_NUL);
 }
 
@@ -475,7 +474,7 @@ static int would_be_cycle(strata *s, const struct st_op *op)
         return st_lib_fail(s, code, "too many dependencies to see whether this is a cycle");
     if (code != ST_OK)
         return st_lib_index_fault(s, code);
-    st_lib_fail(s, ST_CONFLICT, "that would be a cycle: %s waits for %.400s",
+    st_lib_fail(s, ST_CONFLICT, "that would be a cycle: %s -> %.400s",
                 st_task_name(s, op->entity), path);
     st_lib_hint(s, "nothing was recorded");
     return ST_CONFLICT;
