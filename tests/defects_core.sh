@@ -1,8 +1,8 @@
 #!/bin/sh
 # defects_core.sh - are the tests of layer 1 able to fail?
 #
-# Builds test_state and explore with one deliberate defect of src/core each (ST_DEFECT_*, never
-# defined in a normal build) and runs them until one says no. A defect that neither notices
+# Builds test_state, explore and explore_tasks with one deliberate defect of src/core each (ST_DEFECT_*, never
+# defined in a normal build) and runs them until one says no. A defect that none notices
 # fails this script. One line per defect; the first test that caught it is named.
 #
 # usage: tests/defects_core.sh [compiler]
@@ -14,11 +14,13 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 
 core="src/core/base.c src/core/clock.c src/core/memkv.c src/core/rows.c src/core/attribute.c
-      src/core/state.c src/core/state_read.c"
+      src/core/state.c src/core/state_read.c src/core/task.c src/core/task_apply.c src/core/record.c
+      src/core/record_unknown.c"
 flags="-std=gnu17 -O1 -w -D_GNU_SOURCE -fno-strict-aliasing -Iinclude -Isrc -Itests"
-defects="REMOVE_NO_DOT COMPARE_CLOCKS COUNT_TWICE FORGET_SEEN ROW_ORDER IGNORE_AT"
+defects="REMOVE_NO_DOT COMPARE_CLOCKS COUNT_TWICE FORGET_SEEN ROW_ORDER IGNORE_AT
+         FINISHED_NOT_ABSORBING NOT_COUNTED_BACK SETTLED_COUNTS"
 
-# build NAME DEFECT: both test programs; DEFECT may be empty.
+# build NAME DEFECT: the test programs; DEFECT may be empty.
 build() {
     define=${2:+-DST_DEFECT_$2}
     # shellcheck disable=SC2086 # lists of words
@@ -27,6 +29,9 @@ build() {
     # shellcheck disable=SC2086
     "$cc" $flags $define $core tests/spec.c tests/explore_check.c tests/explore.c -lxxhash \
         -o "$dir/explore.$1"
+    # shellcheck disable=SC2086
+    "$cc" $flags $define -DEXPLORE_TASKS $core tests/spec.c tests/explore_check.c \
+        tests/explore_tasks.c tests/explore.c -lxxhash -o "$dir/explore_tasks.$1"
 }
 
 # Every switch in the sources is tried here, and the other way round.
@@ -54,8 +59,11 @@ for defect in $defects; do
         failed=$(sed -n 's/^\[  FAILED  \] \(test_[a-z_]*\).*/\1/p' "$dir/out" | sort -u | wc -l)
         by="test_state ($failed tests)"
     fi
-    if ! timeout 60 "$dir/explore.$defect" >"$dir/out" 2>&1; then
+    if ! timeout 100 "$dir/explore.$defect" >"$dir/out" 2>&1; then
         by="$by${by:+, }explore ($(sed -n "s/^MISMATCH in //p" "$dir/out"))"
+    fi
+    if [ -z "$by" ] && ! timeout 60 "$dir/explore_tasks.$defect" >"$dir/out" 2>&1; then
+        by="explore_tasks ($(sed -n "s/^MISMATCH in //p" "$dir/out"))"
     fi
     if [ -n "$by" ]; then
         echo "caught  $defect: $by"

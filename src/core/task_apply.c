@@ -263,6 +263,9 @@ static enum st_code dependents_count(struct st_state *s, struct st_str target, b
         if (now_settled && new.waits == 0)
             return ST_DAMAGED;
         new.waits = now_settled ? new.waits - 1 : new.waits + 1;
+#ifdef ST_DEFECT_NOT_COUNTED_BACK
+        new.waits = now_settled ? new.waits : old.waits;
+#endif
         code = summary_store(s, id, &old, &new);
     }
     return code;
@@ -312,6 +315,9 @@ static enum st_code dependency_follow(struct st_state *s, struct st_str entity, 
     code = put_empty(s, is);
     if (code == ST_OK && st_task_id_parse(target, &on))
         code = summary_load(s, on, &s->task.row, &t);
+#ifdef ST_DEFECT_SETTLED_COUNTS
+    t.state = ST_TASK_OPEN;
+#endif
     if (code == ST_OK && !settled(&t))
         s->task.waits += is ? 1 : -1;
     return code;
@@ -336,11 +342,11 @@ static enum st_code collect_member(void *arg, struct st_str key, struct st_str v
 /* --- closing ---------------------------------------------------------------------------------- */
 
 /* The value of an attribute that counts; "" when there is none. Lent by s->copy. */
-static enum st_code value_of(struct st_state *s, const char *attribute, struct st_str *out)
+static enum st_code value_of(struct st_state *s, const char *attribute, bool is_state,
+                             struct st_str *out)
 {
     bool found;
     uint64_t members;
-    bool is_state = strcmp(attribute, "state") == 0;
     *out = (struct st_str){"", 0};
     st_buf_reset(&s->task.key);
     st_key_register(&s->task.key, s->task.entity, st_str_of(attribute));
@@ -399,7 +405,7 @@ static enum st_code field_follow(struct st_state *s, unsigned bit, const char *n
                                  struct st_task *t)
 {
     struct st_str v;
-    enum st_code code = value_of(s, name, &v);
+    enum st_code code = value_of(s, name, bit == STATE, &v);
     if (code != ST_OK)
         return code;
     struct st_buf *kept = &s->task.list;
