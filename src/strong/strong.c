@@ -33,7 +33,7 @@ static void result_key(uint64_t counter, uint32_t op, char out[16])
 
 struct kept_result {
     uint64_t epoch, counter, token;
-    uint32_t verdict, state, before;
+    uint32_t verdict, state, before, unused; /* no padding: it is stored as it is */
 };
 
 static enum st_code keep_result(const struct st_kv *kv, const struct st_record *r, uint32_t op,
