@@ -413,7 +413,8 @@ int strata_task_add(strata *s, const strata_task_new *task, unsigned flags,
 typedef struct strata_task {
     const char *id;      /* "143" */
     const char *title;
-    const char *state;   /* ready, waiting, deferred, done, failed, cancelled, or what somebody set */
+    const char *state;   /* ready, claimed, waiting, deferred, done, failed, cancelled, or what
+                            somebody set */
     const char *channel, *agent, *parent, *key, *result, *reason, *author;
     int priority;
     uint64_t not_before_ms, created_ms;
@@ -423,6 +424,9 @@ typedef struct strata_task {
     size_t depends_count;
     uint64_t waits;             /* how many of them are not settled */
     bool finished, pending;     /* pending: something of it was written in two places at once */
+    const char *holder;         /* who has claimed it */
+    uint64_t token, left_ms;    /* of that claim; left_ms 0: as long as its process lives */
+    uint64_t retries;
 } strata_task;
 
 /* STRATA_NOT_FOUND. */
@@ -477,6 +481,54 @@ int strata_task_depend(strata *s, const char *id, const char *on, bool remove, b
 /* The shortest cycle through a task, as "1 -> 2 -> 1", first and last the same; "" when
  * there is none. Lent. */
 int strata_task_cycle(strata *s, const char *id, const char **cycle);
+
+/*
+ * Taking tasks. A claim has a token; checkpoints and ends are accepted with the current one only, an
+ * end once. STRATA_UNAVAILABLE where another copy decides. A task for `agent@copy` needs no claim
+ * (token 0). Token 0 in a call: the live claim of the handle's agent.
+ */
+typedef struct strata_task_taken {
+    char id[STRATA_TASK_SIZE];
+    uint64_t token;   /* 0: needs no claim */
+    uint64_t left_ms; /* until the claim lapses unless it is extended */
+} strata_task_taken;
+
+typedef struct strata_task_end {
+    size_t size;
+    const char *id;
+    uint64_t token;
+    const char *state;      /* "done", "failed", or "retry": failed, but may be tried again */
+    const char *text;       /* result or reason; up to 65,536 bytes; NULL: none */
+    size_t text_size;
+    uint64_t retry_in_ms;   /* "retry": not ready before */
+} strata_task_end;
+
+/* Failing tasks are given back so often; then they have failed. */
+#define STRATA_TASK_RETRIES 5
+
+/* Takes the best ready one of the query (view, limit, after: not used); with `end` (NULL: none) ends
+ * another in the same step. STRATA_TIMEOUT: nothing was to be had within wait_ms; the message says
+ * why. term_ms 0: an hour, extended by whatever the agent does here. run: 0, or from
+ * strata_run_begin(): then the claim ends with the process. */
+int strata_task_next(strata *s, const strata_task_query *query, uint64_t wait_ms, uint64_t term_ms,
+                     uint64_t run, const strata_task_end *end, strata_task_taken *out);
+/* STRATA_TIMEOUT: somebody has it. STRATA_CONFLICT: it is finished. */
+int strata_task_claim(strata *s, const char *id, uint64_t term_ms, uint64_t run,
+                      strata_task_taken *out);
+/* STRATA_CONFLICT: the token is not the current one; the message says who has the task. */
+int strata_task_release(strata *s, const char *id, uint64_t token);
+int strata_task_renew(strata *s, const char *id, uint64_t token, uint64_t term_ms);
+int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char *text,
+                           size_t size);
+/* *accepted false: another copy decides; the report is kept for it. */
+int strata_task_finish(strata *s, const strata_task_end *end, bool *accepted);
+/* Opens what is finished again, in the ledger too. */
+int strata_task_reopen(strata *s, const char *id, const char *reason);
+
+/* A process that lives on: what it claims with the run is free when it has died. fd stays open in
+ * children only if they are to hold the claim too. */
+int strata_run_begin(strata *s, uint64_t *run, int *fd);
+void strata_run_end(strata *s, uint64_t run, int fd);
 
 typedef struct strata_task_totals {
     uint64_t tasks, unfinished, ready, messages;

@@ -2,7 +2,7 @@
  * task.c - names of tasks and messages, and the bytes of their rows (task.h).
  *
  * Values (v: varint, bytes: v length and that many bytes):
- *   summary  byte flags (1 task, 2 message, 4 acknowledged), byte state, byte priority, v waits,
+ *   summary  byte flags (1 task, 2 message, 4 acknowledged, 8 reported), byte state, byte priority, v waits,
  *            v not_before, bytes channel, bytes agent, bytes key, bytes to
  *   totals   v tasks, v unfinished, v ready, v messages
  */
@@ -128,6 +128,12 @@ void st_task_key_unfinished(struct st_buf *out, struct st_task_id id)
     add_id(out, id);
 }
 
+void st_task_key_reported(struct st_buf *out, struct st_task_id id)
+{
+    key_begin(out, 'w');
+    add_id(out, id);
+}
+
 void st_task_key_ready(struct st_buf *out, struct st_str channel, struct st_str agent)
 {
     key_begin(out, 'r');
@@ -235,11 +241,13 @@ bool st_task_deferred_split(struct st_str key, uint64_t *not_before_ms, struct s
 #define FLAG_TASK         1u
 #define FLAG_MESSAGE      2u
 #define FLAG_ACKNOWLEDGED 4u
+#define FLAG_REPORTED     8u
 
 void st_task_encode(struct st_buf *out, const struct st_task *t)
 {
     unsigned flags = (t->is_task ? FLAG_TASK : 0) | (t->is_message ? FLAG_MESSAGE : 0) |
-                     (t->acknowledged ? FLAG_ACKNOWLEDGED : 0);
+                     (t->acknowledged ? FLAG_ACKNOWLEDGED : 0) |
+                     (t->reported ? FLAG_REPORTED : 0);
     st_buf_add_char(out, (char)flags);
     st_buf_add_char(out, (char)t->state);
     st_buf_add_char(out, (char)t->priority);
@@ -260,6 +268,7 @@ enum st_code st_task_decode(struct st_str row, struct st_task *out)
         .is_task = (row.p[0] & FLAG_TASK) != 0,
         .is_message = (row.p[0] & FLAG_MESSAGE) != 0,
         .acknowledged = (row.p[0] & FLAG_ACKNOWLEDGED) != 0,
+        .reported = (row.p[0] & FLAG_REPORTED) != 0,
         .state = (enum st_task_state)row.p[1],
         .priority = (uint8_t)row.p[2],
     };

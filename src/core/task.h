@@ -12,6 +12,7 @@
  *   priority     "0" (first) to "4"; none: 2       not_before  RFC 3339, UTC
  *   key          of whoever added it, against a second time
  *   message, to  an entity with a message is one, for the agent `to`; `acknowledged`: it was read
+ *   reported     what somebody says became of it, where it could not be decided
  *   parent, data, result, reason, checkpoint, retries, ...  no meaning here
  *
  * The specification of the derived rows, in one paragraph: the state of a task is the latest of
@@ -31,6 +32,7 @@
  *   'k' key 0 ID                        tasks with this key
  *   'i' agent 0 ID                      messages not acknowledged; the summary has no more of them
  *   'I' agent 0                         varint: how many
+ *   'w' ID                              has a report that nobody has accepted or refused
  *   'n'                                 struct st_task_totals
  * Finishing a task costs in proportion to what depends on it, a new dependency is one row and one
  * count; no change reads more than it changes.
@@ -74,7 +76,7 @@ enum st_task_state st_task_state_of(struct st_str value); /* "": open */
 #define ST_CHANNEL_DEFAULT  "default"
 
 struct st_task {
-    bool is_task, is_message, acknowledged;
+    bool is_task, is_message, acknowledged, reported;
     enum st_task_state state;
     uint8_t priority;
     uint64_t waits; /* dependencies that are not settled */

@@ -22,6 +22,7 @@ enum {
     TO = 1 << 8,
     ACKNOWLEDGED = 1 << 9,
     DEPENDS = 1 << 10,
+    REPORTED = 1 << 11,
 };
 
 static const struct {
@@ -32,6 +33,7 @@ static const struct {
     {"agent", AGENT},           {"priority", PRIORITY},     {"not_before", NOT_BEFORE},
     {"key", KEY},               {"message", MESSAGE},       {"to", TO},
     {"acknowledged", ACKNOWLEDGED}, {"depends", DEPENDS},
+    {"reported", REPORTED},
 };
 
 static unsigned attribute_bit(struct st_str name)
@@ -112,6 +114,13 @@ static bool key_keyed(struct st_buf *key, const struct st_task *t, struct st_tas
     if (is)
         st_task_key_of_key(key, t->key, id);
     return is;
+}
+
+static bool key_reported(struct st_buf *key, const struct st_task *t, struct st_task_id id)
+{
+    if (t->reported)
+        st_task_key_reported(key, id);
+    return t->reported;
 }
 
 static bool in_inbox(const struct st_task *t)
@@ -212,7 +221,8 @@ static enum st_code summary_store(struct st_state *s, struct st_task_id id,
     st_buf_reset(&s->task.value);
     st_task_encode(&s->task.value, new);
     enum st_code code = st_kv_put(s->kv, &s->task.key, &s->task.value);
-    static key_fn *const rows[] = {key_unfinished, key_place, key_keyed, key_message};
+    static key_fn *const rows[] = {key_unfinished, key_place, key_keyed, key_message,
+                                   key_reported};
     for (size_t i = 0; i < sizeof rows / sizeof *rows && code == ST_OK; i++)
         code = move_row(s, rows[i], id, old, new);
     if (code == ST_OK)
@@ -442,6 +452,9 @@ static enum st_code field_follow(struct st_state *s, unsigned bit, const char *n
         break;
     case ACKNOWLEDGED:
         t->acknowledged = v.n > 0;
+        break;
+    case REPORTED:
+        t->reported = v.n > 0;
         break;
     default:
         break;

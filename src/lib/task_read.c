@@ -91,6 +91,9 @@ static enum st_code fill_attribute(void *arg, const struct st_attribute *a)
         t->result_size = v.n;
     } else if (IS("reason")) {
         t->reason = text_of(f, v);
+    } else if (IS("retries")) {
+        for (size_t i = 0; i < v.n && i < 9 && v.p[i] >= '0' && v.p[i] <= '9'; i++)
+            t->retries = t->retries * 10 + (uint64_t)(v.p[i] - '0');
     } else if (IS("data")) {
         t->data = text_of(f, v);
         t->data_size = v.n;
@@ -102,11 +105,13 @@ static enum st_code fill_attribute(void *arg, const struct st_attribute *a)
     return f->failed ? ST_NO_MEMORY : ST_OK;
 }
 
-static const char *state_word(strata *s, const struct st_task *t, const char *set)
+static const char *state_word(strata *s, const struct st_task *t, const strata_task *out)
 {
     uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
     if (t->state != ST_TASK_OPEN)
-        return set;
+        return out->state;
+    if (out->token != 0)
+        return "claimed";
     if (t->waits > 0)
         return "waiting";
     return t->not_before_ms > now ? "deferred" : "ready";
@@ -127,7 +132,8 @@ enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out)
                          .checkpoint = "",
                          .channel = "",
                          .agent = "",
-                         .key = ""};
+                         .key = "",
+                         .holder = ""};
     out->id = st_task_name(s, entity);
     st_buf_init(&key, st_alloc_libc());
     enum st_code code = st_task_read(st_index_kv(s->index), entity, &key, &t);
@@ -139,19 +145,34 @@ enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out)
         out->not_before_ms = t.not_before_ms;
         out->waits = t.waits;
         out->finished = st_task_finished(t.state);
+        const struct st_held_one *held = st_task_holder(s, entity);
+        if (held != NULL) {
+            out->holder = held->holder;
+            out->token = held->token;
+            out->left_ms = held->left_ms;
+        }
         code = st_attribute_each(st_index_kv(s->index), entity, (struct st_str){"", 0},
                                  (struct st_str){"", 0}, &s->read, fill_attribute, &f);
     }
     if (code == ST_OK)
-        out->state = state_word(s, &t, out->state);
+        out->state = state_word(s, &t, out);
     st_buf_release(&key);
     return code == ST_OK && f.failed ? ST_NO_MEMORY : code;
+}
+
+/* Begins a read; what the ledger knows comes first. */
+static int look(strata *s)
+{
+    int code = st_task_settle(s);
+    if (code == STRATA_OK)
+        code = st_task_held(s);
+    return code == STRATA_OK ? st_lib_begin(s) : code;
 }
 
 int strata_task_get(strata *s, const char *id, strata_task *out)
 {
     char entity[ST_NUMBERED_SIZE + 1];
-    int result = st_lib_begin(s);
+    int result = look(s);
     if (result != STRATA_OK)
         return result;
     result = st_task_find(s, id, entity);
@@ -222,6 +243,17 @@ static int compare_candidates(const void *a, const void *b)
     return strcmp(x->suffix, y->suffix);
 }
 
+/* Whether somebody has claimed it. */
+static bool is_held(const struct listing *l, struct st_task_id id)
+{
+    char entity[ST_NUMBERED_SIZE + 1];
+    if (l->s->held.count == 0)
+        return false;
+    int n = snprintf(entity, sizeof entity, "#%" PRIu64 "%s%.*s", id.number,
+                     id.suffix.n > 0 ? "@" : "", (int)id.suffix.n, id.suffix.p);
+    return st_task_holder(l->s, (struct st_str){entity, (size_t)n}) != NULL;
+}
+
 static enum st_code visit_ready(void *arg, struct st_str key, struct st_str value)
 {
     struct listing *l = arg;
@@ -229,6 +261,8 @@ static enum st_code visit_ready(void *arg, struct st_str key, struct st_str valu
     (void)value;
     if (!st_task_ready_split(key, &k))
         return ST_DAMAGED;
+    if (is_held(l, k.id))
+        return ST_OK;
     enum st_code code = add_candidate(l, k.id, k.priority);
     l->run++;
     return code == ST_OK && l->limit != 0 && l->run >= l->limit ? ST_SCAN_STOP : code;
@@ -297,7 +331,9 @@ static enum st_code visit_due(void *arg, struct st_str key, struct st_str value)
     (void)value;
     if (!st_task_deferred_split(key, &not_before_ms, &id))
         return ST_DAMAGED;
-    return not_before_ms > l->now_ms ? ST_SCAN_STOP : add_candidate(l, id, 0);
+    if (not_before_ms > l->now_ms)
+        return ST_SCAN_STOP;
+    return is_held(l, id) ? ST_OK : add_candidate(l, id, 0);
 }
 
 static void entity_of(const struct candidate *c, char entity[ST_NUMBERED_SIZE + 1])
@@ -447,22 +483,29 @@ static int find_named(strata *s, const strata_task_query *q, char parent[ST_NUMB
     return result;
 }
 
+static void listing_init(struct listing *l, strata *s, const strata_task_query *q)
+{
+    *l = (struct listing){.s = s, .view = q->view};
+    if (HAS(q, channel))
+        l->channel = q->channel;
+    if (HAS(q, agent))
+        l->agent = q->agent;
+    if (HAS(q, limit))
+        l->limit = q->limit;
+    if (l->agent != NULL)
+        snprintf(l->on_this_copy, sizeof l->on_this_copy, "%.64s@%s", l->agent,
+                 s->log.identity.name);
+    l->now_ms = s->log.env->wall_ms(s->log.env->ctx);
+}
+
 int strata_task_each(strata *s, const strata_task_query *q,
                      int (*visit)(void *arg, const strata_task *t), void *arg)
 {
-    struct listing l = {.s = s, .view = q->view};
+    struct listing l;
     struct walk w = {.visit = visit, .arg = arg};
     char parent[ST_NUMBERED_SIZE + 1], after[ST_NUMBERED_SIZE + 1];
-    if (HAS(q, channel))
-        l.channel = q->channel;
-    if (HAS(q, agent))
-        l.agent = q->agent;
-    if (HAS(q, limit))
-        l.limit = q->limit;
-    if (l.agent != NULL)
-        snprintf(l.on_this_copy, sizeof l.on_this_copy, "%.64s@%s", l.agent, s->log.identity.name);
-    l.now_ms = s->log.env->wall_ms(s->log.env->ctx);
-    int result = st_lib_begin(s);
+    listing_init(&l, s, q);
+    int result = look(s);
     if (result != STRATA_OK)
         return result;
     result = find_named(s, q, parent, after);
@@ -487,6 +530,44 @@ int strata_task_each(strata *s, const strata_task_query *q,
     return result == STRATA_OK && w.result < 0 ? w.result : result;
 }
 
+int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
+                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned)
+{
+    struct listing l;
+    struct st_task t;
+    struct st_buf key;
+    *count = 0;
+    *assigned = false;
+    listing_init(&l, s, q);
+    l.limit = max;
+    int result = st_task_held(s);
+    if (result == STRATA_OK)
+        result = st_lib_begin(s);
+    if (result != STRATA_OK)
+        return result;
+    st_buf_init(&key, st_alloc_libc());
+    enum st_code code = list_ready(&l);
+    /* What another copy's agent is to do is not to be had here; the first decides about the kind. */
+    for (size_t i = 0; i < l.count && code == ST_OK; i++) {
+        entity_of(&l.found[i], entities[*count]);
+        code = st_task_read(st_index_kv(s->index), st_str_of(entities[*count]), &key, &t);
+        if (code != ST_OK)
+            break;
+        bool here = memchr(t.agent.p, '@', t.agent.n) != NULL;
+        if (here && !st_str_equal(t.agent, st_str_of(l.on_this_copy)))
+            continue;
+        if (*count == 0)
+            *assigned = here;
+        *count += here == *assigned;
+    }
+    st_buf_release(&key);
+    free(l.found);
+    if (code != ST_OK)
+        result = st_lib_index_fault(s, code);
+    st_lib_end(s);
+    return result;
+}
+
 /* --- what a task waits for -------------------------------------------------------------------- */
 
 int strata_task_waits_for(strata *s, const char *id, size_t limit,
@@ -495,7 +576,7 @@ int strata_task_waits_for(strata *s, const char *id, size_t limit,
     char entity[ST_NUMBERED_SIZE + 1];
     strata_task t;
     int stop = 0;
-    int result = st_lib_begin(s);
+    int result = look(s);
     if (result != STRATA_OK)
         return result;
     result = st_task_find(s, id, entity);
