@@ -530,6 +530,28 @@ int strata_task_reopen(strata *s, const char *id, const char *reason);
 int strata_run_begin(strata *s, uint64_t *run, int *fd);
 void strata_run_end(strata *s, uint64_t run, int fd);
 
+/* --- layer 2: messages --- */
+
+typedef struct strata_message {
+    const char *id; /* strings are lent */
+    const char *from, *to, *text;
+    size_t text_size;
+    uint64_t time_ms;
+} strata_message;
+
+/* Messages that wait in one inbox. */
+#define STRATA_INBOX_MAX 1000
+
+/* A message is for one agent, on every copy, until it is acknowledged. STRATA_NOT_FOUND: such an
+ * agent was never heard of (create: send it all the same). STRATA_LIMIT: its inbox is full. */
+int strata_message_send(strata *s, const char *to, const char *text, size_t size, bool create,
+                        char id[STRATA_TASK_SIZE]);
+/* The inbox of an agent, the oldest first. */
+int strata_message_each(strata *s, const char *agent, size_t limit,
+                        int (*visit)(void *arg, const strata_message *m), void *arg);
+/* STRATA_NOT_FOUND: no such message. Doing it again is harmless. */
+int strata_message_ack(strata *s, const char *const *ids, size_t count);
+
 typedef struct strata_task_totals {
     uint64_t tasks, unfinished, ready, messages;
 } strata_task_totals;

@@ -111,6 +111,14 @@ enum cli_option_id {
     OPT_TITLE,
     OPT_REOPEN,
     OPT_DEP_KIND,
+    OPT_NEXT, /* done --next */
+    OPT_RETRY_IN,
+    OPT_TASK_TOKEN,
+    OPT_CHECKPOINT_DATA,
+    OPT_TERM, /* next, claim, work */
+    OPT_TASKS_MAX,
+    OPT_CREATE, /* send */
+    OPT_ACK,    /* inbox */
     OPT_COUNT,
 };
 typedef unsigned __int128 cli_set; /* of options: 1 << OPT_... */
@@ -335,6 +343,13 @@ int cmd_dep_remove(struct cli *c);
 int cmd_done(struct cli *c);
 int cmd_fail(struct cli *c);
 int cmd_cancel(struct cli *c);
+int cmd_next(struct cli *c);
+int cmd_claim(struct cli *c);
+int cmd_release(struct cli *c);
+int cmd_checkpoint(struct cli *c);
+int cmd_work(struct cli *c);
+int cmd_send(struct cli *c);
+int cmd_inbox(struct cli *c);
 int cmd_completion(struct cli *c);
 int cmd_help(struct cli *c);
 

@@ -162,6 +162,16 @@ static int change_task(struct cli *c, const strata_task_change *change)
     return 0;
 }
 
+/* Opens it again, in the ledger too; then changes what else there is to change. */
+static int reopen(struct cli *c, strata_task_change *change)
+{
+    int code = strata_task_reopen(c->s, c->args[0], "reopened");
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    change->state = "open";
+    return change_task(c, change);
+}
+
 int cmd_update(struct cli *c)
 {
     struct cli_text title = {0}, data = {0};
@@ -186,33 +196,73 @@ int cmd_update(struct cli *c)
         change.channel = c->options[OPT_CHANNEL];
         change.agent = c->options[OPT_FOR_AGENT];
         change.parent = c->options[OPT_PARENT];
-        change.state = cli_given(c, OPT_REOPEN) ? "open" : c->options[OPT_TASK_STATE];
-        status = change_task(c, &change);
+        change.state = c->options[OPT_TASK_STATE];
+        status = cli_given(c, OPT_REOPEN) ? reopen(c, &change) : change_task(c, &change);
     }
     cli_text_release(&title);
     cli_text_release(&data);
     return status;
 }
 
+int task_token(struct cli *c, uint64_t *token)
+{
+    *token = 0;
+    if (!cli_given(c, OPT_TASK_TOKEN))
+        return 0;
+    int status = cli_number(c, "--token", c->options[OPT_TASK_TOKEN], (uint64_t)1 << 53, token);
+    return status == 0 && *token == 0 ? cli_usage(c, "--token is at least 1") : status;
+}
+
+/* Says what became of it. */
+static int ended(struct cli *c, bool accepted)
+{
+    strata_task t;
+    int code = strata_task_get(c->s, c->args[0], &t);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (c->json) {
+        json_t *o = task_json(&t, false);
+        (void)json_object_set_new(o, "accepted", json_boolean(accepted));
+        return cli_json(c, o);
+    }
+    if (!accepted)
+        cli_note(c, "another copy decides: the report is kept, and accepted there if the claim "
+                    "still holds");
+    if (c->quiet) {
+        (void)printf("%s\n", t.id);
+        return 0;
+    }
+    (void)printf("%s is %s: ", t.id, accepted ? t.state : "reported");
+    cli_put_text(stdout, t.title, strlen(t.title), 200);
+    (void)putchar('\n');
+    return 0;
+}
+
+/* done and fail; with --next the next one is taken in the same step. */
 static int end_task(struct cli *c, const char *state, enum cli_option_id text_option)
 {
     struct cli_text text = {0};
-    strata_task_change change = no_change();
-    int status = 0;
-    if (cli_given(c, text_option))
+    strata_task_end end = {.size = sizeof(end), .id = c->args[0], .state = state};
+    bool accepted;
+    int status = task_token(c, &end.token);
+    if (status == 0 && cli_given(c, OPT_RETRY_IN)) {
+        status = cli_duration(c, "--retry-in", c->options[OPT_RETRY_IN], &end.retry_in_ms);
+        end.state = "retry";
+    }
+    if (status == 0 && cli_given(c, text_option))
         status = cli_text_read(c, cli_options[text_option].name, c->options[text_option],
                                CLI_VALUE_SIZE_MAX, &text);
     if (status == 0)
         status = cli_open(c);
     if (status == 0) {
-        change.state = state;
-        if (text_option == OPT_RESULT) {
-            change.result = text.p;
-            change.result_size = text.n;
+        end.text = text.p;
+        end.text_size = text.n;
+        if (cli_given(c, OPT_NEXT)) {
+            status = task_take_next(c, &end);
         } else {
-            change.reason = text.p;
+            int code = strata_task_finish(c->s, &end, &accepted);
+            status = code == STRATA_OK ? ended(c, accepted) : cli_fail(c, code);
         }
-        status = change_task(c, &change);
     }
     cli_text_release(&text);
     return status;
@@ -228,9 +278,23 @@ int cmd_fail(struct cli *c)
     return end_task(c, "failed", OPT_REASON);
 }
 
+/* For whoever is in charge: no claim is asked for. */
 int cmd_cancel(struct cli *c)
 {
-    return end_task(c, "cancelled", OPT_REASON);
+    struct cli_text text = {0};
+    strata_task_change change = no_change();
+    int status = 0;
+    if (cli_given(c, OPT_REASON))
+        status = cli_text_read(c, "--reason", c->options[OPT_REASON], CLI_VALUE_SIZE_MAX, &text);
+    if (status == 0)
+        status = cli_open(c);
+    if (status == 0) {
+        change.state = "cancelled";
+        change.reason = text.p;
+        status = change_task(c, &change);
+    }
+    cli_text_release(&text);
+    return status;
 }
 
 /* --- dependencies ----------------------------------------------------------------------------- */

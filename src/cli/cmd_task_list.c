@@ -37,12 +37,12 @@ static json_t *text_or_null(const char *text, size_t size)
 json_t *task_json(const strata_task *t, bool whole)
 {
     json_t *o = json_pack(
-        "{s:o,s:o,s:s,s:i,s:o,s:I,s:s,s:s,s:o,s:s,s:o,s:s,s:o,s:b}", "seq", task_json_name(t->id),
+        "{s:o,s:o,s:s,s:i,s:o,s:I,s:s,s:s,s:o,s:s,s:o,s:s,s:o,s:b,s:s}", "seq", task_json_name(t->id),
         "title", cli_json_text(t->title, strlen(t->title)), "state", t->state, "priority",
         t->priority, "depends", depends_json(t), "waits", (json_int_t)t->waits, "channel",
         t->channel, "agent", t->agent, "parent", task_json_name(t->parent), "key", t->key,
         "not_before", cli_json_time(t->not_before_ms), "author", t->author, "created_at",
-        cli_json_time(t->created_ms), "pending", t->pending);
+        cli_json_time(t->created_ms), "pending", t->pending, "holder", t->holder);
     if (o == NULL || !whole)
         return o;
     int bad = json_object_set_new(o, "data", text_or_null(t->data, t->data_size));
@@ -65,6 +65,11 @@ static void put_task(FILE *f, const strata_task *t)
     if (strcmp(t->channel, "default") != 0) {
         (void)fputs("  (channel ", f);
         cli_put_text(f, t->channel, strlen(t->channel), 0);
+        between = ", ";
+    }
+    if (t->holder[0] != '\0') {
+        (void)fprintf(f, "%sclaimed by ", between);
+        cli_put_text(f, t->holder, strlen(t->holder), 0);
         between = ", ";
     }
     if (t->agent[0] != '\0') {

@@ -107,6 +107,17 @@ const struct cli_option cli_options[OPT_COUNT] = {
         "open, done, failed, cancelled; any other word holds the task", false},
     [OPT_TITLE] = {"--title", 0, "TEXT", "what is to be done", false},
     [OPT_REOPEN] = {"--reopen", 0, NULL, "open what is finished again", false},
+    [OPT_NEXT] = {"--next", 0, NULL, "and take the next one, in the same step", false},
+    [OPT_RETRY_IN] = {"--retry-in", 0, "DURATION",
+        "it may be tried again after this; five times, then it has failed", false},
+    [OPT_TASK_TOKEN] = {"--token", 0, "N",
+        "of the claim; your live claim on the task if not given", false},
+    [OPT_CHECKPOINT_DATA] = {"--data", 0, "TEXT",
+        "how far it is: for whoever goes on with it; `-` and @FILE read it", false},
+    [OPT_TERM] = {"--term", 0, "DURATION", "how long a claim lasts without a sign of life", false},
+    [OPT_TASKS_MAX] = {"--limit", 'n', "N", "end after N tasks", false},
+    [OPT_CREATE] = {"--create", 0, NULL, "also to an agent that was never heard of", false},
+    [OPT_ACK] = {"--ack", 0, NULL, "they are read: not shown again", false},
     [OPT_DEP_KIND] = {"--kind", 0, "blocks|parent", "what N is to M; blocks if not given", false},
 };
 
@@ -278,15 +289,60 @@ const struct cli_command cli_commands[] = {
      cmd_dep_add, false},
     {"dep remove", "N M", 2, 2, ON(OPT_DEP_KIND), "task N no longer waits for task M", NULL,
      {{"strata dep remove 143 141", "141 may take its time"}}, cmd_dep_remove, false},
-    {"done", "N", 1, 1, ON(OPT_RESULT), "finish a task",
-     "What waits for it and for nothing else is ready then. Finished stays finished: a second, "
-     "different result is refused (exit 3); made on two copies at once, both are pending.",
-     {{"strata done 143", "done"}, {"strata done 143 --result @report.md", "with a result"}},
+    {"next", "", 0, 0, ON(OPT_CHANNEL) | ON(OPT_TERM),
+     "take the best task that is ready",
+     "Claims it for you: nobody else is given it while you are at work. Any command of yours "
+     "extends the claim, which lasts an hour otherwise. If somebody worked on it before, the answer "
+     "has the last checkpoint. Exit status 5 when nothing is ready within --wait; the error says "
+     "who has what.",
+     {{"strata next --agent ann", "what ann is to do now"},
+      {"strata next --wait 60s --json", "data.seq, data.title, data.token, data.checkpoint"}},
+     cmd_next, false},
+    {"claim", "N", 1, 1, ON(OPT_TERM), "take one task", NULL,
+     {{"strata claim 143", "exit 5 when somebody has it"}}, cmd_claim, false},
+    {"release", "N", 1, 1, ON(OPT_TASK_TOKEN), "give a task back, for others to take", NULL,
+     {{"strata release 143", "your claim"}}, cmd_release, false},
+    {"checkpoint", "N", 1, 1, ON(OPT_CHECKPOINT_DATA) | ON(OPT_TASK_TOKEN),
+     "keep how far a task is",
+     "Whoever takes it after you goes on from there. Refused (exit 3) when the task is no longer "
+     "yours.",
+     {{"strata checkpoint 143 --data @progress.md", "from a file"}}, cmd_checkpoint, false},
+    {"done", "N", 1, 1, ON(OPT_RESULT) | ON(OPT_TASK_TOKEN) | ON(OPT_NEXT) | ON(OPT_CHANNEL),
+     "finish a task",
+     "What waits for it and for nothing else is ready then. Accepted once, and only from whoever "
+     "has the task: a second, different result is refused (exit 3). Where another copy decides, the "
+     "report is kept, and accepted there if the claim still holds.",
+     {{"strata done 143", "done"},
+      {"strata done 143 --result @report.md", "with a result"},
+      {"strata done 143 --next --json", "and the next one, as with `next`"}},
      cmd_done, false},
-    {"fail", "N", 1, 1, ON(OPT_REASON), "a task did not succeed",
+    {"fail", "N", 1, 1, ON(OPT_REASON) | ON(OPT_TASK_TOKEN) | ON(OPT_RETRY_IN),
+     "a task did not succeed",
      "What waits for it goes on waiting, until it is opened again, or cancelled.",
-     {{"strata fail 143 --reason \"no credentials\"", "with the reason"}},
+     {{"strata fail 143 --reason \"no credentials\"", "with the reason"},
+      {"strata fail 143 --reason \"rate limit\" --retry-in 5m", "ready again in 5 minutes"}},
      cmd_fail, false},
+    {"work", "-- COMMAND [ARGUMENT ...]", 1, 4096,
+     ON(OPT_CHANNEL) | ON(OPT_TERM) | ON(OPT_RETRY_IN) | ON(OPT_TASKS_MAX),
+     "take tasks, and run a command for each",
+     "The command gets the task as JSON on standard input, and STRATA_TASK, STRATA_TASK_TITLE and "
+     "STRATA_FENCE (the claim's token) in its environment. What it writes into the file "
+     "STRATA_CHECKPOINT is kept as the checkpoint; at the start the last checkpoint is in it. Exit "
+     "status 0 finishes the task, with what was printed as its result; any other fails it, or gives "
+     "it back with --retry-in. The claim is renewed while the command lives, and ends with this "
+     "process. SIGTERM is passed on to the command; then the task is given back.\n\n"
+     "With --wait the worker ends when nothing was ready for that long; else it goes on.",
+     {{"strata work --agent coder -- ./solve.sh", "for ever"},
+      {"strata work --wait 0s -- ./solve.sh", "what is there now"}},
+     cmd_work, false},
+    {"send", "AGENT TEXT", 2, 2, ON(OPT_CREATE) | ON(OPT_DATA), "a message to an agent",
+     "Stays in the agent's inbox until it is acknowledged, on every copy. At most 1,000 wait.",
+     {{"strata send ann \"the API has changed, see 143\"", "prints its number"}}, cmd_send, false},
+    {"inbox", "[N ...]", 0, 100, ON(OPT_ACK) | ON(OPT_LIMIT), "your messages",
+     "With --ack those that are shown are acknowledged, or only those that are named.",
+     {{"strata inbox --agent ann --ack", "read, and done with"},
+      {"strata inbox --wait 60s", "wait for one; exit 5 when none came"}},
+     cmd_inbox, false},
     {"cancel", "N", 1, 1, ON(OPT_REASON), "a task is not needed any more",
      "What waits for it does so no longer.",
      {{"strata cancel 143 --reason \"done by hand\"", "with the reason"}},
