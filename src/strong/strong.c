@@ -380,6 +380,11 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
 
 /* --- the role --------------------------------------------------------------------------------- */
 
+uint64_t st_strong_workspace(const struct st_strong *s)
+{
+    return s->log.identity.workspace;
+}
+
 bool st_strong_here(const struct st_strong *s)
 {
     return s->here;
