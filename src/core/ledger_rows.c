@@ -312,14 +312,15 @@ static void key_of_held(struct st_buf *out, struct st_str holder, struct st_str 
     st_buf_add_char(out, '\0');
 }
 
-/* Which claims are held. The holder changes only while nobody holds it: no row is left behind. */
-static enum st_code held_write(struct st_ledger *l, const struct st_lease *lease)
+/* Which claims are held; the key is in l->list. The holder changes only while nobody holds it: no
+ * row is left behind. */
+static enum st_code held_write(struct st_ledger *l, bool held)
 {
-    key_of_held(&l->key, lease->holder, lease->name);
-    if (!lease->held)
-        return row_del(l);
-    st_buf_reset(&l->value);
-    return row_put(l);
+    if (l->list.failed)
+        return ST_NO_MEMORY;
+    struct st_str key = st_buf_str(&l->list);
+    return held ? l->kv->put(l->kv->ctx, key, (struct st_str){NULL, 0})
+                : l->kv->del(l->kv->ctx, key);
 }
 
 enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
@@ -336,8 +337,12 @@ enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
     st_row_add_bytes(out, lease->holder);
     st_row_add_bytes(out, lease->reason);
     key_of_lease(&l->key, lease->kind, lease->name, lease->token);
+    /* Now: what the lease has of the store is lent until the next call on it. */
+    bool claim = lease->kind == ST_LEASE_CLAIM, held = lease->held;
+    if (claim)
+        key_of_held(&l->list, lease->holder, lease->name);
     enum st_code code = row_put(l);
-    return code == ST_OK && lease->kind == ST_LEASE_CLAIM ? held_write(l, lease) : code;
+    return code == ST_OK && claim ? held_write(l, held) : code;
 }
 
 bool st_lease_decode(struct st_str s, struct st_lease *out)
