@@ -61,9 +61,12 @@ static int read_links(struct task_items *t, size_t line, json_t *o, strata_task_
 
 static int read_rest(struct task_items *t, size_t line, json_t *o, strata_task_item *item)
 {
-    static const char *const told[] = {"id", "title", "description", "priority"};
-    for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++)
-        (void)json_object_del(o, told[i]);
+    (void)json_object_del(o, "id");
+    (void)json_object_del(o, "title");
+    if (item->data != NULL)
+        (void)json_object_del(o, "description");
+    if (item->priority != STRATA_PRIORITY_NONE)
+        (void)json_object_del(o, "priority");
     char *rest = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     if (rest == NULL)
         return task_items_fail(t, STRATA_NO_MEMORY, line, "out of memory");
@@ -197,11 +200,11 @@ json_t *task_beads_object(const strata_task *t, const char *(*key_of)(void *arg,
     json_t *o = json_pack("{s:s,s:s}", "id", key, "title", t->title);
     if (o == NULL)
         return NULL;
-    if (t->data_size > 0)
-        (void)json_object_set_new(o, "description", json_stringn(t->data, t->data_size));
     (void)json_object_set_new(o, "priority", json_integer(t->priority));
     if (rest != NULL)
         (void)json_object_update(o, rest);
+    if (t->data_size > 0)
+        (void)json_object_set_new(o, "description", json_stringn(t->data, t->data_size));
     json_decref(rest);
     put_status(o, t);
     put_links(o, t, key, key_of, arg);

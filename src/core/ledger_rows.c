@@ -310,10 +310,9 @@ static void key_of_held(struct st_buf *out, struct st_str holder, struct st_str 
 static enum st_code held_write(struct st_ledger *l, const struct st_lease *lease)
 {
     key_of_held(&l->key, lease->holder, lease->name);
-    if (!lease->held)
+    if (!lease->held || l->key.failed)
         return row_del(l);
-    st_buf_reset(&l->value);
-    return row_put(l);
+    return l->kv->put(l->kv->ctx, st_buf_str(&l->key), (struct st_str){"", 0});
 }
 
 enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
@@ -328,9 +327,10 @@ enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
     st_buf_add_varint(out, lease->since_ms);
     add_deadlines(out, lease->deadline, lease->earlier);
     st_row_add_bytes(out, lease->holder);
+    /* First: the holder may be lent by the row that is written next. */
+    enum st_code code = lease->kind == ST_LEASE_CLAIM ? held_write(l, lease) : ST_OK;
     key_of_lease(&l->key, lease->kind, lease->name, lease->token);
-    enum st_code code = row_put(l);
-    return code == ST_OK && lease->kind == ST_LEASE_CLAIM ? held_write(l, lease) : code;
+    return code == ST_OK ? row_put(l) : code;
 }
 
 static bool lease_decode(struct st_str s, struct st_lease *out)
