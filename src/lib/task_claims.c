@@ -240,12 +240,12 @@ int strata_task_next(strata *s, const strata_task_query *q, uint64_t wait_ms, ui
     char entity[ST_NUMBERED_SIZE + 1];
     struct st_claim_end first;
     const struct st_claim_end *todo = NULL;
-    *out = (strata_task_taken){.token = 0};
     int code = st_task_settle(s);
     if (code == STRATA_OK && end != NULL) {
         code = claim_end(s, end, entity, &first);
         todo = &first;
     }
+    *out = (strata_task_taken){.token = 0}; /* `end` may name what is in it */
     while (code == STRATA_OK) {
         bool again;
         code = try_next(s, q, term_ms, run, &todo, out, &again);
