@@ -528,8 +528,9 @@ int strata_task_claim(strata *s, const char *id, uint64_t term_ms, uint64_t run,
 /* STRATA_CONFLICT: the token is not the current one; the message says who has the task. */
 int strata_task_release(strata *s, const char *id, uint64_t token);
 int strata_task_renew(strata *s, const char *id, uint64_t token, uint64_t term_ms);
-int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char *text,
-                           size_t size);
+/* The claim's term begins anew. */
+int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char *text, size_t size,
+                           uint64_t term_ms);
 /* *accepted false: another copy decides; the report is kept for it. */
 int strata_task_finish(strata *s, const strata_task_end *end, bool *accepted);
 /* Opens what is finished again, in the ledger too. */

@@ -2,6 +2,7 @@
  * what on several copies, and random histories held against a plain computation. */
 #include "lib_world.h"
 
+#include "lib/claims.h"
 #include "lib/internal.h"
 
 #include <fcntl.h>
@@ -537,6 +538,242 @@ static void test_order_of_what_is_ready(void **state)
     strata_close(s);
 }
 
+/* --- claims ----------------------------------------------------------------------------------- */
+
+static int finish(strata *s, const char *id, uint64_t token, const char *text, bool *accepted)
+{
+    strata_task_end end = {.size = sizeof end,
+                           .id = id,
+                           .token = token,
+                           .state = "done",
+                           .text = text,
+                           .text_size = STRATA_NUL};
+    return strata_task_finish(s, &end, accepted);
+}
+
+static void test_a_claim_is_one_agents(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *ann = world_open("a", "ann"), *bob = world_open("a", "bob");
+    strata_task_taken t, u;
+    strata_task_query q = {.size = sizeof q, .agent = "ann"};
+    add(ann, "one", NULL);
+    ok(ann, strata_task_next(ann, &q, 0, 60000, 0, NULL, &t));
+    assert_string_equal(t.id, "1");
+    assert_string_equal(state_of(bob, "1"), "claimed");
+    assert_string_equal(listed(bob, STRATA_TASKS_READY), "");
+    q.agent = "bob";
+    expect_code(bob, strata_task_next(bob, &q, 0, 0, 0, NULL, &u), STRATA_TIMEOUT);
+    assert_non_null(strstr(strata_last_error(bob)->message, "1 is claimed by ann"));
+    expect_code(bob, strata_task_claim(bob, "1", 0, 0, &u), STRATA_TIMEOUT);
+    expect_code(bob, finish(bob, "1", 0, "mine", NULL), STRATA_CONFLICT);
+    expect_code(bob, strata_task_checkpoint(bob, "1", 0, "x", 1, 0), STRATA_CONFLICT);
+    expect_code(bob, finish(bob, "1", t.token + 7, "mine", NULL), STRATA_CONFLICT);
+    ok(ann, strata_task_checkpoint(ann, "1", 0, "half", STRATA_NUL, 60000));
+    ok(ann, strata_task_release(ann, "1", t.token));
+    ok(bob, strata_task_next(bob, &q, 0, 0, 0, NULL, &u));
+    assert_true(u.token > t.token);
+    strata_task got;
+    ok(bob, strata_task_get(bob, "1", &got));
+    assert_string_equal(got.checkpoint, "half");
+    /* A late word of the former holder changes nothing. */
+    expect_code(ann, finish(ann, "1", t.token, "late", NULL), STRATA_CONFLICT);
+    expect_code(ann, strata_task_checkpoint(ann, "1", t.token, "late", 4, 0), STRATA_CONFLICT);
+    ok(bob, finish(bob, "1", 0, "good", NULL));
+    ok(bob, strata_task_get(bob, "1", &got));
+    assert_string_equal(got.result, "good");
+    assert_string_equal(got.checkpoint, "half");
+    strata_close(ann);
+    strata_close(bob);
+}
+
+/* A namesake of an earlier life has no part in what the later one has. */
+static void test_incarnations(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s[2];
+    for (int i = 0; i < 2; i++) {
+        strata_error e;
+        strata_options o = {.size = sizeof o, .agent = "ann", .incarnation = (uint64_t)i + 1};
+        assert_int_equal(strata_open(world_path("a"), &o, &s[i], &e), STRATA_OK);
+    }
+    strata_task_taken t;
+    add(s[1], "one", NULL);
+    ok(s[1], strata_task_claim(s[1], "1", 0, 0, &t));
+    expect_code(s[0], finish(s[0], "1", 0, "late", NULL), STRATA_CONFLICT);
+    expect_code(s[0], strata_task_release(s[0], "1", 0), STRATA_CONFLICT);
+    assert_string_equal(state_of(s[0], "1"), "claimed");
+    ok(s[1], finish(s[1], "1", 0, "good", NULL));
+    strata_close(s[0]);
+    strata_close(s[1]);
+}
+
+/* The ledger has accepted an end, and its writer dies before the channel knows. */
+static void test_a_crash_before_the_copy(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    add(s, "one", NULL);
+    add(s, "two", "1");
+    ok(s, strata_task_claim(s, "1", 0, 0, &t));
+    ok(s, st_claims_checkpoint(s, "#1", t.token, "half", 4, 0));
+    struct st_claim_end end = {.name = "#1",
+                               .token = t.token,
+                               .outcome = ST_OUTCOME_COMMITTED,
+                               .result = "good",
+                               .result_size = 4};
+    ok(s, st_claims_finish(s, &end));
+    strata_close(s);
+    s = world_open("a", "bob");
+    strata_task got;
+    ok(s, strata_task_get(s, "1", &got));
+    assert_string_equal(got.state, "done");
+    assert_string_equal(got.result, "good");
+    assert_string_equal(got.checkpoint, "half");
+    assert_string_equal(state_of(s, "2"), "ready");
+    strata_close(s);
+    uint64_t records = world_records("a", NULL);
+    for (int i = 0; i < 3; i++) {
+        s = world_open("a", "bob");
+        assert_string_equal(state_of(s, "2"), "ready");
+        strata_close(s);
+    }
+    assert_true(world_records("a", NULL) == records);
+}
+
+/* Where another copy decides: kept as reported, and decided there. */
+static void test_reports_from_afar(void **state)
+{
+    (void)state;
+    world_init("a");
+    world_init("b");
+    strata *a = world_open("a", "ann");
+    strata_task_taken t[4];
+    add(a, "held", NULL);
+    add(a, "lost", NULL);
+    add(a, "nobody's", NULL);
+    strata_task_new n = task_new("handed over");
+    char id[STRATA_TASK_SIZE];
+    n.agent = "bob@b";
+    ok(a, strata_task_add(a, &n, 0, id, NULL));
+    ok(a, strata_task_claim(a, "1", 0, 0, &t[0]));
+    ok(a, strata_task_claim(a, "2", 0, 0, &t[1]));
+    strata_close(a);
+    world_merge("b", "a");
+    strata *b = world_open("b", "bob");
+    bool accepted;
+    strata_task_query q = {.size = sizeof q, .agent = "bob"};
+    expect_code(b, strata_task_claim(b, "3", 0, 0, &t[2]), STRATA_UNAVAILABLE);
+    ok(b, finish(b, "1", t[0].token, "from b", &accepted));
+    assert_false(accepted);
+    ok(b, finish(b, "2", t[1].token, "too late", &accepted));
+    assert_false(accepted);
+    ok(b, finish(b, "3", 0, "unclaimed", &accepted));
+    assert_false(accepted);
+    /* What is for bob on b needs nobody else. */
+    ok(b, strata_task_next(b, &q, 0, 0, 0, NULL, &t[3]));
+    assert_string_equal(t[3].id, "4");
+    assert_int_equal(t[3].token, 0);
+    ok(b, strata_task_checkpoint(b, "4", 0, "half", 4, 0));
+    ok(b, finish(b, "4", 0, "done on b", &accepted));
+    assert_true(accepted);
+    assert_string_equal(state_of(b, "4"), "done");
+    assert_string_not_equal(state_of(b, "1"), "done");
+    strata_close(b);
+    a = world_open("a", "ann");
+    ok(a, strata_task_release(a, "2", t[1].token));
+    strata_close(a);
+    world_merge("a", "b");
+    a = world_open("a", "ann");
+    strata_task got;
+    ok(a, strata_task_get(a, "1", &got));
+    assert_string_equal(got.state, "done");
+    assert_string_equal(got.result, "from b");
+    assert_string_equal(state_of(a, "2"), "ready");
+    assert_non_null(strstr(world_get(a, "#2", "refused"), "given back"));
+    assert_string_equal(state_of(a, "3"), "done");
+    assert_string_equal(state_of(a, "4"), "done");
+    strata_close(a);
+    world_merge("b", "a");
+    b = world_open("b", "bob");
+    assert_string_equal(state_of(b, "1"), "done");
+    strata_close(b);
+}
+
+static void test_retries(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    add(s, "flaky", NULL);
+    for (int i = 0; i < STRATA_TASK_RETRIES; i++) {
+        ok(s, strata_task_claim(s, "1", 0, 0, &t));
+        strata_task_end end = {.size = sizeof end,
+                               .id = "1",
+                               .state = "retry",
+                               .text = "no network",
+                               .text_size = STRATA_NUL,
+                               .retry_in_ms = 60000};
+        ok(s, strata_task_finish(s, &end, NULL));
+        assert_string_equal(state_of(s, "1"), i + 1 < STRATA_TASK_RETRIES ? "deferred" : "failed");
+        world_clock_ms += 61000;
+    }
+    strata_close(s);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static int visit_message(void *arg, const strata_message *m)
+{
+    struct names *n = arg;
+    size_t used = strlen(n->list);
+    snprintf(n->list + used, sizeof n->list - used, "%s%s:%s", used > 0 ? " " : "", m->from,
+             m->text);
+    n->count++;
+    return 0;
+}
+
+static const char *inbox(strata *s, const char *agent)
+{
+    static struct names n;
+    n = (struct names){.count = 0};
+    ok(s, strata_message_each(s, agent, 0, visit_message, &n));
+    return n.list;
+}
+
+static void test_messages(void **state)
+{
+    (void)state;
+    world_init("a");
+    world_init("b");
+    strata *a = world_open("a", "ann");
+    char id[STRATA_TASK_SIZE];
+    expect_code(a, strata_message_send(a, "bob", "hi", 2, false, id), STRATA_NOT_FOUND);
+    ok(a, strata_message_send(a, "bob", "one", 3, true, id));
+    const char *first = "1";
+    assert_string_equal(id, first);
+    strata_close(a);
+    world_merge("b", "a");
+    strata *b = world_open("b", "bob");
+    assert_string_equal(inbox(b, "bob"), "ann:one");
+    ok(b, strata_message_ack(b, &first, 1));
+    assert_string_equal(inbox(b, "bob"), "");
+    expect_code(b, strata_message_ack(b, (const char *const[]){"99"}, 1), STRATA_NOT_FOUND);
+    strata_close(b);
+    world_merge("a", "b");
+    a = world_open("a", "ann");
+    assert_string_equal(inbox(a, "bob"), "");
+    for (int i = 0; i < STRATA_INBOX_MAX; i++)
+        ok(a, strata_message_send(a, "cid", "x", 1, true, id));
+    expect_code(a, strata_message_send(a, "cid", "x", 1, true, id), STRATA_LIMIT);
+    strata_close(a);
+}
+
 /* --- random histories ------------------------------------------------------------------------- */
 
 #define COPIES    3
@@ -734,6 +971,12 @@ int main(void)
         TEST(test_bad_input),
         TEST(test_a_key_adds_once),
         TEST(test_order_of_what_is_ready),
+        TEST(test_a_claim_is_one_agents),
+        TEST(test_incarnations),
+        TEST(test_a_crash_before_the_copy),
+        TEST(test_reports_from_afar),
+        TEST(test_retries),
+        TEST(test_messages),
         TEST(test_random_histories),
     };
     return cmocka_run_group_tests_name("lib tasks", tests, NULL, NULL);

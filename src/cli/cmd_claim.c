@@ -123,7 +123,7 @@ int cmd_checkpoint(struct cli *c)
     if (status == 0)
         status = cli_open(c);
     if (status == 0)
-        status = answer(c, strata_task_checkpoint(c->s, c->args[0], token, text.p, text.n),
+        status = answer(c, strata_task_checkpoint(c->s, c->args[0], token, text.p, text.n, 0),
                         "checkpoint kept");
     cli_text_release(&text);
     return status;

@@ -88,7 +88,7 @@ static void store_checkpoint(struct worker *w)
     size_t n = f != NULL && text != NULL ? fread(text, 1, CLI_VALUE_SIZE_MAX + 1, f) : 0;
     if (f != NULL)
         (void)fclose(f);
-    int code = strata_task_checkpoint(w->c->s, w->task.id, w->task.token, text, n);
+    int code = strata_task_checkpoint(w->c->s, w->task.id, w->task.token, text, n, w->term_ms);
     if (code == STRATA_CONFLICT)
         w->lost = true;
     else if (code != STRATA_OK)

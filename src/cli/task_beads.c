@@ -61,9 +61,12 @@ static int read_links(struct task_items *t, size_t line, json_t *o, strata_task_
 
 static int read_rest(struct task_items *t, size_t line, json_t *o, strata_task_item *item)
 {
-    static const char *const told[] = {"id", "title", "description", "priority"};
-    for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++)
-        (void)json_object_del(o, told[i]);
+    (void)json_object_del(o, "id");
+    (void)json_object_del(o, "title");
+    if (item->data != NULL)
+        (void)json_object_del(o, "description");
+    if (item->priority != STRATA_PRIORITY_NONE)
+        (void)json_object_del(o, "priority");
     char *rest = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     if (rest == NULL)
         return task_items_fail(t, STRATA_NO_MEMORY, line, "out of memory");
@@ -161,7 +164,7 @@ static bool has_link(json_t *list, const char *on)
 
 /* What it no longer waits for goes, what is new comes. */
 static void put_links(json_t *o, const strata_task *t, const char *key,
-                      const char *(*key_of)(void *arg, const char *id), void *arg)
+                      const struct task_names *names)
 {
     json_t *list = json_object_get(o, "dependencies"), *kept = json_array(), *one;
     size_t i;
@@ -170,16 +173,17 @@ static void put_links(json_t *o, const strata_task *t, const char *key,
         const char *type = text_field(one, "type"), *id = text_field(one, "depends_on_id");
         bool blocks =
             type != NULL && (strcmp(type, "blocks") == 0 || strcmp(type, "blocked-by") == 0);
-        bool still = !blocks;
+        /* What it waits for is not here: it came with that, and keeps it. */
+        bool still = !blocks || (id != NULL && !names->is_known(names->arg, id));
         for (size_t k = 0; k < t->depends_count && !still; k++) {
-            const char *other = key_of(arg, t->depends[k]);
+            const char *other = names->key_of(names->arg, t->depends[k]);
             still = id != NULL && strcmp(other, id) == 0;
         }
         if (still)
             (void)json_array_append(kept, one);
     }
     for (size_t k = 0; k < t->depends_count; k++) {
-        const char *other = key_of(arg, t->depends[k]);
+        const char *other = names->key_of(names->arg, t->depends[k]);
         if (!has_link(kept, other))
             (void)json_array_append_new(kept, json_pack("{s:s,s:s,s:s}", "issue_id", key,
                                                         "depends_on_id", other, "type", "blocks"));
@@ -189,22 +193,21 @@ static void put_links(json_t *o, const strata_task *t, const char *key,
     json_decref(kept);
 }
 
-json_t *task_beads_object(const strata_task *t, const char *(*key_of)(void *arg, const char *id),
-                          void *arg)
+json_t *task_beads_object(const strata_task *t, const struct task_names *names)
 {
     json_t *rest = t->imported_size > 0 ? json_loadb(t->imported, t->imported_size, 0, NULL) : NULL;
-    const char *key = key_of(arg, t->id);
+    const char *key = names->key_of(names->arg, t->id);
     json_t *o = json_pack("{s:s,s:s}", "id", key, "title", t->title);
     if (o == NULL)
         return NULL;
-    if (t->data_size > 0)
-        (void)json_object_set_new(o, "description", json_stringn(t->data, t->data_size));
     (void)json_object_set_new(o, "priority", json_integer(t->priority));
     if (rest != NULL)
         (void)json_object_update(o, rest);
+    if (t->data_size > 0)
+        (void)json_object_set_new(o, "description", json_stringn(t->data, t->data_size));
     json_decref(rest);
     put_status(o, t);
-    put_links(o, t, key, key_of, arg);
+    put_links(o, t, key, names);
     if (t->imported_size == 0)
         (void)json_object_set_new(o, "issue_type", json_string("task"));
     return o;

@@ -139,6 +139,15 @@ static const char *key_of(void *arg, const char *id)
     return n->fallback;
 }
 
+static bool is_known(void *arg, const char *key)
+{
+    const struct names *n = arg;
+    for (size_t i = 0; i < n->count; i++)
+        if (strcmp(n->list[i].key, key) == 0)
+            return true;
+    return false;
+}
+
 static int visit_name(void *arg, const strata_task *t)
 {
     struct names *n = arg;
@@ -160,7 +169,8 @@ static int visit_name(void *arg, const strata_task *t)
 static int visit_export(void *arg, const strata_task *t)
 {
     struct names *n = arg;
-    json_t *o = task_beads_object(t, key_of, n);
+    const struct task_names names = {key_of, is_known, n};
+    json_t *o = task_beads_object(t, &names);
     if (o == NULL)
         return STRATA_NO_MEMORY;
     int result = json_dumpf(o, n->out, JSON_COMPACT | JSON_PRESERVE_ORDER);

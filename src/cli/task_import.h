@@ -35,8 +35,14 @@ int task_items_fail(struct task_items *t, int code, size_t line, const char *for
 int task_beads_parse(struct task_items *t, const char *bytes, size_t n);
 int task_queue_parse(struct task_items *t, const char *bytes, size_t n);
 
-/* A task as beads has it; NULL: out of memory. `key_of` gives the name of another task. */
-json_t *task_beads_object(const strata_task *t, const char *(*key_of)(void *arg, const char *id),
-                          void *arg);
+/* Keys of tasks. */
+struct task_names {
+    const char *(*key_of)(void *arg, const char *id); /* of a task; lent until the next call */
+    bool (*is_known)(void *arg, const char *key);
+    void *arg;
+};
+
+/* A task as beads has it; NULL: out of memory. */
+json_t *task_beads_object(const strata_task *t, const struct task_names *names);
 
 #endif

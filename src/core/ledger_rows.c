@@ -319,7 +319,7 @@ static enum st_code held_write(struct st_ledger *l, bool held)
     if (l->list.failed)
         return ST_NO_MEMORY;
     struct st_str key = st_buf_str(&l->list);
-    return held ? l->kv->put(l->kv->ctx, key, (struct st_str){NULL, 0})
+    return held ? l->kv->put(l->kv->ctx, key, (struct st_str){"", 0})
                 : l->kv->del(l->kv->ctx, key);
 }
 

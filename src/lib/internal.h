@@ -50,7 +50,7 @@ struct st_held {
 struct strata {
     struct st_log log;
     struct st_strong *strong; /* NULL until layer 3 is used */
-    struct st_index *index; /* NULL until something is read */
+    struct st_index *index;   /* NULL until something is read */
     char agent[ST_AGENT_SIZE_MAX + 1];
     uint64_t incarnation;
     strata_error error;
@@ -65,7 +65,7 @@ struct strata {
     uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
     uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
     struct st_held held;    /* as of the last look */
-    char *names; /* the file `names`, see status.c; NULL: not read yet */
+    char *names;            /* the file `names`, see status.c; NULL: not read yet */
 };
 
 /* --- errors: each returns the negative code --------------------------------------------------- */
@@ -138,7 +138,8 @@ const struct st_held_one *st_task_holder(const strata *s, struct st_str entity);
 /* Names of what this agent may take now, best first; at most max. *assigned: the first is for the
  * agent on this copy, and needs no claim. */
 int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
-                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned);
+                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned,
+                       bool only_assigned);
 /* Copies into the channels what the ledger has accepted, and decides about reports. */
 int st_task_settle(strata *s);
 /* Whether an agent's name is one on a certain copy. */
@@ -147,8 +148,8 @@ static inline bool st_task_assigned(const char *agent)
     return strchr(agent, '@') != NULL;
 }
 
-/* Whether `to` can be reached from `from` along what each waits for: then *path gets the names, from
- * first to last. ST_LIMIT: too many to look at. */
+/* Whether `to` can be reached from `from` along what each waits for: then *path gets the names,
+ * from first to last. ST_LIMIT: too many to look at. */
 enum st_code st_task_path(strata *s, struct st_str from, struct st_str to, const char **path);
 
 /* --- marks.c ---------------------------------------------------------------------------------- */

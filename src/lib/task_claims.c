@@ -161,7 +161,7 @@ static int try_next(strata *s, const strata_task_query *q, uint64_t term_ms, uin
     bool assigned;
     struct st_claim c = {.token = 0};
     *again = false;
-    int code = st_task_candidates(s, q, ST_CLAIMS_MAX, entities, &count, &assigned);
+    int code = st_task_candidates(s, q, ST_CLAIMS_MAX, entities, &count, &assigned, false);
     if (code != STRATA_OK)
         return code;
     if (count > 0 && assigned) {
@@ -173,12 +173,29 @@ static int try_next(strata *s, const strata_task_query *q, uint64_t term_ms, uin
     for (size_t i = 0; i < count; i++)
         names[i] = entities[i];
     code = st_claims_take(s, names, count, term_ms, run, *end, &c);
+    if (code == STRATA_UNAVAILABLE && *end == NULL) {
+        /* Another copy decides: what is for this agent here can be had all the same. */
+        strata_error kept = s->error;
+        code = st_task_candidates(s, q, 1, entities, &count, &assigned, true);
+        if (code == STRATA_OK && count > 0)
+            snprintf(out->id, sizeof out->id, "%.95s", entities[0] + 1);
+        if (code != STRATA_OK || count > 0)
+            return code;
+        s->error = kept;
+        return STRATA_UNAVAILABLE;
+    }
     bool ended = *end != NULL;
     *end = NULL;
     if (ended && (code == STRATA_OK || code == STRATA_TIMEOUT)) {
         int settled = st_task_settle(s);
         if (settled != STRATA_OK)
             return settled;
+    }
+    if (c.token == 0 && code == STRATA_CONFLICT && !ended) {
+        /* The only one has ended, and whoever ended it has not told so yet, or died. */
+        *again = true;
+        code = st_task_settle(s);
+        return code == STRATA_OK ? STRATA_TIMEOUT : code;
     }
     if (c.token == 0) {
         *again = code == STRATA_TIMEOUT && count > 0;
@@ -223,12 +240,12 @@ int strata_task_next(strata *s, const strata_task_query *q, uint64_t wait_ms, ui
     char entity[ST_NUMBERED_SIZE + 1];
     struct st_claim_end first;
     const struct st_claim_end *todo = NULL;
-    *out = (strata_task_taken){.token = 0};
     int code = st_task_settle(s);
     if (code == STRATA_OK && end != NULL) {
         code = claim_end(s, end, entity, &first);
         todo = &first;
     }
+    *out = (strata_task_taken){.token = 0}; /* `end` may name what is in it */
     while (code == STRATA_OK) {
         bool again;
         code = try_next(s, q, term_ms, run, &todo, out, &again);
@@ -312,7 +329,8 @@ static int tell(strata *s, const char *entity, const char *attribute, struct st_
     return code == STRATA_OK ? st_lib_wait(s, &r, 0) : code;
 }
 
-int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char *text, size_t size)
+int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char *text, size_t size,
+                           uint64_t term_ms)
 {
     char entity[ST_NUMBERED_SIZE + 1];
     strata_task t;
@@ -330,7 +348,7 @@ int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char
         return tell(s, entity, "checkpoint", v);
     code = own_token(s, entity, &token);
     if (code == STRATA_OK)
-        code = st_claims_checkpoint(s, entity, token, v.p, v.n, 0);
+        code = st_claims_checkpoint(s, entity, token, v.p, v.n, term_ms);
     return code == STRATA_OK ? st_task_settle(s) : code;
 }
 
@@ -451,6 +469,10 @@ int strata_task_finish(strata *s, const strata_task_end *asked, bool *accepted)
     code = claimed.token == 0 ? take_to_end(s, entity, &claimed.token) : STRATA_OK;
     if (code == STRATA_OK && retry)
         code = tell_retry(s, entity, &end, t.retries); /* not ready before it is given back */
+#ifdef ST_DEFECT_END_WITHOUT_TOKEN
+    if (code == STRATA_OK)
+        return end_told(s, &end, end.state);
+#endif
     if (code == STRATA_OK)
         code = st_claims_finish(s, &claimed);
     if (code == STRATA_UNAVAILABLE) {

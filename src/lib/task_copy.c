@@ -256,7 +256,7 @@ static int decide_one(strata *s, const char *entity)
     return report_end(s, entity, code == STRATA_OK ? NULL : refusal);
 }
 
-static int decide_reports(strata *s)
+static int decide_reports(strata *s, bool *any)
 {
     struct reports r = {.count = 0};
     int code = st_lib_begin(s);
@@ -267,6 +267,7 @@ static int decide_reports(strata *s)
     st_lib_end(s);
     if (got != ST_OK)
         return st_lib_index_fault(s, got);
+    *any = r.count > 0;
     for (size_t i = 0; i < r.count && code == STRATA_OK; i++)
         code = decide_one(s, r.list[i]);
     return code;
@@ -277,10 +278,14 @@ int st_task_settle(strata *s)
     if (s->log.read_only)
         return STRATA_OK;
     strata_error kept = s->error;
+    bool any = false;
+#ifdef ST_DEFECT_NO_COPY
+    return STRATA_OK;
+#endif
     int code = copy_all(s);
     if (code == STRATA_OK)
-        code = decide_reports(s);
-    if (code == STRATA_OK)
+        code = decide_reports(s, &any);
+    if (code == STRATA_OK && any)
         code = copy_all(s);
     if (code != STRATA_UNAVAILABLE)
         return code;

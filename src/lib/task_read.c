@@ -535,7 +535,8 @@ int strata_task_each(strata *s, const strata_task_query *q,
 }
 
 int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
-                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned)
+                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned,
+                       bool only_assigned)
 {
     struct listing l;
     struct st_task t;
@@ -543,7 +544,7 @@ int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
     *count = 0;
     *assigned = false;
     listing_init(&l, s, q);
-    l.limit = max;
+    l.limit = only_assigned ? 0 : max;
     int result = st_task_held(s);
     if (result == STRATA_OK)
         result = st_lib_begin(s);
@@ -553,13 +554,13 @@ int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
     enum st_code code = list_ready(&l);
     /* What another copy's agent is to do is not to be had here; the first decides about the kind.
      */
-    for (size_t i = 0; i < l.count && code == ST_OK; i++) {
+    for (size_t i = 0; i < l.count && code == ST_OK && *count < max; i++) {
         entity_of(&l.found[i], entities[*count]);
         code = st_task_read(st_index_kv(s->index), st_str_of(entities[*count]), &key, &t);
         if (code != ST_OK)
             break;
         bool here = memchr(t.agent.p, '@', t.agent.n) != NULL;
-        if (here && !st_str_equal(t.agent, st_str_of(l.on_this_copy)))
+        if ((here && !st_str_equal(t.agent, st_str_of(l.on_this_copy))) || (only_assigned && !here))
             continue;
         if (*count == 0)
             *assigned = here;
