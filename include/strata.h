@@ -486,9 +486,12 @@ typedef struct strata_coordinator {
     bool here;              /* this copy of the workspace decides */
     uint64_t generation;    /* grows with every move */
     uint64_t position;      /* entries of the ordered log that are known here */
-    char head[17];          /* checksum of the last one, hex: two copies with the same head have
+    char head[33];          /* a checksum over all of them, hex: two copies with the same head have
                                the same log */
     bool doubt;             /* a forced move left unknown keys in doubt */
+    bool sealed;            /* this log has ended: `successor` goes on */
+    char successor[256];    /* the place that goes on, or that began this generation; may be "" */
+    char place[96];         /* this place, as `strata coordinator move --to` wants it */
 } strata_coordinator;
 
 int strata_coordinator_get(strata *s, strata_coordinator *out);

@@ -86,7 +86,8 @@ static const struct {
     [ST_CMD_LEASE_REARM] = {"lease-rearm", KEY | BIT(F_LEASE) | BIT(F_TOKEN) | BIT(F_DEADLINE), 0},
     [ST_CMD_RESERVE] = {"reserve", KEY, BIT(F_TOKEN) | BIT(F_SHARED) | BIT(F_DEADLINE)},
     [ST_CMD_UNRESERVE] = {"unreserve", KEY | BIT(F_TOKEN), 0},
-    [ST_CMD_SEAL] = {"seal", BIT(F_SUCCESSOR), BIT(F_POSITION)},
+    [ST_CMD_SEAL] = {"seal", BIT(F_SUCCESSOR),
+                     BIT(F_POSITION) | BIT(F_PERSON) | BIT(F_EVIDENCE)},
     [ST_CMD_GENERATION] = {"generation", BIT(F_SUCCESSOR) | BIT(F_GENERATION),
                            BIT(F_POSITION) | BIT(F_FORCED) | BIT(F_PERSON) | BIT(F_EVIDENCE)},
 };

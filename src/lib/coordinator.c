@@ -5,23 +5,21 @@
 
 int strata_coordinator_get(strata *s, strata_coordinator *out)
 {
-    struct st_head head;
-    struct st_tail tail;
+    struct st_strong_head head;
     memset(out, 0, sizeof *out);
     int code = st_lib_strong_open(s);
     if (code != STRATA_OK)
         return code;
-    if (st_strong_tail(s->strong, &tail) != ST_OK || st_strong_begin(s->strong) != ST_OK)
+    if (st_strong_head(s->strong, &head) != ST_OK)
         return st_lib_strong_fault(s);
-    enum st_code got = st_head_read(st_strong_ledger(s->strong), &head);
-    out->doubt = got == ST_OK && head.doubt != 0;
-    out->generation = got == ST_OK ? head.generation : 0;
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    out->here = st_strong_here(s->strong);
-    out->position = tail.counter;
-    snprintf(out->head, sizeof out->head, "%016llx", (unsigned long long)tail.checksum);
+    out->here = st_strong_here(s->strong) && !head.sealed;
+    out->doubt = head.doubt;
+    out->generation = head.generation;
+    out->position = head.position;
+    out->sealed = head.sealed;
+    memcpy(out->head, head.head, sizeof out->head);
+    snprintf(out->successor, sizeof out->successor, "%s", head.successor);
+    snprintf(out->place, sizeof out->place, "%s", head.place);
     return STRATA_OK;
 }
 
