@@ -90,9 +90,6 @@ static enum st_code file_append(struct st_order *o, const struct st_entry *e, st
 static enum st_code file_wait(struct st_order *o, struct st_mark mark)
 {
     struct st_file *f = file_of(o);
-#ifdef ST_DEFECT_ANSWER_EARLY
-    return ST_OK;
-#endif
     if (mark.number == 0 || f->log.read_only)
         return ST_OK;
     return st_log_wait_durable(&f->log, mark.epoch, mark.number) == ST_OK ? ST_OK : log_fault(f);

@@ -213,6 +213,9 @@ static enum st_code accept(struct st_strong *s, const char *person)
         return code;
     if (o->engine->decides(o) == ST_OK && !head.sealed)
         return st_fail(&s->fault, ST_EXISTS, "this copy decides already; nothing was changed");
+#ifdef ST_DEFECT_ACCEPT_ANY
+    snprintf(head.place, sizeof head.place, "%s", head.successor);
+#endif
     if (strcmp(head.successor, head.place) != 0)
         return not_for_here(s, &head);
     /* Not sealed: the generation was ordered, and then somebody died. */
