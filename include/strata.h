@@ -496,6 +496,18 @@ typedef struct strata_coordinator {
 
 int strata_coordinator_get(strata *s, strata_coordinator *out);
 /*
+ * A planned move, for persons, named. Where both copies are reachable, strata_coordinator_hand_over()
+ * at the one that decides does it all: `dir` belongs to the other copy of this workspace. Otherwise
+ * in steps: strata_coordinator_seal() here names the other's `place`, and the log here accepts
+ * nothing from then on; it travels (strata_merge_state() there, or sync); strata_coordinator_accept()
+ * there goes on from exactly there. In between nobody decides. STRATA_CONFLICT: the log does not name
+ * that place, or is not sealed. STRATA_UNAVAILABLE: this copy does not decide.
+ */
+int strata_coordinator_hand_over(strata *s, const char *dir, const char *person,
+                                 const char *reason);
+int strata_coordinator_seal(strata *s, const char *place, const char *person, const char *reason);
+int strata_coordinator_accept(strata *s, const char *person);
+/*
  * Makes this copy decide although the one that decided so far was not asked: for when that one is
  * gone for good. For persons, named. What ran there after this copy was made is not known here: every
  * operation that had not ended, and every key not known here, is in doubt from now on.

@@ -94,6 +94,9 @@ enum cli_option_id {
     OPT_TTL, /* lock */
     OPT_TOKEN,
     OPT_FORCE, /* coordinator move */
+    OPT_TO,
+    OPT_ACCEPT,
+    OPT_OPS, /* log */
     OPT_COUNT,
 };
 _Static_assert(OPT_COUNT <= 64, "the options of a command are a set in one word");
@@ -257,6 +260,14 @@ void cli_put_attribute(struct cli *c, FILE *f, const strata_attribute *a);
 /* A copy of text for a message: valid UTF-8, no control characters, cut to fit. Returns out. */
 const char *cli_clean(const char *text, char *out, size_t size);
 
+/* --- cmd_op.c --------------------------------------------------------------------------------- */
+
+/* Refuses (exit 4) where the environment says that an agent is calling, or without a terminal; else
+ * *name is --by, or the user's name. */
+int cli_need_person(struct cli *c, const char **name);
+/* Refuses (usage) when an option is missing; `what` is its call. */
+int cli_need_option(struct cli *c, enum cli_option_id id, const char *what);
+
 /* --- complete.c, man.c, cmd_help.c ------------------------------------------------------------ */
 
 int cli_man(struct cli *c, const char *page);
@@ -295,6 +306,9 @@ int cmd_op_reject(struct cli *c);
 int cmd_op_again(struct cli *c);
 int cmd_coordinator_show(struct cli *c);
 int cmd_coordinator_move(struct cli *c);
+int cmd_log_verify(struct cli *c);
+/* log --ops */
+int cli_log_ops(struct cli *c);
 int cmd_lock(struct cli *c);
 int cmd_lock_acquire(struct cli *c);
 int cmd_lock_renew(struct cli *c);

@@ -1,5 +1,11 @@
-/* coordinator.c - which copy decides, and moving that. */
+/*
+ * coordinator.c - which copy decides, and moving that; the ordered log travels with a merge as a
+ * read-only copy.
+ */
 #include "lib/strong.h"
+
+#include <errno.h>
+#include <inttypes.h>
 
 #include <stdio.h>
 
@@ -39,4 +45,221 @@ int strata_coordinator_force(strata *s, const char *person, const char *reason)
     if (code != STRATA_OK)
         return code;
     return st_strong_force(s->strong, person, reason) == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
+}
+
+/* --- another copy ----------------------------------------------------------------------------- */
+
+/* The strong layer of another copy of this workspace. */
+static enum st_code other_open(strata *s, const char *state_dir, bool read_only,
+                               struct st_strong **out, struct st_fault *fault)
+{
+    return st_strong_open(out, s->log.env, s->log.alloc, state_dir, read_only, s->log.what,
+                          s->log.wait_ms, fault);
+}
+
+static enum st_code other_workspace(strata *s, const char *state_dir, uint64_t *workspace,
+                                    char name[65], struct st_fault *fault)
+{
+    struct st_log log;
+    enum st_code code = st_log_open(&log, s->log.env, s->log.alloc, state_dir, true, s->log.what);
+    if (code == ST_OK) {
+        *workspace = log.identity.workspace;
+        memcpy(name, log.identity.name, sizeof log.identity.name);
+    } else {
+        *fault = log.fault;
+    }
+    st_log_close(&log);
+    return code;
+}
+
+static int found_here(strata *s)
+{
+    struct st_fault fault = {0};
+    if (st_strong_found(s->log.env, s->log.alloc, s->log.dir, s->log.identity.workspace,
+                        s->log.identity.name, false, &fault) != ST_OK)
+        return st_lib_fault(s, &fault);
+    return st_lib_strong_open(s);
+}
+
+/* The log here is another's past: out of the way, and nothing of it is lost. */
+static int set_aside(strata *s)
+{
+    const struct st_env *env = s->log.env;
+    char from[ST_PATH_SIZE + 16], to[ST_PATH_SIZE + 64];
+    uint64_t unique = 0;
+    st_strong_close(s->strong);
+    s->strong = NULL;
+    snprintf(from, sizeof from, "%s/strong", s->log.dir);
+    env->random(env->ctx, &unique, sizeof unique);
+    snprintf(to, sizeof to, "%s/quarantine/strong-%08" PRIx32, s->log.dir, (uint32_t)unique);
+    int r = env->rename(env->ctx, from, to);
+    if (r >= 0)
+        r = env->sync_directory(env->ctx, s->log.dir);
+    if (r < 0)
+        return st_lib_fail(s, ST_IO, "cannot move %s aside: %s", from, strerror(-r));
+    st_lib_notice(s,
+                  "the ordered log here and there have grown apart; the other is of a later "
+                  "generation and is taken in, the one that was here lies in %s",
+                  to);
+    return found_here(s);
+}
+
+static int follow_forked(strata *s, struct st_strong *other, bool joined)
+{
+    struct st_strong_head mine, theirs;
+    uint64_t count;
+    if (st_strong_head(s->strong, &mine) != ST_OK)
+        return st_lib_strong_fault(s);
+    if (st_strong_head(other, &theirs) != ST_OK)
+        return st_lib_fault(s, st_strong_fault(other));
+    if (!joined && theirs.generation <= mine.generation) {
+        st_lib_notice(s,
+                      "the ordered logs here and there have grown apart (generations %" PRIu64
+                      " and %" PRIu64 "); nothing of it was taken in",
+                      mine.generation, theirs.generation);
+        return STRATA_OK;
+    }
+    int code = set_aside(s);
+    if (code == STRATA_OK && st_strong_follow(s->strong, other, &count) != ST_OK)
+        code = st_lib_strong_fault(s);
+    return code;
+}
+
+static int follow(strata *s, struct st_strong *other, bool joined)
+{
+    uint64_t count;
+    enum st_code code = st_strong_follow(s->strong, other, &count);
+    if (code == ST_DENIED) {
+        st_lib_notice(s, "%s", st_strong_fault(s->strong)->message);
+        code = st_strong_follow(s->strong, other, &count);
+    }
+    if (code == ST_CONFLICT)
+        return follow_forked(s, other, joined);
+    return code == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
+}
+
+/* Whatever is wrong with it, the rest of the merge holds. */
+void st_lib_strong_merge(strata *s, const char *state_dir, bool joined)
+{
+    struct st_fault fault = {0};
+    struct st_strong *other = NULL;
+    uint64_t workspace;
+    char name[65];
+    if (!st_strong_exists(s->log.env, state_dir) ||
+        other_workspace(s, state_dir, &workspace, name, &fault) != ST_OK ||
+        workspace != s->log.identity.workspace)
+        return;
+    int code = found_here(s);
+    if (code == STRATA_OK && joined && st_strong_resign(s->strong) != ST_OK)
+        code = st_lib_strong_fault(s);
+    if (code == STRATA_OK && other_open(s, state_dir, true, &other, &fault) != ST_OK)
+        code = st_lib_fault(s, &fault);
+    if (code == STRATA_OK)
+        code = follow(s, other, joined);
+    st_strong_close(other);
+    if (code != STRATA_OK)
+        st_lib_notice(s, "the ordered log was not taken in: %s", strata_last_error(s)->message);
+}
+
+int st_lib_strong_join(strata *s, const char *state_dir)
+{
+    struct st_fault fault = {0};
+    struct st_tail tail;
+    uint64_t workspace;
+    char name[65];
+    if (st_log_tail(&s->log, &tail) != ST_OK)
+        return st_lib_fault(s, &s->log.fault);
+    if (tail.counter > 0 || !st_strong_exists(s->log.env, s->log.dir) ||
+        other_workspace(s, state_dir, &workspace, name, &fault) != ST_OK ||
+        workspace == s->log.identity.workspace)
+        return STRATA_OK;
+    int code = st_lib_strong_open(s);
+    if (code == STRATA_OK && st_strong_resign(s->strong) != ST_OK)
+        code = st_lib_strong_fault(s);
+    return code;
+}
+
+/* --- a planned move --------------------------------------------------------------------------- */
+
+static int check_person(strata *s, const char *person, const char *reason)
+{
+    int code = st_lib_text_check(s, "name of the person", person, true);
+    return code == STRATA_OK ? st_lib_text_check(s, "reason", reason, true) : code;
+}
+
+int strata_coordinator_seal(strata *s, const char *place, const char *person, const char *reason)
+{
+    const char *colon = strrchr(place, ':');
+    int code = check_person(s, person, reason);
+    if (code == STRATA_OK && (st_lib_name(s, "place", place) != STRATA_OK || colon == NULL ||
+                              strlen(colon) != 17)) {
+        code = st_lib_fail(s, ST_INVALID, "'%.100s' is neither a workspace nor a place", place);
+        st_lib_hint(s, "`strata coordinator show` at the other copy prints its place");
+    }
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code == STRATA_OK && st_strong_seal(s->strong, place, person, reason) != ST_OK)
+        code = st_lib_strong_fault(s);
+    return code;
+}
+
+int strata_coordinator_accept(strata *s, const char *person)
+{
+    int code = st_lib_text_check(s, "name of the person", person, true);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code == STRATA_OK && st_strong_accept(s->strong, person) != ST_OK)
+        code = st_lib_strong_fault(s);
+    return code;
+}
+
+static int hand_over(strata *s, struct st_strong *to, const char *person, const char *reason)
+{
+    struct st_strong_head there;
+    uint64_t count;
+    /* Most of it before the seal, as nobody decides behind it. */
+    enum st_code code = st_strong_follow(to, s->strong, &count);
+    if (code == ST_OK)
+        code = st_strong_head(to, &there);
+    if (code != ST_OK)
+        return st_lib_fault(s, st_strong_fault(to));
+    if (st_strong_seal(s->strong, there.place, person, reason) != ST_OK)
+        return st_lib_strong_fault(s);
+    code = st_strong_follow(to, s->strong, &count);
+    if (code == ST_OK)
+        code = st_strong_accept(to, person);
+    if (code == ST_OK)
+        return STRATA_OK;
+    st_lib_fault(s, st_strong_fault(to));
+    st_lib_hint(s, "the log is sealed, nobody decides; in the other copy: `strata merge-state` from "
+                   "here, then `strata coordinator move --accept`");
+    return code;
+}
+
+int strata_coordinator_hand_over(strata *s, const char *dir, const char *person, const char *reason)
+{
+    char state_dir[ST_PATH_SIZE], name[65];
+    struct st_fault fault = {0};
+    struct st_strong *to = NULL;
+    uint64_t workspace = 0;
+    int code = check_person(s, person, reason);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    if (st_find_state(dir, false, state_dir, &fault) != ST_OK ||
+        other_workspace(s, state_dir, &workspace, name, &fault) != ST_OK)
+        return st_lib_fault(s, &fault);
+    if (workspace != s->log.identity.workspace) {
+        st_lib_fail(s, ST_CONFLICT, "%s is another workspace; nothing was changed", state_dir);
+        st_lib_hint(s, "`strata merge-state` there makes an empty one a copy of this");
+        return ST_CONFLICT;
+    }
+    if (st_strong_found(s->log.env, s->log.alloc, state_dir, workspace, name, false, &fault) !=
+            ST_OK ||
+        other_open(s, state_dir, false, &to, &fault) != ST_OK)
+        return st_lib_fault(s, &fault);
+    code = hand_over(s, to, person, reason);
+    st_strong_close(to);
+    return code;
 }

@@ -24,5 +24,10 @@ int st_lib_submit(strata *s, uint64_t incarnation, struct st_command *commands, 
 int st_lib_text_check(strata *s, const char *what, const char *text, bool needed);
 /* A random number for a run file (st_strong_run_begin); 0: no random numbers. */
 uint64_t st_lib_run_id(strata *s);
+/* Takes in the ordered log of another copy; what is wrong with it becomes a notice. `joined`: this
+ * replica was empty before. */
+void st_lib_strong_merge(strata *s, const char *state_dir, bool joined);
+/* Before this replica, if it is empty, becomes one of another's workspace: it does not decide there. */
+int st_lib_strong_join(strata *s, const char *state_dir);
 
 #endif

@@ -244,6 +244,12 @@ enum st_code st_strong_accept(struct st_strong *s, const char *person)
     return code;
 }
 
+enum st_code st_strong_resign(struct st_strong *s)
+{
+    enum st_code code = s->order->engine->give_up(s->order);
+    return code == ST_OK ? ST_OK : st_strong_fail(s, code);
+}
+
 /* Held. */
 static enum st_code force(struct st_strong *s, const char *person, const char *reason)
 {

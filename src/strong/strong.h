@@ -123,6 +123,8 @@ enum st_code st_strong_seal(struct st_strong *s, const char *successor, const ch
                             const char *reason);
 /* This place goes on behind the seal, which has to be here and to name it: a higher generation. */
 enum st_code st_strong_accept(struct st_strong *s, const char *person);
+/* This place does not decide any more, and nobody is named: for one that joins another's log. */
+enum st_code st_strong_resign(struct st_strong *s);
 /* Gives this place the role although nobody was asked: a higher generation, forced. */
 enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
 
