@@ -594,7 +594,7 @@ static void test_answer_again(void **state)
     acquire(s, "ann", "l", S_NS);
     snprintf(command, sizeof command,
              "dd if=/dev/zero of='%s/strong/answers' conv=notrunc bs=4096 "
-             "count=288 status=none",
+             "count=1000 status=none",
              p.path);
     assert_int_equal(system(command), 0);
     OK(s, o->engine->answer(o, mark, again, 3));

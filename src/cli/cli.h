@@ -306,9 +306,6 @@ int cmd_op_reject(struct cli *c);
 int cmd_op_again(struct cli *c);
 int cmd_coordinator_show(struct cli *c);
 int cmd_coordinator_move(struct cli *c);
-int cmd_log_verify(struct cli *c);
-/* log --ops */
-int cli_log_ops(struct cli *c);
 int cmd_lock(struct cli *c);
 int cmd_lock_acquire(struct cli *c);
 int cmd_lock_renew(struct cli *c);

@@ -83,6 +83,10 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false},
     [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
     [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false},
+    [OPT_TO] = {"--to", 0, "DIR|PLACE", "the copy that is to decide", false},
+    [OPT_ACCEPT] = {"--accept", 0, NULL, "go on here with the log that was sealed for this copy",
+        false},
+    [OPT_OPS] = {"--ops", 0, NULL, "the ordered log: who did what, when, on what evidence", false},
     [OPT_TOKEN] = {"--token", 0, "N", "the number that `lock acquire` printed", false},
 };
 
@@ -274,12 +278,23 @@ const struct cli_command cli_commands[] = {
      {{"strata lock list", "all locks"}}, cmd_lock_list, false},
     {"coordinator show", "", 0, 0, 0, "which copy decides about once-only operations and locks",
      NULL, {{"strata coordinator show", "here or elsewhere"}}, cmd_coordinator_show, false},
-    {"coordinator move", "", 0, 0, ON(OPT_FORCE) | ON(OPT_REASON) | ON(OPT_BY),
-     "make this copy decide (for persons)",
-     "For when the copy that decided is gone for good. What ran there after this copy was made is "
-     "not known here: every operation that had not ended, and every key that is not known here, "
-     "is in doubt from then on, and is not run.",
-     {{"strata coordinator move --force --reason \"the laptop was stolen\"", "here, from now on"}},
+    {"coordinator move", "", 0, 0,
+     ON(OPT_TO) | ON(OPT_ACCEPT) | ON(OPT_FORCE) | ON(OPT_REASON) | ON(OPT_BY),
+     "let another copy decide (for persons)",
+     "--to DIR hands over to the copy of this workspace in DIR, at once. Where it cannot be reached "
+     "from here: --to PLACE (`strata coordinator show` there prints it) seals the log here; when it "
+     "has arrived there (`strata merge-state`), --accept there goes on from exactly there. In "
+     "between nobody decides.\n\n"
+     "--force is for when the copy that decided is gone for good. What ran there after this copy was "
+     "made is not known here: every operation that had not ended, and every key that is not known "
+     "here, is in doubt from then on, and is not run. Locks and claims that only the lost part knew "
+     "may still be held: wait for their terms to end.",
+     {{"strata coordinator move --to ~/box/project --reason \"the laptop travels\"", "hand over"},
+      {"strata coordinator move --to box:5f3a9e10c2b84d67 --reason \"the laptop travels\"",
+       "seal, for a copy that is not reachable"},
+      {"strata coordinator move --accept", "there, when the log has arrived"},
+      {"strata coordinator move --force --reason \"the laptop was stolen\"",
+       "here, from now on"}},
      cmd_coordinator_move, false},
     {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR),
      "what happened, in order of arrival here",

@@ -191,8 +191,8 @@ int strata_coordinator_seal(strata *s, const char *place, const char *person, co
 {
     const char *colon = strrchr(place, ':');
     int code = check_person(s, person, reason);
-    if (code == STRATA_OK && (st_lib_name(s, "place", place) != STRATA_OK || colon == NULL ||
-                              strlen(colon) != 17)) {
+    if (code == STRATA_OK &&
+        (st_lib_name(s, "place", place) != STRATA_OK || colon == NULL || strlen(colon) != 17)) {
         code = st_lib_fail(s, ST_INVALID, "'%.100s' is neither a workspace nor a place", place);
         st_lib_hint(s, "`strata coordinator show` at the other copy prints its place");
     }
@@ -231,8 +231,9 @@ static int hand_over(strata *s, struct st_strong *to, const char *person, const 
     if (code == ST_OK)
         return STRATA_OK;
     st_lib_fault(s, st_strong_fault(to));
-    st_lib_hint(s, "the log is sealed, nobody decides; in the other copy: `strata merge-state` from "
-                   "here, then `strata coordinator move --accept`");
+    st_lib_hint(s,
+                "the log is sealed, nobody decides; in the other copy: `strata merge-state` from "
+                "here, then `strata coordinator move --accept`");
     return code;
 }
 

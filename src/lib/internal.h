@@ -9,7 +9,7 @@
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
- *   strong.c, operations.c, locks.c, coordinator.c   layer 3, see strong.h
+ *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
  */
@@ -46,6 +46,8 @@ struct strata {
     int marks_fd, slot_fd;  /* -1: not open */
     char last_status[ST_STATUS_SIZE_MAX + 1];
     char workspace_id[17], replica_id[17];
+    uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
+    uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
     char *names; /* the file `names`, see status.c; NULL: not read yet */
 };
 

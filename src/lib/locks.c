@@ -7,18 +7,9 @@
 /* Between two looks at a lock that somebody else has. Nanoseconds. */
 #define LOCK_POLL_NS 10000000ull
 
-/* The deadline on this machine's clock if there is one; else the newest, on another clock. */
-static struct st_deadline lock_deadline(strata *s, const struct st_lease *from)
-{
-    const struct st_env *env = s->log.env;
-    struct st_deadline d = st_deadline_on(&from->deadline, from->earlier, env->clock_id(env->ctx));
-    return d.clock != 0 ? d : from->deadline;
-}
-
 static bool lock_of(strata *s, const struct st_lease *from, strata_lock *out)
 {
-    const struct st_env *env = s->log.env;
-    struct st_deadline deadline = lock_deadline(s, from);
+    struct st_deadline deadline = st_lib_deadline(s, &from->deadline, from->earlier);
     *out = (strata_lock){
         .name = st_arena_text(&s->arena, from->name),
         .holder = st_arena_text(&s->arena, from->holder),
@@ -26,20 +17,9 @@ static bool lock_of(strata *s, const struct st_lease *from, strata_lock *out)
         .held = from->held,
         .since_ms = from->since_ms,
     };
-    uint64_t now = env->boot_ns(env->ctx);
-    switch (st_strong_deadline_state(s->strong, &deadline)) {
-    case ST_DEADLINE_AHEAD: /* when it was asked; it may have passed since */
-        out->left_ms = deadline.ns > now ? (deadline.ns - now) / ST_NS_PER_MS : 0;
-        break;
-    case ST_DEADLINE_PASSED:
-        out->held = false;
-        break;
-    case ST_DEADLINE_OTHER_CLOCK:
-        out->left_ms = deadline.term_ns / ST_NS_PER_MS;
-        break;
-    case ST_DEADLINE_NONE:
-        break;
-    }
+    bool passed;
+    out->left_ms = st_lib_deadline_left(s, &deadline, &passed);
+    out->held = out->held && !passed;
     return out->name != NULL && out->holder != NULL;
 }
 
@@ -56,7 +36,7 @@ static int lock_look(strata *s, const char *name, strata_lock *out, struct st_de
         st_lease_read(st_strong_ledger(s->strong), ST_LEASE_LOCK, st_str_of(name), &lease);
     int result = STRATA_OK;
     if (code == ST_OK) {
-        *deadline = lock_deadline(s, &lease);
+        *deadline = st_lib_deadline(s, &lease.deadline, lease.earlier);
         *written_held = lease.held;
         if (!lock_of(s, &lease, out))
             result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
@@ -90,7 +70,7 @@ static int lock_prepare(strata *s, const char *name, strata_lock *lock)
     default:
         return STRATA_OK;
     }
-    return st_lib_submit(s, 0, &c, 1, &result);
+    return st_lib_submit(s, &c, 1, &result);
 }
 
 static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *out, bool *got)
@@ -110,7 +90,7 @@ static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *o
         .lease = ST_LEASE_LOCK,
         .deadline = st_strong_deadline(s->strong, ttl_ms * ST_NS_PER_MS),
     };
-    code = st_lib_submit(s, st_lib_run_id(s), &c, 1, &result);
+    code = st_lib_submit(s, &c, 1, &result);
     *got = code == STRATA_OK && result.verdict == ST_VERDICT_DONE;
     return code == STRATA_OK ? lock_look(s, name, out, &deadline, &held) : code;
 }
@@ -158,7 +138,7 @@ static int lock_command(strata *s, enum st_command_kind kind, const char *name, 
         .kind = kind, .key = st_str_of(name), .lease = ST_LEASE_LOCK, .token = token};
     if (kind == ST_CMD_LEASE_RENEW)
         c.deadline = st_strong_deadline(s->strong, ttl_ms * ST_NS_PER_MS);
-    code = st_lib_submit(s, 0, &c, 1, &result);
+    code = st_lib_submit(s, &c, 1, &result);
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
     st_lib_fail(s, ST_CONFLICT, "%s is no longer yours: token %llu is not the current one", name,

@@ -2,8 +2,9 @@
  * operations.c - once-only operations for the API: the rounds of commands that an answer takes, and
  * the judgement of who is alive.
  *
- * Every executor has an incarnation: a random number, whose run file it locks before it asks for
- * anything. An operation granted to an incarnation whose file is free has lost its executor.
+ * An executor that lives on while the operation runs has a run file, named by a random number,
+ * which it locks before it asks for anything: an operation whose file is free has lost its
+ * executor. One that comes and goes, command by command, has a term instead.
  */
 #include "lib/strong.h"
 
@@ -50,8 +51,8 @@ static bool operation_of(strata *s, const struct st_operation *from, strata_oper
     if (from->result.n > 0)
         memcpy(result, from->result.p, from->result.n);
     bool running = from->state == ST_OPERATION_GRANTED || from->state == ST_OPERATION_EXECUTING;
-    out->alive = (running || from->state == ST_OPERATION_IN_DOUBT) && from->incarnation != 0 &&
-                 st_strong_run_alive(s->strong, from->incarnation);
+    out->alive = (running || (from->state == ST_OPERATION_IN_DOUBT && from->run != 0)) &&
+                 st_lib_alive(s, from->run, &from->deadline, from->earlier);
     /* Nobody has written it down yet, but that is what it is. */
     if (from->state == ST_OPERATION_EXECUTING && !out->alive)
         out->state = STRATA_OP_IN_DOUBT;
@@ -61,7 +62,9 @@ static bool operation_of(strata *s, const struct st_operation *from, strata_oper
 /* What is needed of an operation after the store has moved on. */
 struct known {
     enum st_operation_state state;
-    uint64_t token, incarnation;
+    uint64_t token, run;
+    bool alive;
+    struct st_deadline deadline;
     enum st_operation_class class;
     bool needs_approval, approved;
 };
@@ -76,10 +79,16 @@ static int look(strata *s, const char *key, strata_operation *out, struct known 
     enum st_code code = st_operation_read(st_strong_ledger(s->strong), st_str_of(key), &o);
     int result = STRATA_OK;
     if (code == ST_OK) {
-        *known =
-            (struct known){o.state, o.token, o.incarnation, o.class, o.needs_approval, o.approved};
+        *known = (struct known){.state = o.state,
+                                .token = o.token,
+                                .run = o.run,
+                                .deadline = st_lib_deadline(s, &o.deadline, o.earlier),
+                                .class = o.class,
+                                .needs_approval = o.needs_approval,
+                                .approved = o.approved};
         if (!operation_of(s, &o, out))
             result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+        known->alive = out->alive;
     } else if (code != ST_NOT_FOUND) {
         result = st_lib_fail(s, code, "the ledger cannot be read");
     }
@@ -154,13 +163,15 @@ static int bury(strata *s, const char *key, const struct known *known)
 {
     struct st_command c = {.kind = ST_CMD_LAPSE, .key = st_str_of(key), .token = known->token};
     struct st_ledger_result result;
-    return st_lib_submit(s, 0, &c, 1, &result);
+    if (known->run == 0)
+        c.deadline = known->deadline; /* stale should it be renewed before this is ordered */
+    return st_lib_submit(s, &c, 1, &result);
 }
 
-static bool orphaned(strata *s, const struct known *known)
+static bool orphaned(const struct known *known)
 {
     return (known->state == ST_OPERATION_GRANTED || known->state == ST_OPERATION_EXECUTING) &&
-           !st_strong_run_alive(s->strong, known->incarnation);
+           !known->alive;
 }
 
 static int answer_of(const struct known *known, enum st_verdict proposed)
@@ -186,13 +197,13 @@ static int answer_of(const struct known *known, enum st_verdict proposed)
 
 /* Propose, grant and start in one entry: either all of it is on disk before the caller may act, or
  * the caller may not. */
-static int try_begin(strata *s, const struct st_command *propose, uint64_t incarnation,
+static int try_begin(strata *s, const struct st_command *propose, uint64_t run,
                      struct st_ledger_result results[3])
 {
     struct st_command entry[3] = {*propose};
-    entry[1] = (struct st_command){.kind = ST_CMD_GRANT, .key = propose->key};
+    entry[1] = (struct st_command){.kind = ST_CMD_GRANT, .key = propose->key, .run = run};
     entry[2] = (struct st_command){.kind = ST_CMD_START, .key = propose->key};
-    return st_lib_submit(s, incarnation, entry, 3, results);
+    return st_lib_submit(s, entry, 3, results);
 }
 
 static struct st_command propose_of(strata *s, const strata_op_request *r)
@@ -221,16 +232,15 @@ static int prepare(strata *s, const strata_op_request *request, strata_operation
                    struct known *known)
 {
     int code = look(s, request->key, operation, known);
-    if (code == STRATA_OK && orphaned(s, known)) {
+    if (code == STRATA_OK && orphaned(known)) {
         code = bury(s, request->key, known);
         if (code == STRATA_OK)
             code = look(s, request->key, operation, known);
     }
-    if (code == STRATA_OK && may_reissue(known) &&
-        !st_strong_run_alive(s->strong, known->incarnation)) {
+    if (code == STRATA_OK && may_reissue(known) && !known->alive) {
         struct st_command c = {.kind = ST_CMD_REISSUE, .key = st_str_of(request->key)};
         struct st_ledger_result result;
-        code = st_lib_submit(s, 0, &c, 1, &result);
+        code = st_lib_submit(s, &c, 1, &result);
         if (code == STRATA_OK)
             code = look(s, request->key, operation, known);
     }
@@ -242,13 +252,13 @@ static int begin_run(strata *s, const strata_op_request *request, strata_op_answ
 {
     struct st_command propose = propose_of(s, request);
     struct st_ledger_result results[3];
-    uint64_t incarnation = st_lib_run_id(s);
-    if (incarnation == 0)
+    uint64_t run = st_lib_run_id(s);
+    if (run == 0)
         return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
     int fd;
-    if (st_strong_run_begin(s->strong, incarnation, &fd) != ST_OK)
+    if (st_strong_run_begin(s->strong, run, &fd) != ST_OK)
         return st_lib_strong_fault(s);
-    int code = try_begin(s, &propose, incarnation, results);
+    int code = try_begin(s, &propose, run, results);
     if (code == STRATA_OK && results[1].verdict == ST_VERDICT_DONE &&
         results[2].verdict == ST_VERDICT_DONE) {
         answer->answer = STRATA_OP_RUN;
@@ -256,7 +266,7 @@ static int begin_run(strata *s, const strata_op_request *request, strata_op_answ
         answer->executor = fd;
         return look(s, request->key, &answer->operation, known);
     }
-    st_strong_run_end(s->strong, incarnation, fd);
+    st_strong_run_end(s->strong, run, fd);
     if (code != STRATA_OK)
         return code;
     code = look(s, request->key, &answer->operation, known);
@@ -295,14 +305,14 @@ static int end_with(strata *s, struct st_command *c, int executor)
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
-        code = st_lib_submit(s, 0, c, 1, &result);
+        code = st_lib_submit(s, c, 1, &result);
     /* Only now: until the report is on disk, the executor counts as alive. */
     if (executor >= 0)
         close(executor);
     strata_operation o;
     struct known known;
     if (code == STRATA_OK && look(s, c->key.p, &o, &known) == STRATA_OK && !o.alive)
-        st_strong_run_clear(s->strong, known.incarnation);
+        st_strong_run_clear(s->strong, known.run);
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
     st_lib_fail(s, ST_CONFLICT, "%s: not accepted (%s); it is %s", c->key.p,
@@ -353,7 +363,7 @@ static int by_person(strata *s, struct st_command *c, const char *what)
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
-        code = st_lib_submit(s, 0, c, 1, &result);
+        code = st_lib_submit(s, c, 1, &result);
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE)
         return code;
     return st_lib_fail(s, ST_CONFLICT, "%s cannot be %s: it is %s (%s)", c->key.p, what,
@@ -373,7 +383,7 @@ int strata_op_settle(strata *s, const char *key, int outcome, const char *person
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
         code = look(s, key, &o, &known);
-    if (code == STRATA_OK && orphaned(s, &known)) {
+    if (code == STRATA_OK && orphaned(&known)) {
         code = bury(s, key, &known);
         if (code == STRATA_OK)
             code = look(s, key, &o, &known);
@@ -400,7 +410,7 @@ int strata_op_settle(strata *s, const char *key, int outcome, const char *person
     };
     code = by_person(s, &c, "settled");
     if (code == STRATA_OK)
-        st_strong_run_clear(s->strong, known.incarnation);
+        st_strong_run_clear(s->strong, known.run);
     return code;
 }
 

@@ -2,7 +2,7 @@
  * due.c - deadlines. Nobody runs all the time: whoever gives a command first writes down what has
  * expired by then.
  *
- * Every deadline that counts has a row: 'D' clock ns kind token name, all numbers 8 bytes, in the
+ * Every deadline that counts has a row: 'X' clock ns kind token name, all numbers 8 bytes, in the
  * order in which they will pass on that clock. `kind` is 'o' for an operation, '0' + kind for a
  * lease; the token is 0 but for reservations, of which one pattern may have many. Rows are made and
  * removed while commands are applied, by comparing what their subject had before and has
@@ -15,17 +15,23 @@
  *
  * A deadline on another clock (another boot, another time name space) cannot be compared with this
  * one. It begins one full term anew here, once: it is rearmed. For those a handle looks at its
- * first command, and at OTHER_MAX rows at most: they are the leftovers of a reboot, and every
+ * first command, and at LOOK_MAX rows at most: they are the leftovers of a reboot, and every
  * command takes some of them away.
  */
 #include "strong/strong_internal.h"
 
 #include <string.h>
 
-/* Rows on other clocks that are looked at, at one time. */
-#define OTHER_MAX 64
+/* Rows that are looked at, at one time. */
+#define LOOK_MAX 64
 
-/* 'D' clock ns kind token */
+/* Expiries of one entry: what is due comes in a trickle, and a caller should not wait for all of a
+ * fleet's. */
+#define EXPIRIES_MAX 16
+/* When to look again at what is due but whose executor still lives. */
+#define AGAIN_NS 1000000000ull
+
+/* 'X' clock ns kind token */
 #define ROW_KEY_FIXED (1 + 8 + 8 + 1 + 8)
 
 static void put_u64(char *at, uint64_t value)
@@ -48,7 +54,7 @@ static struct st_str row_key(struct st_strong *s, const struct st_due_subject *o
                              const struct st_deadline *d)
 {
     char fixed[ROW_KEY_FIXED];
-    fixed[0] = 'D';
+    fixed[0] = 'X';
     put_u64(fixed + 1, d->clock);
     put_u64(fixed + 9, d->ns);
     fixed[17] = of->kind;
@@ -61,7 +67,7 @@ static struct st_str row_key(struct st_strong *s, const struct st_due_subject *o
 
 static bool row_parse(struct st_str key, struct st_due_subject *of, struct st_deadline *d)
 {
-    if (key.n <= ROW_KEY_FIXED || key.p[0] != 'D')
+    if (key.n <= ROW_KEY_FIXED || key.p[0] != 'X')
         return false;
     *d = (struct st_deadline){.clock = u64_at(key.p + 1), .ns = u64_at(key.p + 9)};
     *of = (struct st_due_subject){.kind = key.p[17],
@@ -87,23 +93,27 @@ static void deadline_add(struct st_due_subject *of, const struct st_deadline *ne
         of->deadlines[of->count++] = earlier[i];
 }
 
-/* Fills of->deadlines; *state and *token as they stand. */
+/* How a subject stands. */
+struct standing {
+    enum st_operation_state state;
+    uint64_t token, run;
+};
+
+/* Fills of->deadlines and *as. */
 static enum st_code subject_read(struct st_strong *s, struct st_due_subject *of,
-                                 enum st_operation_state *state, uint64_t *token)
+                                 struct standing *as)
 {
     struct st_operation op;
     struct st_lease lease;
     enum st_code code;
     of->count = 0;
-    *state = ST_OPERATION_NONE;
-    *token = of->token;
+    *as = (struct standing){.token = of->token};
     if (of->kind == 'o') {
         code = st_operation_read(&s->ledger, of->name, &op);
         if (code != ST_OK)
             return code == ST_NOT_FOUND ? ST_OK : code;
         deadline_add(of, &op.deadline, op.earlier);
-        *state = op.state;
-        *token = op.token;
+        *as = (struct standing){op.state, op.token, op.run};
         return ST_OK;
     }
     code = of->kind == '0' + ST_LEASE_PATH
@@ -113,7 +123,8 @@ static enum st_code subject_read(struct st_strong *s, struct st_due_subject *of,
         return code == ST_NOT_FOUND ? ST_OK : code;
     if (lease.held)
         deadline_add(of, &lease.deadline, lease.earlier);
-    *token = lease.token;
+    as->token = lease.token;
+    as->run = lease.run;
     return ST_OK;
 }
 
@@ -135,6 +146,12 @@ static void subject_of(const struct st_command *c, struct st_due_subject *out)
         out->kind = (char)('0' + c->lease);
         out->token = c->lease == ST_LEASE_PATH ? c->token : 0;
         break;
+    case ST_CMD_CLAIM_CHECKPOINT:
+    case ST_CMD_CLAIM_FINISH:
+    case ST_CMD_CLAIM_REOPEN:
+        out->kind = '0' + ST_LEASE_CLAIM;
+        break;
+    case ST_CMD_CLAIM_COPIED:
     case ST_CMD_START: /* these leave deadlines as they are */
     case ST_CMD_APPROVE:
     case ST_CMD_CLEAR:
@@ -152,10 +169,9 @@ static void subject_of(const struct st_command *c, struct st_due_subject *out)
 enum st_code st_due_before(struct st_strong *s, const struct st_command *c,
                            struct st_due_subject *out)
 {
-    enum st_operation_state state;
-    uint64_t token;
+    struct standing as;
     subject_of(c, out);
-    return out->kind != 0 && out->name.n > 0 ? subject_read(s, out, &state, &token) : ST_OK;
+    return out->kind != 0 && out->name.n > 0 ? subject_read(s, out, &as) : ST_OK;
 }
 
 /* Everybody's next look must not be later than this. Whichever clock the bound is for: too early a
@@ -200,15 +216,14 @@ static enum st_code row_del(struct st_strong *s, const struct st_due_subject *of
 enum st_code st_due_after(struct st_strong *s, const struct st_command *c,
                           const struct st_ledger_result *result, struct st_due_subject *before)
 {
-    enum st_operation_state state;
-    uint64_t token;
+    struct standing as;
     if (before->kind == 0 || before->name.n == 0)
         return ST_OK;
     struct st_due_subject now = *before;
     /* A new reservation has its token only now. */
     if (now.kind == '0' + ST_LEASE_PATH && now.token == 0)
         now.token = result->verdict == ST_VERDICT_DONE ? result->token : 0;
-    enum st_code code = subject_read(s, &now, &state, &token);
+    enum st_code code = subject_read(s, &now, &as);
     for (size_t i = 0; i < before->count && code == ST_OK; i++)
         if (!has(&now, &before->deadlines[i]))
             code = row_del(s, before, &before->deadlines[i]);
@@ -227,7 +242,7 @@ enum st_code st_due_after(struct st_strong *s, const struct st_command *c,
 struct look {
     struct st_buf *names; /* keys of rows, each with its length (2 bytes) before it */
     uint64_t clock, now;
-    size_t count, max, seen;
+    size_t count, seen;
     uint64_t ahead; /* the first deadline on this clock that has not passed; UINT64_MAX: none */
 };
 
@@ -248,7 +263,7 @@ static enum st_code visit_own(void *arg, struct st_str key, struct st_str value)
     (void)value;
     if (!row_parse(key, &of, &d))
         return ST_DAMAGED;
-    if (d.ns > l->now || l->count == l->max) {
+    if (d.ns > l->now || l->count == LOOK_MAX) {
         l->ahead = d.ns;
         return ST_SCAN_STOP;
     }
@@ -263,7 +278,7 @@ static enum st_code visit_other(void *arg, struct st_str key, struct st_str valu
     (void)value;
     if (!row_parse(key, &of, &d))
         return ST_DAMAGED;
-    if (d.clock == l->clock || l->seen == OTHER_MAX)
+    if (d.clock == l->clock || l->seen == LOOK_MAX)
         return ST_SCAN_STOP;
     l->seen++;
     return note(l, key);
@@ -272,7 +287,7 @@ static enum st_code visit_other(void *arg, struct st_str key, struct st_str valu
 static enum st_code look_own(struct st_strong *s, struct look *l)
 {
     const struct st_kv *kv = s->order->kv;
-    char prefix[9] = {'D'};
+    char prefix[9] = {'X'};
     put_u64(prefix + 1, l->clock);
     return kv->scan(kv->ctx, (struct st_str){prefix, sizeof prefix}, (struct st_str){NULL, 0},
                     visit_own, l);
@@ -282,30 +297,29 @@ static enum st_code look_own(struct st_strong *s, struct look *l)
 static enum st_code look_other(struct st_strong *s, struct look *l)
 {
     const struct st_kv *kv = s->order->kv;
-    char behind[9 + 1] = {'D'};
-    enum st_code code = kv->scan(kv->ctx, ST_STR("D"), (struct st_str){NULL, 0}, visit_other, l);
-    if (code != ST_OK || l->seen == OTHER_MAX || l->clock == UINT64_MAX)
+    char behind[9 + 1] = {'X'};
+    enum st_code code = kv->scan(kv->ctx, ST_STR("X"), (struct st_str){NULL, 0}, visit_other, l);
+    if (code != ST_OK || l->seen == LOOK_MAX || l->clock == UINT64_MAX)
         return code;
     put_u64(behind + 1, l->clock + 1);
-    return kv->scan(kv->ctx, ST_STR("D"), (struct st_str){behind, 9}, visit_other, l);
+    return kv->scan(kv->ctx, ST_STR("X"), (struct st_str){behind, 9}, visit_other, l);
 }
 
 /* The command that a row asks for now. False: none (rearmed already). */
-static enum st_code command_for(struct st_strong *s, const struct look *l, struct st_str key,
+static enum st_code command_for(struct st_strong *s, struct look *l, struct st_str key,
                                 struct st_command *out, bool *wanted)
 {
     struct st_due_subject of;
     struct st_deadline d;
-    enum st_operation_state state;
-    uint64_t token;
+    struct standing as;
     *wanted = true;
     if (!row_parse(key, &of, &d))
         return ST_DAMAGED;
-    enum st_code code = subject_read(s, &of, &state, &token);
+    enum st_code code = subject_read(s, &of, &as);
     if (code != ST_OK)
         return code;
     bool operation = of.kind == 'o', counts = has(&of, &d);
-    *out = (struct st_command){.key = of.name, .token = token, .deadline = d};
+    *out = (struct st_command){.key = of.name, .token = as.token, .deadline = d};
     if (!operation)
         out->lease = lease_kind(&of);
 #ifdef ST_DEFECT_OTHER_CLOCK_COMPARED
@@ -321,7 +335,13 @@ static enum st_code command_for(struct st_strong *s, const struct look *l, struc
                                              of.deadlines[0].term_ns};
         return ST_OK;
     }
-    if (operation && counts && state == ST_OPERATION_PROPOSED)
+    /* Nobody lost an executor that lives, whatever its deadline says (core/ledger.h). */
+    if (counts && as.run != 0 && st_strong_run_alive(s, as.run)) {
+        *wanted = false;
+        l->ahead = l->ahead < l->now + AGAIN_NS ? l->ahead : l->now + AGAIN_NS;
+        return ST_OK;
+    }
+    if (operation && counts && as.state == ST_OPERATION_PROPOSED)
         out->kind = ST_CMD_EXPIRE;
     else
         out->kind = operation ? ST_CMD_LAPSE : ST_CMD_LEASE_LAPSE;
@@ -336,7 +356,11 @@ static enum st_code commands_for(struct st_strong *s, struct look *l, struct st_
 {
     struct st_str rest = st_buf_str(l->names);
     enum st_code code = ST_OK;
-    while (rest.n > 0 && *count < max && code == ST_OK) {
+    while (rest.n > 0 && code == ST_OK) {
+        if (*count == max) { /* the rest is for the next */
+            l->ahead = l->now;
+            break;
+        }
         size_t n = (size_t)(unsigned char)rest.p[0] << 8 | (unsigned char)rest.p[1];
         bool wanted;
         code = command_for(s, l, (struct st_str){rest.p + 2, n}, &out[*count], &wanted);
@@ -352,8 +376,9 @@ enum st_code st_due_collect(struct st_strong *s, struct st_command *out, size_t 
 {
     struct st_order *o = s->order;
     struct st_due *due = o->due;
-    struct look l = {.names = &s->names, .max = max, .ahead = UINT64_MAX};
+    struct look l = {.names = &s->names, .ahead = UINT64_MAX};
     *count = 0;
+    max = max < EXPIRIES_MAX ? max : EXPIRIES_MAX;
 #ifdef ST_DEFECT_NO_EXPIRY
     return ST_OK;
 #endif

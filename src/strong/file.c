@@ -89,8 +89,8 @@ static enum st_code file_append(struct st_order *o, const struct st_entry *e, st
     return ST_OK;
 }
 
-/* Who may not write cannot flush: waits until somebody did. Without a page of this boot all that can
- * be read came from the disk. */
+/* Who may not write cannot flush: waits until somebody did. Without a page of this boot all that
+ * can be read came from the disk. */
 static enum st_code wait_reading(struct st_file *f, struct st_mark mark)
 {
     const struct st_env *env = f->log.env;

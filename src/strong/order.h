@@ -37,7 +37,7 @@
 #include "store/fault.h"
 
 /* Commands of one entry: expiries of deadlines that have passed, then what the caller wants. */
-#define ST_ENTRY_COMMANDS_MAX 16
+#define ST_ENTRY_COMMANDS_MAX 48
 
 /* A place's name: a name for people and what tells it from its copies. Bytes with the NUL. */
 #define ST_PLACE_SIZE 96

@@ -23,15 +23,12 @@ struct applying {
     struct st_chain chain; /* before the entry */
     bool sealed;           /* before it */
     bool seals, goes_on;   /* what it did */
-    uint64_t granted;      /* the token of its last grant */
 };
 
 static void complete(const struct applying *a, struct st_command *c)
 {
     c->agent = a->entry->agent;
     c->incarnation = a->entry->incarnation;
-    if (c->kind == ST_CMD_START && c->token == 0)
-        c->token = a->granted;
     if (c->kind == ST_CMD_SEAL && c->position == 0)
         c->position = a->chain.position + 1;
 }
@@ -47,8 +44,6 @@ static enum st_code apply_command(struct st_strong *s, struct applying *a, struc
     if (code == ST_OK)
         code = st_due_after(s, c, result, &subject);
     bool done = code == ST_OK && result->verdict == ST_VERDICT_DONE;
-    if (c->kind == ST_CMD_GRANT)
-        a->granted = done ? result->token : 0;
     a->seals = a->seals || (done && c->kind == ST_CMD_SEAL);
     a->goes_on = a->goes_on || (done && c->kind == ST_CMD_GENERATION && a->sealed);
     return code;
@@ -67,6 +62,7 @@ static enum st_code apply_entry(void *ctx, const struct st_entry *e,
     if (code != ST_OK)
         return code;
     a.sealed = head.sealed;
+    st_ledger_entry(&s->ledger);
     for (size_t i = 0; i < e->count; i++) {
         struct st_command c;
         results[i] = (struct st_ledger_result){.verdict = ST_VERDICT_INVALID};
