@@ -514,6 +514,33 @@ int strata_coordinator_accept(strata *s, const char *person);
  */
 int strata_coordinator_force(strata *s, const char *person, const char *reason);
 
+/* One command of the ordered log: who wanted what, when, on what evidence. Lent for the visit; "" and
+ * 0 where the command has none of it. */
+typedef struct strata_command {
+    uint64_t position; /* of its entry; several commands may be one entry */
+    uint64_t time_ms;
+    const char *agent, *command; /* command: "propose", "settle", "lease-acquire", ... */
+    const char *key;             /* operation, lock, task, pattern */
+    const char *kind;            /* of a lease: "lock", "claim", "agent", "path" */
+    const char *op_class;        /* propose */
+    uint64_t token;
+    const char *outcome; /* settle, claim-finish: "committed", "failed", "retry" */
+    const char *person, *evidence;
+    const char *successor; /* seal, generation: a place */
+    uint64_t generation;
+    bool forced, by_check;
+    uint64_t result_size; /* bytes of its result */
+} strata_command;
+
+/* The commands of the entries after `after`, at most `limit` entries (0: all). A command is what
+ * somebody wanted; whether it was carried out is for strata_op_get() and the like to say. */
+int strata_commands(strata *s, uint64_t after, uint64_t limit,
+                    int (*visit)(void *arg, const strata_command *c), void *arg);
+
+/* Reads the whole ordered log and checks its chain of checksums. STRATA_DAMAGED: it is broken, or
+ * not what the index was made of; the error says where. */
+int strata_log_verify(strata *s, strata_coordinator *out);
+
 /* --- layer 3: locks ------------------------------------------------------------------------- */
 
 typedef struct strata_lock {

@@ -76,6 +76,10 @@ row search search api
 row history history api
 object Event '.events[0] | del(.entity, .attribute, .value, .link, .current)' history api
 row log log
+"$STRATA" once --key k -- true
+row 'log --ops' log --ops
+object Command '.commands[0]' log --ops
+row 'log verify' log verify
 object Attribute . fact get api port
 printf '{"entity":"db","attribute":"port","value":"5432"}\n' >facts.jsonl
 row import import facts.jsonl
@@ -112,7 +116,7 @@ if [ "$checked" -lt 30 ]; then
     failed=1
 fi
 rows=$(sed -n '/^| command/,/^$/p' "$page" | grep -c '^| `')
-if [ "$rows" -ne 27 ]; then
+if [ "$rows" -ne 29 ]; then
     echo "json.sh: docs/json.md has $rows rows; a new one has to be compared too" >&2
     failed=1
 fi

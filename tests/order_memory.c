@@ -168,6 +168,12 @@ static enum st_code memory_each(struct st_order *o, uint64_t place,
     return code == ST_SCAN_STOP ? ST_OK : code;
 }
 
+static enum st_code memory_anew(struct st_order *o)
+{
+    memory_forget(place_of(o));
+    return ST_OK;
+}
+
 static void memory_now(struct st_order *o, uint64_t *clock, uint64_t *ns)
 {
     *clock = place_of(o)->clock;
@@ -230,6 +236,7 @@ static const struct st_order_engine engine = {
     .begin = memory_begin,
     .end = memory_end,
     .each = memory_each,
+    .anew = memory_anew,
     .clock = memory_now,
     .wall_ms = memory_wall_ms,
     .take = memory_take,

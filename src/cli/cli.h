@@ -297,6 +297,9 @@ int cmd_count(struct cli *c);
 int cmd_pending(struct cli *c);
 int cmd_resolve(struct cli *c);
 int cmd_log(struct cli *c);
+int cmd_log_verify(struct cli *c);
+/* log --ops: the last `limit` entries, or, with since, the first after a position. */
+int cli_log_ops(struct cli *c, size_t limit, bool since, uint64_t after);
 int cmd_once(struct cli *c);
 int cmd_op_list(struct cli *c);
 int cmd_op_show(struct cli *c);

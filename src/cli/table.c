@@ -296,14 +296,19 @@ const struct cli_command cli_commands[] = {
       {"strata coordinator move --force --reason \"the laptop was stolen\"",
        "here, from now on"}},
      cmd_coordinator_move, false},
-    {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR),
+    {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR) | ON(OPT_OPS),
      "what happened, in order of arrival here",
      "Prints the last events. With --since the first ones after that point, so that a program can "
      "go on where it stopped. --follow --json prints one JSON object per line.",
      {{"strata log", "the last 50"},
       {"strata log --since 120", "what came after 120"},
-      {"strata log --follow --json", "a stream for programs"}},
+      {"strata log --follow --json", "a stream for programs"},
+      {"strata log --ops", "once-only operations, locks, claims: who wanted what, on what evidence"}},
      cmd_log, false},
+    {"log verify", "", 0, 0, 0, "check every link of the ordered log, and print its head",
+     "Two copies with the same head have the same once-only operations, locks and claims in the same "
+     "order. Exit status 1 when a link is broken; the message says where.",
+     {{"strata log verify", "all of it"}}, cmd_log_verify, false},
     {"import", "FILE", 1, 1, ON(OPT_FORMAT_IN) | ON(OPT_DRY_RUN),
      "take in facts from a file",
      "The whole file is checked before the first fact is written. Importing it again adds "

@@ -4,10 +4,24 @@
  */
 #include "lib/strong.h"
 
+#include "core/command.h"
+
 #include <errno.h>
 #include <inttypes.h>
 
 #include <stdio.h>
+
+static void coordinator_of(strata *s, const struct st_strong_head *head, strata_coordinator *out)
+{
+    out->here = st_strong_here(s->strong) && !head->sealed;
+    out->doubt = head->doubt;
+    out->generation = head->generation;
+    out->position = head->position;
+    out->sealed = head->sealed;
+    memcpy(out->head, head->head, sizeof out->head);
+    snprintf(out->successor, sizeof out->successor, "%s", head->successor);
+    snprintf(out->place, sizeof out->place, "%s", head->place);
+}
 
 int strata_coordinator_get(strata *s, strata_coordinator *out)
 {
@@ -18,15 +32,96 @@ int strata_coordinator_get(strata *s, strata_coordinator *out)
         return code;
     if (st_strong_head(s->strong, &head) != ST_OK)
         return st_lib_strong_fault(s);
-    out->here = st_strong_here(s->strong) && !head.sealed;
-    out->doubt = head.doubt;
-    out->generation = head.generation;
-    out->position = head.position;
-    out->sealed = head.sealed;
-    memcpy(out->head, head.head, sizeof out->head);
-    snprintf(out->successor, sizeof out->successor, "%s", head.successor);
-    snprintf(out->place, sizeof out->place, "%s", head.place);
+    coordinator_of(s, &head, out);
     return STRATA_OK;
+}
+
+int strata_log_verify(strata *s, strata_coordinator *out)
+{
+    struct st_strong_head head;
+    memset(out, 0, sizeof *out);
+    int code = st_lib_strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    if (st_strong_verify(s->strong, &head) == ST_OK)
+        coordinator_of(s, &head, out);
+    else
+        code = st_lib_strong_fault(s);
+    st_strong_close(s->strong);
+    s->strong = NULL;
+    return code;
+}
+
+/* --- the ordered log -------------------------------------------------------------------------- */
+
+struct commands {
+    strata *s;
+    int (*visit)(void *arg, const strata_command *c);
+    void *arg;
+    int result;
+};
+
+static const char *outcome_of(const struct st_command *c)
+{
+    static const char *const names[] = {"committed", "failed", "retry"};
+    bool has = c->kind == ST_CMD_SETTLE || c->kind == ST_CMD_CLAIM_FINISH;
+    return has && (size_t)c->outcome < 3 ? names[c->outcome] : "";
+}
+
+static const char *lease_of(const struct st_command *c)
+{
+    switch (c->kind) {
+    case ST_CMD_LEASE_ACQUIRE:
+    case ST_CMD_LEASE_RENEW:
+    case ST_CMD_LEASE_RELEASE:
+    case ST_CMD_LEASE_LAPSE:
+    case ST_CMD_LEASE_REARM:
+        return st_lease_kind_name(c->lease);
+    default:
+        return "";
+    }
+}
+
+static enum st_code visit_command(void *arg, const struct st_strong_event *e)
+{
+    struct commands *v = arg;
+    static const struct st_command unknown;
+    const struct st_command *c = e->command != NULL ? e->command : &unknown;
+    struct st_arena *a = &v->s->arena;
+    st_arena_reset(a);
+    strata_command out = {
+        .position = e->position,
+        .time_ms = c->time_ms,
+        .agent = st_arena_text(a, e->agent),
+        .command = e->command != NULL ? st_command_name(c->kind) : "",
+        .key = st_arena_text(a, c->key),
+        .kind = lease_of(c),
+        .op_class = c->kind == ST_CMD_PROPOSE ? st_class_name(c->class) : "",
+        .token = c->token,
+        .outcome = outcome_of(c),
+        .person = st_arena_text(a, c->person),
+        .evidence = st_arena_text(a, c->evidence),
+        .successor = st_arena_text(a, c->successor),
+        .generation = c->generation,
+        .forced = c->forced,
+        .by_check = c->by_check,
+        .result_size = c->result.n,
+    };
+    if (out.agent == NULL || out.key == NULL || out.person == NULL || out.evidence == NULL ||
+        out.successor == NULL)
+        return ST_NO_MEMORY;
+    v->result = v->visit(v->arg, &out);
+    return v->result != 0 ? ST_SCAN_STOP : ST_OK;
+}
+
+int strata_commands(strata *s, uint64_t after, uint64_t limit,
+                    int (*visit)(void *arg, const strata_command *c), void *arg)
+{
+    struct commands v = {s, visit, arg, 0};
+    int code = st_lib_strong_open(s);
+    if (code == STRATA_OK && st_strong_events(s->strong, after, limit, visit_command, &v) != ST_OK)
+        code = st_lib_strong_fault(s);
+    return v.result < 0 ? v.result : code;
 }
 
 int strata_coordinator_force(strata *s, const char *person, const char *reason)
@@ -228,8 +323,11 @@ static int hand_over(strata *s, struct st_strong *to, const char *person, const 
     code = st_strong_follow(to, s->strong, &count);
     if (code == ST_OK)
         code = st_strong_accept(to, person);
-    if (code == ST_OK)
+    if (code == ST_OK) {
+        /* So that here, too, it is known who decides; if not now, then with the next merge. */
+        (void)st_strong_follow(s->strong, to, &count);
         return STRATA_OK;
+    }
     st_lib_fault(s, st_strong_fault(to));
     st_lib_hint(s,
                 "the log is sealed, nobody decides; in the other copy: `strata merge-state` from "

@@ -249,6 +249,13 @@ static enum st_code file_each(struct st_order *o, uint64_t place,
     return ST_OK;
 }
 
+static enum st_code file_anew(struct st_order *o)
+{
+    struct st_file *f = file_of(o);
+    enum st_code code = st_index_leave_file(f->index);
+    return code == ST_OK ? ST_OK : index_fault(f, code);
+}
+
 static void file_clock(struct st_order *o, uint64_t *clock, uint64_t *ns)
 {
     const struct st_env *env = file_of(o)->log.env;
@@ -310,6 +317,7 @@ static const struct st_order_engine engine = {
     .begin = file_begin,
     .end = file_end,
     .each = file_each,
+    .anew = file_anew,
     .clock = file_clock,
     .wall_ms = file_wall_ms,
     .take = file_take,

@@ -162,7 +162,7 @@ static enum st_code seal(struct st_strong *s, struct st_command *c)
     if (!same) {
         code = o->engine->decides(o);
         if (code != ST_OK)
-            return head.sealed ? st_strong_sealed(s) : st_strong_fail(s, code);
+            return head.sealed ? st_strong_elsewhere(s) : st_strong_fail(s, code);
         if (st_str_equal(st_str_of(head.place), c->successor))
             return st_fail(&s->fault, ST_EXISTS, "this copy decides already; nothing was changed");
         code = decide_command(s, c, "seal");

@@ -94,6 +94,7 @@ struct st_order_engine {
      * for the call. */
     enum st_code (*each)(struct st_order *o, uint64_t place,
                          enum st_code (*visit)(void *arg, const struct st_entry *e), void *arg);
+    enum st_code (*anew)(struct st_order *o);
     void (*clock)(struct st_order *o, uint64_t *clock, uint64_t *ns);
     uint64_t (*wall_ms)(struct st_order *o);
     enum st_code (*take)(struct st_order *o, const char *by);

@@ -259,20 +259,28 @@ enum st_code st_strong_head(struct st_strong *s, struct st_strong_head *out)
 
 /* --- submitting ------------------------------------------------------------------------------- */
 
-enum st_code st_strong_sealed(struct st_strong *s)
+enum st_code st_strong_elsewhere(struct st_strong *s)
 {
     struct st_strong_head head;
     enum st_code code = st_strong_head(s, &head);
     if (code != ST_OK)
         return code;
-    if (!head.sealed)
+    if (head.sealed) {
+        st_fail(&s->fault, ST_UNAVAILABLE,
+                "this copy of the workspace does not decide: its log was sealed at entry %" PRIu64
+                " and goes on in %s",
+                head.position, head.successor);
+        return st_hint(&s->fault,
+                       "nothing was recorded; work there, or have a person take over there with "
+                       "`strata coordinator move --accept` if that was not done yet");
+    }
+    if (head.successor[0] == '\0' || strcmp(head.successor, head.place) == 0)
         return ST_OK;
     st_fail(&s->fault, ST_UNAVAILABLE,
-            "this copy of the workspace does not decide: its log was sealed at entry %" PRIu64
-            " and goes on in %s",
-            head.position, head.successor);
-    return st_hint(&s->fault, "nothing was recorded; work there, or have a person take over with "
-                              "`strata coordinator move --accept` there if that was not done yet");
+            "this copy of the workspace does not decide: since generation %" PRIu64 " %s does",
+            head.generation, head.successor);
+    return st_hint(&s->fault, "nothing was recorded; work there; if it is gone for good, a person "
+                              "says so with `strata coordinator move --force`");
 }
 
 bool st_strong_here(struct st_strong *s)
@@ -331,8 +339,7 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
     enum st_code code = s->order->engine->decides(s->order);
     if (code != ST_OK) {
         struct st_fault why = s->order->fault;
-        code = st_strong_sealed(s);
-        if (code != ST_UNAVAILABLE || s->fault.message[0] == '\0')
+        if (st_strong_elsewhere(s) != ST_UNAVAILABLE)
             s->fault = why;
         return s->fault.code;
     }
@@ -344,12 +351,39 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
     if (code != ST_OK)
         return code;
     memcpy(results, verdicts + due, count * sizeof *results);
-    if (results[0].verdict == ST_VERDICT_SEALED && st_strong_sealed(s) == ST_UNAVAILABLE)
+    if (results[0].verdict == ST_VERDICT_SEALED && st_strong_elsewhere(s) == ST_UNAVAILABLE)
         return ST_UNAVAILABLE;
     return ST_OK;
 }
 
 /* --- the log ---------------------------------------------------------------------------------- */
+
+enum st_code st_strong_verify(struct st_strong *s, struct st_strong_head *out)
+{
+    struct st_strong_head rows;
+    struct st_chain at;
+    enum st_code code = st_strong_head(s, &rows);
+    if (code == ST_OK && s->order->engine->anew(s->order) != ST_OK)
+        code = st_strong_fail(s, s->order->fault.code);
+    if (code == ST_OK)
+        code = st_strong_head(s, out);
+    if (code == ST_OK)
+        code = st_strong_begin(s);
+    if (code != ST_OK)
+        return code;
+    /* The log may have grown meanwhile. */
+    char head[ST_HEAD_SIZE] = "";
+    code = st_chain_at(s, rows.position, &at);
+    if (code == ST_OK)
+        snprintf(head, sizeof head, "%016" PRIx64 "%016" PRIx64, at.head[0], at.head[1]);
+    st_strong_end(s);
+    if (code == ST_OK && strcmp(head, rows.head) == 0)
+        return ST_OK;
+    return st_fail(&s->fault, ST_DAMAGED,
+                   "the rows say %s at entry %" PRIu64
+                   ", the log does not: they are of another log",
+                   rows.head, rows.position);
+}
 
 struct events {
     struct st_strong *s;

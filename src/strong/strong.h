@@ -88,7 +88,11 @@ struct st_strong_head {
 };
 enum st_code st_strong_head(struct st_strong *s, struct st_strong_head *out);
 
-/* One command of the log, with what the machine said to it. Lent for the visit. */
+/* Reads the whole log, checks every link of it, computes positions and head anew, and compares them
+ * with the rows. ST_DAMAGED says what is wrong. The handle is good for nothing but closing then. */
+enum st_code st_strong_verify(struct st_strong *s, struct st_strong_head *out);
+
+/* One command of the log. Lent for the visit. */
 struct st_strong_event {
     uint64_t position;
     struct st_str agent;

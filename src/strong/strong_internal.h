@@ -39,8 +39,9 @@ enum st_code st_strong_fail(struct st_strong *s, enum st_code code);
 enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t incarnation,
                              struct st_command *commands, size_t count,
                              struct st_ledger_result *results);
-/* The log is sealed: says where it goes on. */
-enum st_code st_strong_sealed(struct st_strong *s);
+/* ST_UNAVAILABLE, and the fault says who decides, if the log here names another place; else ST_OK.
+ */
+enum st_code st_strong_elsewhere(struct st_strong *s);
 
 /* --- chain.c ---------------------------------------------------------------------------------- */
 
