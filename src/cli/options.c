@@ -236,6 +236,8 @@ int cli_parse(struct cli *c, int argc, char **argv)
     c->json = cli_given(c, OPT_JSON);
     if (cli_given(c, OPT_HELP) || cli_given(c, OPT_HELP_SHORT) || cli_given(c, OPT_VERSION)) {
         if (c->command == NULL && word != NULL)
+            c->command = cli_command_find(word);
+        if (c->command == NULL && word != NULL)
             c->args[c->arg_count++] = (char *)(uintptr_t)word; /* a group: help on it */
         return 0;
     }
