@@ -552,6 +552,16 @@ enum st_code st_index_begin(struct st_index *x)
     return code;
 }
 
+enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail)
+{
+    enum st_code code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, tail);
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
 enum st_code st_index_begin_alone(struct st_index *x)
 {
     struct st_tail tail;

@@ -71,6 +71,8 @@ enum st_code st_index_begin(struct st_index *x);
  * lock. What is missing is applied in memory. */
 enum st_code st_index_begin_alone(struct st_index *x);
 void st_index_end(struct st_index *x);
+/* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
+enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail);
 /* Applies what the log has now, under the index lock; no read is begun. ST_UNAVAILABLE: the lock
  * could not be had within wait_ms. */
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);

@@ -206,10 +206,37 @@ static enum st_code file_answer(struct st_order *o, struct st_mark mark,
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+/* As answer_await(): who finds the index lock taken sleeps until what it needs has been applied,
+ * and does not stand in line for the lock. */
+static enum st_code begin_shared(struct st_file *f)
+{
+    const struct st_env *env = f->log.env;
+    struct st_tail tail;
+    if (st_log_tail(&f->log, &tail) != ST_OK)
+        return ST_UNAVAILABLE;
+    uint64_t start = env->boot_ns(env->ctx);
+    do {
+        uint32_t word = st_answers_word(f);
+        enum st_code code = st_index_begin_at(f->index, &tail);
+        if (code != ST_UNAVAILABLE)
+            return code;
+        code = st_index_catch_up(f->index, 0);
+        if (code == ST_OK)
+            st_answers_wake(f);
+        else if (code == ST_UNAVAILABLE)
+            st_answers_sleep(f, word);
+        else
+            return code;
+    } while (env->boot_ns(env->ctx) - start < ST_INDEX_WAIT_MS * 1000000ull);
+    return ST_UNAVAILABLE;
+}
+
 static enum st_code file_begin(struct st_order *o, struct st_mark *at)
 {
     struct st_file *f = file_of(o);
-    enum st_code code = st_index_begin(f->index);
+    enum st_code code = f->answers != NULL ? begin_shared(f) : ST_UNAVAILABLE;
+    if (code != ST_OK)
+        code = st_index_begin(f->index);
     if (code != ST_OK)
         return index_fault(f, code);
     struct st_dot dot = st_index_applied(f->index);
