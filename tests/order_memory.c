@@ -216,6 +216,18 @@ static void memory_release(struct st_order *o)
     pthread_mutex_unlock(&place_of(o)->held);
 }
 
+static uint64_t memory_workspace(struct st_order *o)
+{
+    (void)o;
+    return 7;
+}
+
+static enum st_code memory_join(struct st_order *o, uint64_t workspace)
+{
+    (void)o, (void)workspace;
+    return ST_OK;
+}
+
 static void memory_name(struct st_order *o, char out[ST_PLACE_SIZE])
 {
     snprintf(out, ST_PLACE_SIZE, "%s", place_of(o)->name);
@@ -243,6 +255,8 @@ static const struct st_order_engine engine = {
     .give_up = memory_give_up,
     .hold = memory_hold,
     .release = memory_release,
+    .workspace = memory_workspace,
+    .join = memory_join,
     .place = memory_name,
     .close = memory_close,
 };

@@ -233,6 +233,22 @@ static int follow(strata *s, struct st_strong *other, bool joined)
     return code == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
 }
 
+/* Also where the log here was made for a workspace of its own, before this copy joined another: it
+ * is one of that workspace from now on, and does not decide there. */
+static int open_joined(strata *s, bool *joined)
+{
+    struct st_fault fault = {0};
+    int code = STRATA_OK;
+    if (s->strong == NULL && other_open(s, s->log.dir, false, &s->strong, &fault) != ST_OK)
+        return st_lib_fault(s, &fault);
+    if (st_strong_workspace(s->strong) == s->log.identity.workspace)
+        return STRATA_OK;
+    *joined = true;
+    if (st_strong_resign(s->strong, s->log.identity.workspace) != ST_OK)
+        code = st_lib_strong_fault(s);
+    return code;
+}
+
 /* Whatever is wrong with it, the rest of the merge holds. */
 void st_lib_strong_merge(strata *s, const char *state_dir, bool joined)
 {
@@ -244,9 +260,11 @@ void st_lib_strong_merge(strata *s, const char *state_dir, bool joined)
         other_workspace(s, state_dir, &workspace, name, &fault) != ST_OK ||
         workspace != s->log.identity.workspace)
         return;
-    int code = found_here(s);
-    if (code == STRATA_OK && joined && st_strong_resign(s->strong) != ST_OK)
-        code = st_lib_strong_fault(s);
+    int code = STRATA_OK;
+    if (!st_strong_exists(s->log.env, s->log.dir))
+        code = found_here(s);
+    if (code == STRATA_OK)
+        code = open_joined(s, &joined);
     if (code == STRATA_OK && other_open(s, state_dir, true, &other, &fault) != ST_OK)
         code = st_lib_fault(s, &fault);
     if (code == STRATA_OK)
@@ -254,24 +272,6 @@ void st_lib_strong_merge(strata *s, const char *state_dir, bool joined)
     st_strong_close(other);
     if (code != STRATA_OK)
         st_lib_notice(s, "the ordered log was not taken in: %s", strata_last_error(s)->message);
-}
-
-int st_lib_strong_join(strata *s, const char *state_dir)
-{
-    struct st_fault fault = {0};
-    struct st_tail tail;
-    uint64_t workspace;
-    char name[65];
-    if (st_log_tail(&s->log, &tail) != ST_OK)
-        return st_lib_fault(s, &s->log.fault);
-    if (tail.counter > 0 || !st_strong_exists(s->log.env, s->log.dir) ||
-        other_workspace(s, state_dir, &workspace, name, &fault) != ST_OK ||
-        workspace == s->log.identity.workspace)
-        return STRATA_OK;
-    int code = st_lib_strong_open(s);
-    if (code == STRATA_OK && st_strong_resign(s->strong) != ST_OK)
-        code = st_lib_strong_fault(s);
-    return code;
 }
 
 /* --- a planned move --------------------------------------------------------------------------- */

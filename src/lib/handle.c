@@ -233,6 +233,7 @@ void strata_close(strata *s)
     st_read_scratch_release(&s->read);
     st_arena_reset(&s->arena);
     free(s->names);
+    free(s->held.list);
     free(s);
 }
 

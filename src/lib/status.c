@@ -361,9 +361,6 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
     int code = pending_now(s, &out->pending_before);
     if (code != STRATA_OK)
         return code;
-    code = st_lib_strong_join(s, other);
-    if (code != STRATA_OK)
-        return code;
     enum st_code got = st_intake(&s->log, other, adopt, &in);
     st_lib_log_notices(s);
     if (got != ST_OK)

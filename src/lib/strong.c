@@ -14,7 +14,16 @@ int st_lib_strong_open(strata *s)
     struct st_fault fault = {0};
     enum st_code code = st_strong_open(&s->strong, s->log.env, s->log.alloc, s->log.dir,
                                        s->log.read_only, s->log.what, s->log.wait_ms, &fault);
-    return code == ST_OK ? STRATA_OK : st_lib_fault(s, &fault);
+    if (code != ST_OK)
+        return st_lib_fault(s, &fault);
+    /* It was made for a workspace of its own, before this copy joined another. */
+    if (st_strong_workspace(s->strong) == s->log.identity.workspace)
+        return STRATA_OK;
+    st_strong_close(s->strong);
+    s->strong = NULL;
+    st_lib_fail(s, ST_UNAVAILABLE, "this copy joined a workspace in which another copy decides");
+    st_lib_hint(s, "nothing was recorded; run this there, or see `strata coordinator show`");
+    return ST_UNAVAILABLE;
 }
 
 int st_lib_submit(strata *s, struct st_command *commands, size_t count,

@@ -26,11 +26,6 @@ int st_lib_submit(strata *s, struct st_command *commands, size_t count,
 int st_lib_text_check(strata *s, const char *what, const char *text, bool needed);
 /* A random number for a run file (st_strong_run_begin); 0: no random numbers. */
 uint64_t st_lib_run_id(strata *s);
-/* Takes in the ordered log of another copy; what is wrong with it becomes a notice. `joined`: this
- * replica was empty before. */
-void st_lib_strong_merge(strata *s, const char *state_dir, bool joined);
-/* Before this replica, if it is empty, becomes one of another's workspace: it does not decide there. */
-int st_lib_strong_join(strata *s, const char *state_dir);
 
 /* The deadline on this machine's clock if there is one; else the newest, on another clock. */
 struct st_deadline st_lib_deadline(strata *s, const struct st_deadline *newest,
@@ -40,5 +35,8 @@ uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *d, bool *pass
 /* Whether an executor may still be at work: its run file is held; without one, its term lasts. */
 bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
                   const struct st_deadline *earlier);
+/* Takes in the ordered log of another copy; what is wrong with it becomes a notice. `joined`: this
+ * replica was empty before. */
+void st_lib_strong_merge(strata *s, const char *state_dir, bool joined);
 
 #endif

@@ -317,6 +317,17 @@ static void file_release(struct st_order *o)
     st_log_drop(&file_of(o)->log, ST_LOCK_INTAKE);
 }
 
+static uint64_t file_workspace(struct st_order *o)
+{
+    return file_of(o)->log.identity.workspace;
+}
+
+static enum st_code file_join(struct st_order *o, uint64_t workspace)
+{
+    struct st_file *f = file_of(o);
+    return st_log_set_workspace(&f->log, workspace) == ST_OK ? ST_OK : log_fault(f);
+}
+
 static void file_place(struct st_order *o, char out[ST_PLACE_SIZE])
 {
     st_role_place(file_of(o), out);
@@ -351,6 +362,8 @@ static const struct st_order_engine engine = {
     .give_up = file_give_up,
     .hold = file_hold,
     .release = file_release,
+    .workspace = file_workspace,
+    .join = file_join,
     .place = file_place,
     .close = file_close,
 };

@@ -244,9 +244,11 @@ enum st_code st_strong_accept(struct st_strong *s, const char *person)
     return code;
 }
 
-enum st_code st_strong_resign(struct st_strong *s)
+enum st_code st_strong_resign(struct st_strong *s, uint64_t workspace)
 {
     enum st_code code = s->order->engine->give_up(s->order);
+    if (code == ST_OK)
+        code = s->order->engine->join(s->order, workspace);
     return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 

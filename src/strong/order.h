@@ -101,6 +101,8 @@ struct st_order_engine {
     enum st_code (*give_up)(struct st_order *o);
     enum st_code (*hold)(struct st_order *o);
     void (*release)(struct st_order *o);
+    uint64_t (*workspace)(struct st_order *o);
+    enum st_code (*join)(struct st_order *o, uint64_t workspace);
     void (*place)(struct st_order *o, char out[ST_PLACE_SIZE]);
     void (*close)(struct st_order *o);
 };

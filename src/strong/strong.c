@@ -283,6 +283,11 @@ enum st_code st_strong_elsewhere(struct st_strong *s)
                               "says so with `strata coordinator move --force`");
 }
 
+uint64_t st_strong_workspace(const struct st_strong *s)
+{
+    return s->order->engine->workspace(s->order);
+}
+
 bool st_strong_here(struct st_strong *s)
 {
     return s->order->engine->decides(s->order) == ST_OK;

@@ -58,6 +58,8 @@ const struct st_fault *st_strong_fault(const struct st_strong *s);
 /* Whether this place decides; where it does not, everything but reading, st_strong_follow(),
  * st_strong_accept() and st_strong_force() is ST_UNAVAILABLE, and the fault says where to go. */
 bool st_strong_here(struct st_strong *s);
+/* The workspace that it was made for. */
+uint64_t st_strong_workspace(const struct st_strong *s);
 
 /* Orders the commands as one entry (all or none ordered; each has its own verdict) and returns when
  * it is durable and applied. Expiries that are due go before them, in the same entry.
@@ -127,8 +129,9 @@ enum st_code st_strong_seal(struct st_strong *s, const char *successor, const ch
                             const char *reason);
 /* This place goes on behind the seal, which has to be here and to name it: a higher generation. */
 enum st_code st_strong_accept(struct st_strong *s, const char *person);
-/* This place does not decide any more, and nobody is named: for one that joins another's log. */
-enum st_code st_strong_resign(struct st_strong *s);
+/* This place does not decide any more, and is one of this workspace: for one that joins another's.
+ */
+enum st_code st_strong_resign(struct st_strong *s, uint64_t workspace);
 /* Gives this place the role although nobody was asked: a higher generation, forced. */
 enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
 
