@@ -23,7 +23,8 @@ out=${1:-}
 work=$(mktemp -d "${TMPDIR:-/tmp}/strata-bench.XXXXXX")
 results=$work/results
 redis_id=
-trap 'test -z "$redis_id" || kill "$redis_id"; rm -rf "$work"' EXIT
+etcd_id=
+trap 'for id in $redis_id $etcd_id; do kill "$id"; done; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 tool() { # the measuring programs: of the build, else made here
@@ -32,7 +33,7 @@ tool() { # the measuring programs: of the build, else made here
 
 make_tools() {
     mkdir -p "$work/bin"
-    for name in write state start; do
+    for name in write state start strong etcd; do
         [ -x "$build/bench/bench-$name" ] && continue
         # shellcheck disable=SC2046 # the libraries are several words
         ${CC:-cc} -O2 -std=gnu17 -D_GNU_SOURCE -I"$here/../include" "$here/$name.c" \
@@ -94,6 +95,36 @@ rates() {
     compare "flushed, 64 processes, SQLite WAL FULL" 64 rate_flushed rate_sqlite -
     result "flushed and answered, 1 process" "$(rate answered 1)" /s -
     result "flushed and answered, 64 processes" "$(rate answered 64)" /s -
+}
+
+# rate_strong KIND PROCESSES: commands per second of the strong layer
+rate_strong() {
+    dir=$(mktemp -d "$work/rate.XXXXXX")
+    "$(tool bench-strong)" "$1" "$2" 1500 "$dir"
+    rm -rf "$dir"
+}
+rate_op() { rate_strong op "$1"; }
+rate_lock() { rate_strong lock "$1"; }
+rate_etcd() { "$(tool bench-etcd)" 23790 "$1" 1500; }
+
+strong() {
+    compare "locks, 1 process, bare fdatasync" 1 rate_lock rate_fdatasync ">=0.8"
+    compare "operations, 1 process, bare fdatasync" 1 rate_op rate_fdatasync ">=0.8"
+    compare "operations, 64 processes, SQLite WAL FULL" 64 rate_op rate_sqlite -
+    if ! command -v etcd >/dev/null; then
+        note "no etcd here: the comparison with etcd is left out"
+        return
+    fi
+    etcd --data-dir "$work/etcd" --listen-client-urls http://127.0.0.1:23790 \
+        --advertise-client-urls http://127.0.0.1:23790 \
+        --listen-peer-urls http://127.0.0.1:23800 >"$work/etcd.log" 2>&1 &
+    etcd_id=$!
+    sleep 3
+    compare "operations, 64 processes, etcd put" 64 rate_op rate_etcd ">=3"
+    compare "locks, 64 processes, etcd put" 64 rate_lock rate_etcd ">=3"
+    kill "$etcd_id"
+    wait "$etcd_id" || true
+    etcd_id=
 }
 
 rate_redis() {
@@ -220,6 +251,7 @@ json() {
 make_tools
 echo "machine: $(uname -sr), $(nproc) cores, data in $work ($(stat -f -c %T "$work"))"
 rates
+strong
 redis
 merges
 commands

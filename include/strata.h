@@ -722,18 +722,60 @@ typedef struct strata_coordinator {
     bool here;              /* this copy of the workspace decides */
     uint64_t generation;    /* grows with every move */
     uint64_t position;      /* entries of the ordered log that are known here */
-    char head[17];          /* checksum of the last one, hex: two copies with the same head have
+    char head[33];          /* a checksum over all of them, hex: two copies with the same head have
                                the same log */
     bool doubt;             /* a forced move left unknown keys in doubt */
+    bool sealed;            /* this log has ended: `successor` goes on */
+    char successor[256];    /* the place that goes on, or that began this generation; may be "" */
+    char place[96];         /* this place, as `strata coordinator move --to` wants it */
 } strata_coordinator;
 
 int strata_coordinator_get(strata *s, strata_coordinator *out);
+/*
+ * A planned move, for persons, named. Where both copies are reachable, strata_coordinator_hand_over()
+ * at the one that decides does it all: `dir` belongs to the other copy of this workspace. Otherwise
+ * in steps: strata_coordinator_seal() here names the other's `place`, and the log here accepts
+ * nothing from then on; it travels (strata_merge_state() there, or sync); strata_coordinator_accept()
+ * there goes on from exactly there. In between nobody decides. STRATA_CONFLICT: the log does not name
+ * that place, or is not sealed. STRATA_UNAVAILABLE: this copy does not decide.
+ */
+int strata_coordinator_hand_over(strata *s, const char *dir, const char *person,
+                                 const char *reason);
+int strata_coordinator_seal(strata *s, const char *place, const char *person, const char *reason);
+int strata_coordinator_accept(strata *s, const char *person);
 /*
  * Makes this copy decide although the one that decided so far was not asked: for when that one is
  * gone for good. For persons, named. What ran there after this copy was made is not known here: every
  * operation that had not ended, and every key not known here, is in doubt from now on.
  */
 int strata_coordinator_force(strata *s, const char *person, const char *reason);
+
+/* One command of the ordered log: who wanted what, when, on what evidence. Lent for the visit; "" and
+ * 0 where the command has none of it. */
+typedef struct strata_command {
+    uint64_t position; /* of its entry; several commands may be one entry */
+    uint64_t time_ms;
+    const char *agent, *command; /* command: "propose", "settle", "lease-acquire", ... */
+    const char *key;             /* operation, lock, task, pattern */
+    const char *kind;            /* of a lease: "lock", "claim", "agent", "path" */
+    const char *op_class;        /* propose */
+    uint64_t token;
+    const char *outcome; /* settle, claim-finish: "committed", "failed", "retry" */
+    const char *person, *evidence;
+    const char *successor; /* seal, generation: a place */
+    uint64_t generation;
+    bool forced, by_check;
+    uint64_t result_size; /* bytes of its result */
+} strata_command;
+
+/* The commands of the entries after `after`, at most `limit` entries (0: all). A command is what
+ * somebody wanted; whether it was carried out is for strata_op_get() and the like to say. */
+int strata_commands(strata *s, uint64_t after, uint64_t limit,
+                    int (*visit)(void *arg, const strata_command *c), void *arg);
+
+/* Reads the whole ordered log and checks its chain of checksums. STRATA_DAMAGED: it is broken, or
+ * not what the index was made of; the error says where. */
+int strata_log_verify(strata *s, strata_coordinator *out);
 
 /* --- layer 3: locks ------------------------------------------------------------------------- */
 

@@ -98,6 +98,9 @@ enum cli_option_id {
     OPT_OLDER_THAN, /* op prune */
     OPT_CHECK,      /* once */
     OPT_SHARED,     /* reserve */
+    OPT_TO,
+    OPT_ACCEPT,
+    OPT_OPS, /* log */
     OPT_DEPENDS, /* add --after */
     OPT_CHANNEL, /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
@@ -303,6 +306,14 @@ void cli_put_attribute(struct cli *c, FILE *f, const strata_attribute *a);
 /* A copy of text for a message: valid UTF-8, no control characters, cut to fit. Returns out. */
 const char *cli_clean(const char *text, char *out, size_t size);
 
+/* --- cmd_op.c --------------------------------------------------------------------------------- */
+
+/* Refuses (exit 4) where the environment says that an agent is calling, or without a terminal; else
+ * *name is --by, or the user's name. */
+int cli_need_person(struct cli *c, const char **name);
+/* Refuses (usage) when an option is missing; `what` is its call. */
+int cli_need_option(struct cli *c, enum cli_option_id id, const char *what);
+
 /* --- complete.c, man.c, cmd_help.c ------------------------------------------------------------ */
 
 int cli_man(struct cli *c, const char *page);
@@ -332,6 +343,9 @@ int cmd_count(struct cli *c);
 int cmd_pending(struct cli *c);
 int cmd_resolve(struct cli *c);
 int cmd_log(struct cli *c);
+int cmd_log_verify(struct cli *c);
+/* log --ops: the last `limit` entries, or, with since, the first after a position. */
+int cli_log_ops(struct cli *c, size_t limit, bool since, uint64_t after);
 int cmd_once(struct cli *c);
 int cmd_op_list(struct cli *c);
 int cmd_op_show(struct cli *c);

@@ -312,7 +312,10 @@ int cmd_log(struct cli *c)
                            "--limit is over %d", LAST_MAX);
     if (status == 0)
         status = cli_open(c);
-    if (status != 0)
+    if (status == 0 && cli_given(c, OPT_OPS))
+        status = follows ? cli_usage(c, "--ops has no --follow")
+                         : cli_log_ops(c, l.limit, since, after);
+    if (status != 0 || cli_given(c, OPT_OPS))
         return status;
     if (c->json && !follows)
         l.list = json_array();

@@ -178,7 +178,7 @@ static const char *const agent_marks[] = {"STRATA_AGENT",           "CLAUDECODE"
                                           "CLAUDE_CODE_ENTRYPOINT", "CODEX_SANDBOX",
                                           "OPENCLAW_AGENT",         "OPENCLAW_SESSION"};
 
-static int need_person(struct cli *c, const char **name)
+int cli_need_person(struct cli *c, const char **name)
 {
     for (size_t i = 0; i < sizeof agent_marks / sizeof agent_marks[0]; i++)
         if (getenv(agent_marks[i]) != NULL)
@@ -197,7 +197,7 @@ static int need_person(struct cli *c, const char **name)
     return *name != NULL ? 0 : cli_usage(c, "--by NAME: who decides?");
 }
 
-static int need_option(struct cli *c, enum cli_option_id id, const char *what)
+int cli_need_option(struct cli *c, enum cli_option_id id, const char *what)
 {
     return cli_given(c, id) ? 0 : cli_usage(c, "%s is missing", what);
 }
@@ -220,7 +220,7 @@ int cmd_op_settle(struct cli *c)
 {
     static const char *const names[] = {"committed", "failed", "retry"};
     const char *person, *text = c->options[OPT_OUTCOME];
-    int outcome = -1, status = need_person(c, &person);
+    int outcome = -1, status = cli_need_person(c, &person);
     for (int i = 0; text != NULL && i < 3; i++)
         if (strcmp(text, names[i]) == 0)
             outcome = i;
@@ -228,7 +228,7 @@ int cmd_op_settle(struct cli *c)
         status = cli_usage(c, "--outcome is committed (it happened), failed (it did not) or retry "
                               "(it did not, and is to be run)");
     if (status == 0)
-        status = need_option(c, OPT_EVIDENCE, "--evidence TEXT: how do you know?");
+        status = cli_need_option(c, OPT_EVIDENCE, "--evidence TEXT: how do you know?");
     struct cli_text result = {0};
     if (status == 0 && cli_given(c, OPT_RESULT))
         status = cli_text_read(c, "result", c->options[OPT_RESULT], RESULT_SIZE_MAX, &result);
@@ -246,9 +246,9 @@ int cmd_op_settle(struct cli *c)
 static int decide(struct cli *c, bool approve)
 {
     const char *person;
-    int status = need_person(c, &person);
+    int status = cli_need_person(c, &person);
     if (status == 0 && !approve)
-        status = need_option(c, OPT_REASON, "--reason TEXT");
+        status = cli_need_option(c, OPT_REASON, "--reason TEXT");
     if (status == 0)
         status = cli_open(c);
     if (status != 0)
@@ -270,55 +270,12 @@ int cmd_op_reject(struct cli *c)
 int cmd_op_again(struct cli *c)
 {
     const char *person;
-    int status = need_person(c, &person);
+    int status = cli_need_person(c, &person);
     if (status == 0)
-        status = need_option(c, OPT_REASON, "--reason TEXT");
+        status = cli_need_option(c, OPT_REASON, "--reason TEXT");
     if (status == 0)
         status = cli_open(c);
     if (status != 0)
         return status;
     return said(c, strata_op_again(c->s, c->args[0], person, c->options[OPT_REASON]), c->args[0]);
-}
-
-/* --- who decides ------------------------------------------------------------------------------ */
-
-int cmd_coordinator_show(struct cli *c)
-{
-    strata_coordinator k;
-    int status = cli_open(c);
-    if (status != 0)
-        return status;
-    int code = strata_coordinator_get(c->s, &k);
-    if (code != STRATA_OK)
-        return cli_fail(c, code);
-    if (c->json)
-        return cli_json(c, json_pack("{s:b,s:I,s:I,s:s,s:b}", "here", (int)k.here, "generation",
-                                     (json_int_t)k.generation, "position", (json_int_t)k.position,
-                                     "head", k.head, "doubt", (int)k.doubt));
-    (void)printf("%s\ngeneration %llu, %llu entries known here, head %s\n",
-                 k.here ? "this copy decides" : "another copy decides",
-                 (unsigned long long)k.generation, (unsigned long long)k.position, k.head);
-    if (k.doubt)
-        (void)puts("after a forced move: keys that are not known here are in doubt");
-    return 0;
-}
-
-int cmd_coordinator_move(struct cli *c)
-{
-    const char *person;
-    int status = need_person(c, &person);
-    if (status == 0 && !cli_given(c, OPT_FORCE))
-        status = cli_usage(c, "only a forced move is possible in this version: --force, when the "
-                              "copy that decided is gone for good");
-    if (status == 0)
-        status = need_option(c, OPT_REASON, "--reason TEXT");
-    if (status == 0)
-        status = cli_open(c);
-    if (status != 0)
-        return status;
-    int code = strata_coordinator_force(c->s, person, c->options[OPT_REASON]);
-    if (code != STRATA_OK)
-        return cli_fail(c, code);
-    cli_note(c, "this copy decides from now on; what is not known here to have ended is in doubt");
-    return 0;
 }

@@ -201,6 +201,20 @@ static bool wants_json(int argc, char **argv)
     return false;
 }
 
+/* `log --ops`, where there is `log verify` too: an option that is not for all commands tells that
+ * the word alone is meant. */
+static void settle_word(struct cli *c, const char *word, const char *arg)
+{
+    size_t n = strcspn(arg, "=");
+    for (size_t id = 0; id < OPT_GLOBAL_COUNT; id++) {
+        const struct cli_option *o = &cli_options[id];
+        if ((strlen(o->name) == n && strncmp(arg, o->name, n) == 0) ||
+            (o->letter != 0 && arg[1] == o->letter && arg[2] == '\0'))
+            return;
+    }
+    c->command = cli_command_find(word);
+}
+
 int cli_parse(struct cli *c, int argc, char **argv)
 {
     const char *word = NULL;
@@ -213,23 +227,30 @@ int cli_parse(struct cli *c, int argc, char **argv)
         const char *arg = argv[i];
         bool is_option =
             !options_end && arg[0] == '-' && arg[1] != '\0' && !(arg[1] >= '0' && arg[1] <= '9');
-        if (is_option && strcmp(arg, "--") == 0)
+        if (is_option && strcmp(arg, "--") == 0) {
             options_end = true;
-        else if (is_option)
+        } else if (is_option) {
+            if (c->command == NULL && word != NULL)
+                settle_word(c, word, arg);
             status = take_option(c, argc, argv, &i);
-        else if (c->command == NULL && !cli_given(c, OPT_HELP) && !cli_given(c, OPT_HELP_SHORT))
+        } else if (c->command == NULL && !cli_given(c, OPT_HELP) && !cli_given(c, OPT_HELP_SHORT)) {
             status = take_word(c, &word, arg);
-        else
+        } else {
             c->args[c->arg_count++] = argv[i];
+        }
         if (status != 0)
             return status;
     }
     c->json = cli_given(c, OPT_JSON);
     if (cli_given(c, OPT_HELP) || cli_given(c, OPT_HELP_SHORT) || cli_given(c, OPT_VERSION)) {
         if (c->command == NULL && word != NULL)
+            c->command = cli_command_find(word);
+        if (c->command == NULL && word != NULL)
             c->args[c->arg_count++] = (char *)(uintptr_t)word; /* a group: help on it */
         return 0;
     }
+    if (c->command == NULL && word != NULL)
+        c->command = cli_command_find(word);
     if (c->command == NULL && word != NULL)
         return cli_error(c, STRATA_USAGE, "see: strata help", "`strata %s` needs one more word",
                          word);

@@ -90,6 +90,10 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_CHECK] = {"--check", 0, "COMMAND",
         "with --class queryable: a shell command that ends with 0 if it happened", false},
     [OPT_SHARED] = {"--shared", 0, NULL, "others may reserve it too, as shared", false},
+    [OPT_TO] = {"--to", 0, "DIR|PLACE", "the copy that is to decide", false},
+    [OPT_ACCEPT] = {"--accept", 0, NULL, "go on here with the log that was sealed for this copy",
+        false},
+    [OPT_OPS] = {"--ops", 0, NULL, "the ordered log: who did what, when, on what evidence", false},
 
     [OPT_DEPENDS] = {"--after", 0, "N", "not before task N is done; several: 141,142, or again",
         false, true},
@@ -485,21 +489,37 @@ const struct cli_command cli_commands[] = {
      {{"strata reserve release 'src/**' --token $token", "done"}}, cmd_reserve_release, false},
     {"coordinator show", "", 0, 0, 0, "which copy decides about once-only operations and locks",
      NULL, {{"strata coordinator show", "here or elsewhere"}}, cmd_coordinator_show, false},
-    {"coordinator move", "", 0, 0, ON(OPT_FORCE) | ON(OPT_REASON) | ON(OPT_BY),
-     "make this copy decide (for persons)",
-     "For when the copy that decided is gone for good. What ran there after this copy was made is "
-     "not known here: every operation that had not ended, and every key that is not known here, "
-     "is in doubt from then on, and is not run.",
-     {{"strata coordinator move --force --reason \"the laptop was stolen\"", "here, from now on"}},
+    {"coordinator move", "", 0, 0,
+     ON(OPT_TO) | ON(OPT_ACCEPT) | ON(OPT_FORCE) | ON(OPT_REASON) | ON(OPT_BY),
+     "let another copy decide (for persons)",
+     "--to DIR hands over to the copy of this workspace in DIR, at once. Where it cannot be reached "
+     "from here: --to PLACE (`strata coordinator show` there prints it) seals the log here; when it "
+     "has arrived there (`strata merge-state`), --accept there goes on from exactly there. In "
+     "between nobody decides.\n\n"
+     "--force is for when the copy that decided is gone for good. What ran there after this copy was "
+     "made is not known here: every operation that had not ended, and every key that is not known "
+     "here, is in doubt from then on, and is not run. Locks and claims that only the lost part knew "
+     "may still be held: wait for their terms to end.",
+     {{"strata coordinator move --to ~/box/project --reason \"the laptop travels\"", "hand over"},
+      {"strata coordinator move --to box:5f3a9e10c2b84d67 --reason \"the laptop travels\"",
+       "seal, for a copy that is not reachable"},
+      {"strata coordinator move --accept", "there, when the log has arrived"},
+      {"strata coordinator move --force --reason \"the laptop was stolen\"",
+       "here, from now on"}},
      cmd_coordinator_move, false},
-    {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR),
+    {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR) | ON(OPT_OPS),
      "what happened, in order of arrival here",
      "Prints the last events. With --since the first ones after that point, so that a program can "
      "go on where it stopped. --follow --json prints one JSON object per line.",
      {{"strata log", "the last 50"},
       {"strata log --since 120", "what came after 120"},
-      {"strata log --follow --json", "a stream for programs"}},
+      {"strata log --follow --json", "a stream for programs"},
+      {"strata log --ops", "once-only operations, locks, claims: who wanted what, on what evidence"}},
      cmd_log, false},
+    {"log verify", "", 0, 0, 0, "check every link of the ordered log, and print its head",
+     "Two copies with the same head have the same once-only operations, locks and claims in the same "
+     "order. Exit status 1 when a link is broken; the message says where.",
+     {{"strata log verify", "all of it"}}, cmd_log_verify, false},
     {"import", "FILE", 1, 1, ON(OPT_FORMAT_IN) | ON(OPT_DRY_RUN),
      "take in facts, or tasks, from a file",
      "The whole file is checked before the first fact is written. Importing it again adds "

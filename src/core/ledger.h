@@ -339,6 +339,9 @@ enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *c,
 enum st_code st_operation_read(struct st_ledger *l, struct st_str key, struct st_operation *out);
 enum st_code st_lease_read(struct st_ledger *l, enum st_lease_kind kind, struct st_str name,
                            struct st_lease *out);
+/* A lease of kind path. */
+enum st_code st_reservation_read(struct st_ledger *l, struct st_str pattern, uint64_t token,
+                                 struct st_lease *out);
 enum st_code st_head_read(struct st_ledger *l, struct st_head *out);
 /* Of a pruned key: in which state it ended, and when. ST_NOT_FOUND when it was not pruned. */
 enum st_code st_pruned_read(struct st_ledger *l, struct st_str key, enum st_operation_state *state,

@@ -30,8 +30,6 @@ enum st_code st_operation_prune(struct st_ledger *l, struct st_str key,
                                 enum st_operation_state state, uint64_t ended_ms);
 
 enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease);
-enum st_code st_reservation_read(struct st_ledger *l, struct st_str pattern, uint64_t token,
-                                 struct st_lease *out);
 enum st_code st_reservation_delete(struct st_ledger *l, struct st_str pattern, uint64_t token);
 
 /* A clearance of this generation: *found, and who and on what evidence (lent). */

@@ -47,30 +47,27 @@ static int lock_look(strata *s, const char *name, strata_lock *out, struct st_de
     return result;
 }
 
-/* Before a lock is asked for: what lapsed is written down; a deadline of another boot or time name
- * space starts one full term anew. */
-static int lock_prepare(strata *s, const char *name, strata_lock *lock)
+/* A lock that is written down as held: what lapsed is written down; a deadline of another boot or
+ * time name space starts one full term anew. */
+static int lock_prepare(strata *s, const char *name, strata_lock *lock,
+                        struct st_deadline *deadline, bool *held)
 {
-    struct st_deadline deadline;
-    bool held;
     struct st_ledger_result result;
-    int code = lock_look(s, name, lock, &deadline, &held);
-    if (code != STRATA_OK || !held)
-        return code;
     struct st_command c = {.key = st_str_of(name), .lease = ST_LEASE_LOCK, .token = lock->token};
-    switch (st_strong_deadline_state(s->strong, &deadline)) {
+    switch (st_strong_deadline_state(s->strong, deadline)) {
     case ST_DEADLINE_PASSED:
         c.kind = ST_CMD_LEASE_LAPSE;
-        c.deadline = deadline; /* stale should it be renewed before this is ordered */
+        c.deadline = *deadline; /* stale should it be renewed before this is ordered */
         break;
     case ST_DEADLINE_OTHER_CLOCK:
         c.kind = ST_CMD_LEASE_REARM;
-        c.deadline = st_strong_deadline(s->strong, deadline.term_ns);
+        c.deadline = st_strong_deadline(s->strong, deadline->term_ns);
         break;
     default:
         return STRATA_OK;
     }
-    return st_lib_submit(s, &c, 1, &result);
+    int code = st_lib_submit(s, &c, 1, &result);
+    return code == STRATA_OK ? lock_look(s, name, lock, deadline, held) : code;
 }
 
 static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *out, bool *got)
@@ -78,9 +75,9 @@ static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *o
     struct st_deadline deadline;
     bool held;
     *got = false;
-    int code = lock_prepare(s, name, out);
-    if (code == STRATA_OK)
-        code = lock_look(s, name, out, &deadline, &held);
+    int code = lock_look(s, name, out, &deadline, &held);
+    if (code == STRATA_OK && held)
+        code = lock_prepare(s, name, out, &deadline, &held);
     if (code != STRATA_OK || held)
         return code;
     struct st_ledger_result result;
@@ -94,7 +91,17 @@ static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *o
     if (code == STRATA_OK && result.verdict == ST_VERDICT_STALE)
         return st_lib_replaced(s);
     *got = code == STRATA_OK && result.verdict == ST_VERDICT_DONE;
-    return code == STRATA_OK ? lock_look(s, name, out, &deadline, &held) : code;
+    if (code != STRATA_OK || !*got)
+        return code == STRATA_OK ? lock_look(s, name, out, &deadline, &held) : code;
+    struct st_lease mine = {
+        .name = c.key,
+        .holder = st_str_of(s->agent),
+        .token = result.token,
+        .held = true,
+        .deadline = c.deadline,
+        .since_ms = c.time_ms,
+    };
+    return lock_of(s, &mine, out) ? code : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
 int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
@@ -128,12 +135,9 @@ static int lock_command(strata *s, enum st_command_kind kind, const char *name, 
                         uint64_t ttl_ms)
 {
     struct st_ledger_result result;
-    strata_lock lock;
     int code = st_lib_name(s, "lock's name", name);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
-    if (code == STRATA_OK)
-        code = lock_prepare(s, name, &lock);
     if (code != STRATA_OK)
         return code;
     struct st_command c = {

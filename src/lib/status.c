@@ -4,7 +4,7 @@
  * The file <state>/names holds, for people only, the names of the replicas that were met: lines of
  * <16 hex> <name>. It is appended to and may lose a line.
  */
-#include "lib/internal.h"
+#include "lib/strong.h"
 
 #include "lib/strong.h"
 #include "store/board.h"
@@ -397,6 +397,7 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
     st_lib_log_notices(s);
     if (got != ST_OK)
         return st_lib_fault(s, &s->log.fault);
+    st_lib_strong_merge(s, other, in.joined);
     take_names(s, other);
     st_board_each(s->log.env, other, take_slot, s, &fault);
     keep_waiting(s, in.waiting);

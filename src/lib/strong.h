@@ -39,5 +39,8 @@ uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *d, bool *pass
 /* Whether an executor may still be at work: its run file is held; without one, its term lasts. */
 bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
                   const struct st_deadline *earlier);
+/* Takes in the ordered log of another copy; what is wrong with it becomes a notice. `joined`: this
+ * replica was empty before. */
+void st_lib_strong_merge(strata *s, const char *state_dir, bool joined);
 
 #endif

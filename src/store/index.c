@@ -445,11 +445,12 @@ enum st_code st_index_clear(struct st_index *x)
 
 /* In batches, each its own transaction. The log moves on meanwhile: `tail` is what was there
  * at the start, so this ends. */
-static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *tail)
+static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *tail,
+                                     uint64_t wait_ms)
 {
     bool done = false, rebuilt = false;
     while (!done) {
-        enum st_code code = st_index_write_begin(x, ST_INDEX_WAIT_MS);
+        enum st_code code = st_index_write_begin(x, wait_ms);
         if (code != ST_OK)
             return code;
         code = st_index_compare(x, tail);
@@ -520,7 +521,7 @@ static enum st_code begin_once(struct st_index *x)
     if (code == ST_OK)
         return ST_OK;
     st_index_end(x);
-    code = catch_up_writing(x, &tail);
+    code = catch_up_writing(x, &tail, ST_INDEX_WAIT_MS);
     if (code == ST_OK)
         return read_begin(x);
     if (!recoverable(code))
@@ -546,6 +547,16 @@ enum st_code st_index_begin(struct st_index *x)
         if (code == ST_OK)
             code = begin_once(x);
     }
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
+enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail)
+{
+    enum st_code code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, tail);
     if (code != ST_OK)
         st_index_end(x);
     return code;
@@ -581,6 +592,15 @@ void st_index_end(struct st_index *x)
         replace_corrupt(x);
 }
 
+enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(x->log, &tail);
+    if (code != ST_OK)
+        x->fault = x->log->fault;
+    return code == ST_OK ? catch_up_writing(x, &tail, wait_ms) : code;
+}
+
 enum st_code st_index_rebuild(struct st_index *x)
 {
     enum st_code code = st_index_write_begin(x, x->log->wait_ms);
@@ -597,6 +617,12 @@ enum st_code st_index_rebuild(struct st_index *x)
 }
 
 /* --- results ---------------------------------------------------------------------------------- */
+
+struct st_dot st_index_applied(const struct st_index *x)
+{
+    const struct st_position *p = &x->position;
+    return (struct st_dot){{p->replica, p->epoch}, p->counter};
+}
 
 const struct st_kv *st_index_kv(struct st_index *x)
 {

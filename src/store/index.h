@@ -49,7 +49,11 @@ struct st_index;
  * it, and keeps its rows in the same store, under keys of its own, in the same transaction.
  */
 struct st_machine {
-    enum st_code (*apply)(void *ctx, const struct st_kv *kv, const struct st_record *r);
+    /* `number` is that of the record's first history entry. */
+    enum st_code (*apply)(void *ctx, const struct st_kv *kv, const struct st_record *r,
+                          uint64_t number);
+    /* A batch is applied, and not yet committed. NULL: nobody wants to know. */
+    void (*applied)(void *ctx);
     void *ctx;
 };
 
@@ -67,6 +71,13 @@ enum st_code st_index_begin(struct st_index *x);
  * lock. What is missing is applied in memory. */
 enum st_code st_index_begin_alone(struct st_index *x);
 void st_index_end(struct st_index *x);
+/* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
+enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail);
+/* Applies what the log has now, under the index lock; no read is begun. ST_UNAVAILABLE: the lock
+ * could not be had within wait_ms. */
+enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);
+/* The last record of the own log that the state is made of. Between begin and end. */
+struct st_dot st_index_applied(const struct st_index *x);
 /* From here on in memory only: for what has to be written where the file cannot be. */
 enum st_code st_index_leave_file(struct st_index *x);
 const struct st_fault *st_index_fault(const struct st_index *x);

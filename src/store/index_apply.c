@@ -183,7 +183,7 @@ static enum st_code apply_one(struct st_index *x, uint32_t no, const struct st_r
     x->fault.code = ST_OK;
     code = st_state_apply(&x->state, r);
     if (code == ST_OK && x->machine.apply != NULL)
-        code = x->machine.apply(x->machine.ctx, &x->kv, r);
+        code = x->machine.apply(x->machine.ctx, &x->kv, r, x->record_base);
     if (code != ST_OK && x->fault.code == ST_OK)
         st_fail(&x->fault, code, "record %" PRIu64 " of %s cannot be applied (%s)", r->dot.counter,
                 w->reader.dir, st_code_name(code));
@@ -362,5 +362,7 @@ enum st_code st_index_apply(struct st_index *x, const struct st_tail *tail, uint
         if (!applied)
             break;
     }
+    if (code == ST_OK && x->machine.applied != NULL)
+        x->machine.applied(x->machine.ctx);
     return code;
 }

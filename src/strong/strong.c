@@ -1,7 +1,7 @@
-/* strong.c - the file engine of layer 3: the log kernel orders, the index applies. See strong.h. */
-#include "strong/strong.h"
+/* strong.c - opening, submitting, applying, reading: the same for every engine. See strong.h. */
+#include "strong/strong_internal.h"
 
-#include "core/command.h"
+#include "strong/file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,167 +9,93 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Verdicts are kept for this many entries, for processes whose entry another one applied. Far more
- * than can be waiting at any time. */
-#define RESULTS_KEPT 4096u
-
-struct st_strong {
-    struct st_log log;
-    bool log_open;
-    bool here; /* this directory has the role */
-    struct st_index *index;
-    struct st_ledger ledger;
-    struct st_command_scratch scratch;
-    struct st_buf raw[ST_ENTRY_COMMANDS_MAX];
-    struct st_fault fault;
-};
-
-/* --- the machine behind the index ------------------------------------------------------------- */
-
-static void result_key(uint64_t counter, uint32_t op, char out[16])
+enum st_code st_strong_fail(struct st_strong *s, enum st_code code)
 {
-    snprintf(out, 16, "R%06" PRIx64 "%04" PRIx32, counter % RESULTS_KEPT, op);
+    s->fault = s->order->fault;
+    s->fault.code = code;
+    return code;
 }
 
-struct kept_result {
-    uint64_t epoch, counter, token;
-    uint32_t verdict, state, before, count;
+/* --- applying --------------------------------------------------------------------------------- */
+
+struct applying {
+    const struct st_entry *entry;
+    struct st_chain chain; /* before the entry */
+    bool sealed;           /* before it */
+    bool seals, goes_on;   /* what it did */
 };
 
-static enum st_code keep_result(const struct st_kv *kv, const struct st_record *r, uint32_t op,
-                                const struct st_ledger_result *result)
+static void complete(const struct applying *a, struct st_command *c)
 {
-    char key[16];
-    struct kept_result kept = {
-        .epoch = r->dot.writer.epoch,
-        .counter = r->dot.counter,
-        .token = result->token,
-        .verdict = (uint32_t)result->verdict,
-        .state = (uint32_t)result->state,
-        .before = (uint32_t)result->before,
-        .count = result->count,
-    };
-    result_key(r->dot.counter, op, key);
-    return kv->put(kv->ctx, st_str_of(key), (struct st_str){(const char *)&kept, sizeof kept});
+    c->agent = a->entry->agent;
+    c->incarnation = a->entry->incarnation;
+    if (c->kind == ST_CMD_SEAL && c->position == 0)
+        c->position = a->chain.position + 1;
 }
 
-static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct st_record *r)
+static enum st_code apply_command(struct st_strong *s, struct applying *a, struct st_command *c,
+                                  struct st_ledger_result *result)
+{
+    struct st_due_subject subject;
+    complete(a, c);
+    enum st_code code = st_due_before(s, c, &subject);
+    if (code == ST_OK)
+        code = st_ledger_apply(&s->ledger, c, result);
+    if (code == ST_OK)
+        code = st_due_after(s, c, result, &subject);
+    bool done = code == ST_OK && result->verdict == ST_VERDICT_DONE;
+    a->seals = a->seals || (done && c->kind == ST_CMD_SEAL);
+    a->goes_on = a->goes_on || (done && c->kind == ST_CMD_GENERATION && a->sealed);
+    return code;
+}
+
+static enum st_code apply_entry(void *ctx, const struct st_entry *e,
+                                struct st_ledger_result *results)
 {
     struct st_strong *s = ctx;
-    (void)kv; /* the ledger has it */
+    struct st_head head;
+    struct applying a = {.entry = e};
+    s->ledger.kv = s->order->kv;
+    enum st_code code = st_chain_read(s, &a.chain);
+    if (code == ST_OK)
+        code = st_head_read(&s->ledger, &head);
+    if (code != ST_OK)
+        return code;
+    a.sealed = head.sealed;
     st_ledger_entry(&s->ledger);
-    for (size_t i = 0; i < r->op_count; i++) {
+    for (size_t i = 0; i < e->count; i++) {
         struct st_command c;
-        struct st_ledger_result result;
-        if (r->ops[i].kind != ST_OP_UNKNOWN)
-            continue;
-        enum st_code code = st_command_decode(r->ops[i].raw, &s->scratch, &c);
+        results[i] = (struct st_ledger_result){.verdict = ST_VERDICT_INVALID};
+        code = st_command_decode(e->commands[i], &s->scratch, &c);
         if (code == ST_NOT_FOUND)
             continue; /* a command of a newer version: kept, not applied */
-        c.agent = r->agent;
-        c.incarnation = r->incarnation;
         if (code == ST_OK)
-            code = st_ledger_apply(&s->ledger, &c, &result);
-        if (code == ST_OK)
-            code = keep_result(kv, r, (uint32_t)i, &result);
+            code = apply_command(s, &a, &c, &results[i]);
         if (code != ST_OK)
             return code;
     }
-    return ST_OK;
-}
-
-/* --- who coordinates -------------------------------------------------------------------------- */
-
-#define ROLE_SIZE 256
-#define CLOSED_HINT                                                                                \
-    "nothing was recorded; if the other one is gone for good, a person says so with `strata "      \
-    "coordinator move --force`"
-
-static int role_text(const struct st_identity *id, const char *by, char out[ROLE_SIZE])
-{
-    return snprintf(out, ROLE_SIZE,
-                    "{\"format\":1,\"inode\":%" PRIu64 ",\"birth\":%" PRIu64 ",\"fs\":\"%016" PRIx64
-                    "\",\"page_inode\":%" PRIu64 ",\"page_birth\":%" PRIu64 ",\"by\":\"%.64s\"}\n",
-                    id->inode, id->birth_ns, id->fs_id, id->page_inode, id->page_birth_ns, by);
-}
-
-/* The part that names the directory: all before the name of who gave the role. */
-static size_t role_place(const char *text)
-{
-    const char *by = strstr(text, ",\"by\":");
-    return by != NULL ? (size_t)(by - text) : 0;
-}
-
-static enum st_code role_path(struct st_strong *s, char out[ST_PATH_SIZE])
-{
-    int n = snprintf(out, ST_PATH_SIZE, "%s/coordinator", s->log.dir);
-    return n < ST_PATH_SIZE ? ST_OK : st_fail(&s->fault, ST_LIMIT, "the path is too long");
-}
-
-static enum st_code role_give(struct st_strong *s, const char *by)
-{
-    const struct st_env *env = s->log.env;
-    char text[ROLE_SIZE], path[ST_PATH_SIZE], fresh[ST_PATH_SIZE + 8];
-    enum st_code code = role_path(s, path);
-    if (code != ST_OK)
-        return code;
-    int n = role_text(&s->log.identity, by, text);
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    int fd = env->open(env->ctx, fresh, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (fd < 0)
-        return st_fail_system(&s->fault, fd, "cannot create %s", fresh);
-    int r = env->ftruncate(env->ctx, fd, 0);
-    if (r >= 0)
-        r = (int)env->pwrite(env->ctx, fd, text, (size_t)n, 0);
-    if (r >= 0)
-        r = env->fdatasync(env->ctx, fd);
-    env->close(env->ctx, fd);
-    if (r >= 0)
-        r = env->rename(env->ctx, fresh, path);
-    if (r >= 0)
-        r = env->sync_directory(env->ctx, s->log.dir);
-    return r < 0 ? st_fail_system(&s->fault, r, "cannot write %s", path) : ST_OK;
-}
-
-/* ST_OK: this directory has the role. */
-static enum st_code role_check(struct st_strong *s)
-{
-    const struct st_env *env = s->log.env;
-    char have[ROLE_SIZE], should[ROLE_SIZE], path[ST_PATH_SIZE];
-    enum st_code code = role_path(s, path);
-    if (code != ST_OK)
-        return code;
-    role_text(&s->log.identity, "", should);
-    int fd = env->open(env->ctx, path, ST_OPEN_READ);
-    ssize_t n = fd >= 0 ? env->pread(env->ctx, fd, have, sizeof have - 1, 0) : fd;
-    if (fd >= 0)
-        env->close(env->ctx, fd);
-    have[n > 0 ? n : 0] = '\0';
-    size_t place = role_place(should);
-    if (n > 0 && strncmp(have, should, place) == 0 && role_place(have) == place)
-        return ST_OK;
-    st_fail(&s->fault, ST_UNAVAILABLE,
-            "this copy of the workspace does not decide: %s was copied or restored, and two that "
-            "decide would let an operation run twice",
-            s->log.dir);
-    return st_hint(&s->fault, CLOSED_HINT);
+#ifndef ST_DEFECT_BEHIND_SEAL
+    if (a.sealed && !a.goes_on)
+        return ST_OK; /* behind the end */
+#endif
+    return st_chain_add(s, &a.chain, e,
+                        a.seals     ? ST_CHAIN_SEALS
+                        : a.goes_on ? ST_CHAIN_GOES_ON
+                                    : ST_CHAIN_PLAIN);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static bool exists(const struct st_env *env, const char *dir, const char *name)
+static bool strong_dir(const char *state_dir, const char *name, char out[ST_PATH_SIZE])
 {
-    struct st_file_info info;
-    char path[ST_PATH_SIZE];
-    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path &&
-           env->stat(env->ctx, path, &info) >= 0;
+    return snprintf(out, ST_PATH_SIZE, "%s/strong%s", state_dir, name) < ST_PATH_SIZE;
 }
 
-static enum st_code make_directory(const struct st_env *env, const char *dir, const char *name,
-                                   struct st_fault *fault)
+static enum st_code make_directory(const struct st_env *env, const char *state_dir,
+                                   const char *name, struct st_fault *fault)
 {
     char path[ST_PATH_SIZE];
-    if (snprintf(path, sizeof path, "%s%s", dir, name) >= (int)sizeof path)
+    if (!strong_dir(state_dir, name, path))
         return st_fail(fault, ST_LIMIT, "the path is too long");
     int r = env->mkdir(env->ctx, path);
     return r < 0 && r != -EEXIST ? st_fail_system(fault, r, "cannot create %s", path) : ST_OK;
@@ -179,79 +105,62 @@ enum st_code st_strong_found(const struct st_env *env, const struct st_alloc *al
                              const char *state_dir, uint64_t workspace, const char *replica_name,
                              bool decides, struct st_fault *fault)
 {
-    struct st_identity id = {.workspace = workspace};
-    struct st_strong s = {0};
     char dir[ST_PATH_SIZE];
-    snprintf(id.name, sizeof id.name, "%s", replica_name);
-    if (snprintf(dir, sizeof dir, "%s/strong", state_dir) >= (int)sizeof dir)
-        return st_fail(fault, ST_LIMIT, "the path is too long");
-    enum st_code code = make_directory(env, dir, "", fault);
+    enum st_code code = make_directory(env, state_dir, "", fault);
     if (code == ST_OK)
-        code = make_directory(env, dir, "/run", fault);
-    if (code == ST_OK)
-        code = st_log_create(env, alloc, dir, &id, fault);
-    if (code == ST_EXISTS)
-        code = ST_OK;
-    if (code != ST_OK || !decides || exists(env, dir, "coordinator"))
-        return code;
-    code = st_log_open(&s.log, env, alloc, dir, false, "init");
-    s.fault = s.log.fault;
-    if (code == ST_OK)
-        code = role_give(&s, replica_name);
+        code = make_directory(env, state_dir, "/run", fault);
     if (code != ST_OK)
-        *fault = s.fault;
-    st_log_close(&s.log);
-    return code;
+        return code;
+    strong_dir(state_dir, "", dir);
+    return st_file_found(env, alloc, dir, workspace, replica_name, decides, fault);
 }
 
-static enum st_code open_log(struct st_strong *s, const struct st_env *env,
-                             const struct st_alloc *alloc, const char *dir, bool read_only,
-                             const char *what, uint64_t wait_ms)
+bool st_strong_exists(const struct st_env *env, const char *state_dir)
 {
-    enum st_code code = st_log_open(&s->log, env, alloc, dir, read_only, what);
-    s->log_open = true;
-    if (code != ST_OK) {
-        s->fault = s->log.fault;
-        return code;
-    }
-    if (wait_ms != 0)
-        s->log.wait_ms = wait_ms;
-    code = st_index_open(&s->index, &s->log, &s->fault);
-    if (code == ST_OK) {
-        st_index_set_machine(s->index, (struct st_machine){apply_record, s});
-        st_ledger_init(&s->ledger, st_index_kv(s->index), alloc);
-    }
-    return code;
+    char dir[ST_PATH_SIZE];
+    return strong_dir(state_dir, "", dir) && st_file_exists(env, dir);
 }
 
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
                             const struct st_alloc *alloc, const char *state_dir, bool read_only,
                             const char *what, uint64_t wait_ms, struct st_fault *fault)
 {
+    char dir[ST_PATH_SIZE], run[ST_PATH_SIZE];
+    struct st_order *order;
+    if (!strong_dir(state_dir, "", dir) || !strong_dir(state_dir, "/run", run))
+        return st_fail(fault, ST_LIMIT, "the path is too long");
+    if (!st_file_exists(env, dir)) {
+        st_fail(fault, ST_UNAVAILABLE, "this copy of the workspace does not decide: it has no %s",
+                dir);
+        return st_hint(fault, "nothing was recorded; if the other one is gone for good, a person "
+                              "says so with `strata coordinator move --force`");
+    }
+    enum st_code code = st_file_open(&order, env, alloc, dir, read_only, what, wait_ms, fault);
+    return code == ST_OK ? st_strong_stand(out, order, env, alloc, run, fault) : code;
+}
+
+enum st_code st_strong_stand(struct st_strong **out, struct st_order *order,
+                             const struct st_env *env, const struct st_alloc *alloc,
+                             const char *run_dir, struct st_fault *fault)
+{
     struct st_strong *s = calloc(1, sizeof *s);
-    char dir[ST_PATH_SIZE];
-    if (s == NULL)
+    if (s == NULL) {
+        order->engine->close(order);
         return st_fail(fault, ST_NO_MEMORY, "out of memory");
+    }
+    s->order = order;
+    s->env = env;
+    if (run_dir != NULL)
+        snprintf(s->run_dir, sizeof s->run_dir, "%s", run_dir);
+    st_ledger_init(&s->ledger, order->kv, alloc);
     st_command_scratch_init(&s->scratch, alloc);
+    st_command_scratch_init(&s->event_scratch, alloc);
     for (size_t i = 0; i < ST_ENTRY_COMMANDS_MAX; i++)
         st_buf_init(&s->raw[i], alloc);
-    enum st_code code = ST_OK;
-    if (snprintf(dir, sizeof dir, "%s/strong", state_dir) >= (int)sizeof dir)
-        code = st_fail(&s->fault, ST_LIMIT, "the path is too long");
-    if (code == ST_OK && !exists(env, dir, "identity")) {
-        st_fail(&s->fault, ST_UNAVAILABLE,
-                "this copy of the workspace does not decide: it has no %s", dir);
-        code = st_hint(&s->fault, CLOSED_HINT);
-    }
-    if (code == ST_OK)
-        code = open_log(s, env, alloc, dir, read_only, what, wait_ms);
-    if (code == ST_OK)
-        s->here = role_check(s) == ST_OK;
-    if (code != ST_OK) {
-        *fault = s->fault;
-        st_strong_close(s);
-        return code;
-    }
+    st_buf_init(&s->key, alloc);
+    st_buf_init(&s->value, alloc);
+    st_buf_init(&s->names, alloc);
+    order->machine = (struct st_order_machine){apply_entry, s};
     *out = s;
     return ST_OK;
 }
@@ -260,14 +169,15 @@ void st_strong_close(struct st_strong *s)
 {
     if (s == NULL)
         return;
-    if (s->index != NULL)
-        st_ledger_release(&s->ledger);
-    st_index_close(s->index);
-    if (s->log_open)
-        st_log_close(&s->log);
+    s->order->engine->close(s->order);
+    st_ledger_release(&s->ledger);
     st_command_scratch_release(&s->scratch);
+    st_command_scratch_release(&s->event_scratch);
     for (size_t i = 0; i < ST_ENTRY_COMMANDS_MAX; i++)
         st_buf_release(&s->raw[i]);
+    st_buf_release(&s->key);
+    st_buf_release(&s->value);
+    st_buf_release(&s->names);
     free(s);
 }
 
@@ -276,29 +186,38 @@ const struct st_fault *st_strong_fault(const struct st_strong *s)
     return &s->fault;
 }
 
-/* --- reading and submitting ------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
+
+/* Nothing that was computed from an entry leaves before it is durable. */
+static enum st_code durable(struct st_strong *s, struct st_mark mark)
+{
+#ifdef ST_DEFECT_ANSWER_EARLY
+    (void)s, (void)mark;
+    return ST_OK;
+#else
+    return s->order->engine->wait(s->order, mark);
+#endif
+}
 
 enum st_code st_strong_begin(struct st_strong *s)
 {
-    struct st_tail tail;
-    enum st_code code = st_log_tail(&s->log, &tail);
-    uint64_t epoch = s->log.identity.epoch;
-    /* Also what is only read has to be durable: an answer must not be taken back by a power cut. */
-    if (code == ST_OK && !s->log.read_only && tail.counter > 0)
-        code = st_log_wait_durable(&s->log, epoch, tail.counter);
-    if (code != ST_OK) {
-        s->fault = s->log.fault;
-        return code;
-    }
-    code = st_index_begin(s->index);
+    struct st_order *o = s->order;
+    struct st_mark at;
+    enum st_code code = o->engine->begin(o, &at);
     if (code != ST_OK)
-        s->fault = *st_index_fault(s->index);
-    return code;
+        return st_strong_fail(s, code);
+    s->ledger.kv = o->kv;
+    /* What is read may be of entries that nobody has flushed yet. */
+    code = durable(s, at);
+    if (code == ST_OK)
+        return ST_OK;
+    o->engine->end(o);
+    return st_strong_fail(s, code);
 }
 
 void st_strong_end(struct st_strong *s)
 {
-    st_index_end(s->index);
+    s->order->engine->end(s->order);
 }
 
 struct st_ledger *st_strong_ledger(struct st_strong *s)
@@ -306,40 +225,79 @@ struct st_ledger *st_strong_ledger(struct st_strong *s)
     return &s->ledger;
 }
 
-static enum st_code read_result(struct st_strong *s, const struct st_record *r, size_t op,
-                                struct st_ledger_result *out)
+static enum st_code head_read(struct st_strong *s, struct st_strong_head *out)
 {
-    const struct st_kv *kv = st_index_kv(s->index);
-    char key[16];
-    struct st_str value;
-    struct kept_result kept;
-    result_key(r->dot.counter, (uint32_t)op, key);
-    enum st_code code = kv->get(kv->ctx, st_str_of(key), &value);
-    if (code == ST_OK && value.n == sizeof kept) {
-        memcpy(&kept, value.p, sizeof kept);
-        if (kept.epoch == r->dot.writer.epoch && kept.counter == r->dot.counter) {
-            *out = (struct st_ledger_result){
-                .verdict = (enum st_verdict)kept.verdict,
-                .token = kept.token,
-                .state = (enum st_operation_state)kept.state,
-                .before = (enum st_operation_state)kept.before,
-                .count = kept.count,
-            };
-            return ST_OK;
-        }
-    }
-    /* Ordered, durable and applied, but the answer was overwritten meanwhile. */
-    return st_fail(&s->fault, ST_OUTCOME_UNKNOWN,
-                   "the command was carried out or refused, but its answer is gone");
+    struct st_chain c;
+    struct st_head head;
+    enum st_code code = st_chain_read(s, &c);
+    if (code == ST_OK)
+        code = st_head_read(&s->ledger, &head);
+    if (code != ST_OK)
+        return st_fail(&s->fault, code, "the ledger cannot be read");
+    out->position = c.position;
+    snprintf(out->head, sizeof out->head, "%016" PRIx64 "%016" PRIx64, c.head[0], c.head[1]);
+    out->generation = head.generation;
+    out->doubt = head.doubt != 0;
+    out->sealed = head.sealed;
+    ST_ASSERT(head.successor.n < sizeof out->successor);
+    if (head.successor.n > 0)
+        memcpy(out->successor, head.successor.p, head.successor.n);
+    return ST_OK;
 }
 
-static enum st_code order(struct st_strong *s, struct st_str agent, uint64_t incarnation,
-                          struct st_command *commands, size_t count,
-                          struct st_ledger_result *results)
+enum st_code st_strong_head(struct st_strong *s, struct st_strong_head *out)
 {
-    struct st_op ops[ST_ENTRY_COMMANDS_MAX];
-    ST_ASSERT(count > 0 && count <= ST_ENTRY_COMMANDS_MAX);
-    uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
+    memset(out, 0, sizeof *out);
+    s->order->engine->place(s->order, out->place);
+    enum st_code code = st_strong_begin(s);
+    if (code != ST_OK)
+        return code;
+    code = head_read(s, out);
+    st_strong_end(s);
+    return code;
+}
+
+/* --- submitting ------------------------------------------------------------------------------- */
+
+enum st_code st_strong_elsewhere(struct st_strong *s)
+{
+    struct st_strong_head head;
+    enum st_code code = st_strong_head(s, &head);
+    if (code != ST_OK)
+        return code;
+    if (head.sealed) {
+        st_fail(&s->fault, ST_UNAVAILABLE,
+                "this copy of the workspace does not decide: its log was sealed at entry %" PRIu64
+                " and goes on in %s",
+                head.position, head.successor);
+        return st_hint(&s->fault,
+                       "nothing was recorded; work there, or have a person take over there with "
+                       "`strata coordinator move --accept` if that was not done yet");
+    }
+    if (head.successor[0] == '\0' || strcmp(head.successor, head.place) == 0)
+        return ST_OK;
+    st_fail(&s->fault, ST_UNAVAILABLE,
+            "this copy of the workspace does not decide: since generation %" PRIu64 " %s does",
+            head.generation, head.successor);
+    return st_hint(&s->fault, "nothing was recorded; work there; if it is gone for good, a person "
+                              "says so with `strata coordinator move --force`");
+}
+
+uint64_t st_strong_workspace(const struct st_strong *s)
+{
+    return s->order->engine->workspace(s->order);
+}
+
+bool st_strong_here(struct st_strong *s)
+{
+    return s->order->engine->decides(s->order) == ST_OK;
+}
+
+static enum st_code encode(struct st_strong *s, struct st_command *commands, size_t count,
+                           struct st_str raw[ST_ENTRY_COMMANDS_MAX])
+{
+    /* Where the command enters the log: what decides about validity is this. */
+    uint64_t now = s->order->engine->wall_ms(s->order);
     for (size_t i = 0; i < count; i++) {
         commands[i].time_ms = now;
         st_buf_reset(&s->raw[i]);
@@ -348,167 +306,130 @@ static enum st_code order(struct st_strong *s, struct st_str agent, uint64_t inc
             code = ST_NO_MEMORY;
         if (code != ST_OK)
             return st_fail(&s->fault, code, "not a valid command; nothing was recorded");
-        ops[i] = (struct st_op){.kind = ST_OP_UNKNOWN, .raw = st_buf_str(&s->raw[i])};
+        raw[i] = st_buf_str(&s->raw[i]);
     }
-    struct st_record r = {
-        .agent = agent, .incarnation = incarnation, .ops = ops, .op_count = count};
-    enum st_code code = st_log_write(&s->log, &r, true);
-    if (code != ST_OK) {
-        s->fault = s->log.fault;
+    return ST_OK;
+}
+
+enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t incarnation,
+                             struct st_command *commands, size_t count,
+                             struct st_ledger_result *results)
+{
+    struct st_order *o = s->order;
+    struct st_str raw[ST_ENTRY_COMMANDS_MAX];
+    struct st_mark mark;
+    ST_ASSERT(count > 0 && count <= ST_ENTRY_COMMANDS_MAX);
+    enum st_code code = encode(s, commands, count, raw);
+    if (code != ST_OK)
         return code;
-    }
-    code = st_index_begin(s->index);
-    if (code != ST_OK) {
-        s->fault = *st_index_fault(s->index);
-        return code;
-    }
-    for (size_t i = 0; i < count && code == ST_OK; i++)
-        code = read_result(s, &r, i, &results[i]);
-    st_index_end(s->index);
-    return code;
+    struct st_entry e = {
+        .agent = agent, .incarnation = incarnation, .commands = raw, .count = count};
+    code = o->engine->append(o, &e, &mark);
+    if (code == ST_OK)
+        code = durable(s, mark);
+    if (code == ST_OK)
+        code = o->engine->answer(o, mark, results, count);
+    return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 
 enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t incarnation,
                               struct st_command *commands, size_t count,
                               struct st_ledger_result *results)
 {
-    /* Sets the fault: the role may have come, or gone, since the log was opened. */
-    enum st_code code = role_check(s);
-    s->here = code == ST_OK;
-    return code == ST_OK ? order(s, agent, incarnation, commands, count, results) : code;
-}
-
-/* --- the role --------------------------------------------------------------------------------- */
-
-uint64_t st_strong_workspace(const struct st_strong *s)
-{
-    return s->log.identity.workspace;
-}
-
-bool st_strong_here(const struct st_strong *s)
-{
-    return s->here;
-}
-
-enum st_code st_strong_tail(struct st_strong *s, struct st_tail *out)
-{
-    enum st_code code = st_log_tail(&s->log, out);
-    if (code != ST_OK)
-        s->fault = s->log.fault;
-    return code;
-}
-
-enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason)
-{
-    struct st_head head;
-    struct st_tail tail;
-    if (s->log.read_only)
-        return st_fail(&s->fault, ST_READ_ONLY, "the state in %s is read-only here", s->log.dir);
-    if (role_check(s) == ST_OK)
-        return st_fail(&s->fault, ST_EXISTS, "this copy decides already; nothing was changed");
-    enum st_code code = st_strong_begin(s);
+    struct st_command all[ST_ENTRY_COMMANDS_MAX];
+    struct st_ledger_result verdicts[ST_ENTRY_COMMANDS_MAX];
+    size_t due = 0;
+    ST_ASSERT(count > 0 && count <= ST_ENTRY_COMMANDS_MAX);
+    /* Every time: the role may have come, or gone, since the log was opened. */
+    enum st_code code = s->order->engine->decides(s->order);
+    if (code != ST_OK) {
+        struct st_fault why = s->order->fault;
+        if (st_strong_elsewhere(s) != ST_UNAVAILABLE)
+            s->fault = why;
+        return s->fault.code;
+    }
+    code = st_due_collect(s, all, ST_ENTRY_COMMANDS_MAX - count, &due);
     if (code != ST_OK)
         return code;
-    code = st_head_read(st_strong_ledger(s), &head);
-    st_strong_end(s);
+    memcpy(all + due, commands, count * sizeof *commands);
+    code = st_strong_order(s, agent, incarnation, all, due + count, verdicts);
     if (code != ST_OK)
-        return st_fail(&s->fault, code, "the ledger cannot be read");
-    code = st_strong_tail(s, &tail);
-    struct st_command c = {
-        .kind = ST_CMD_GENERATION,
-        .successor = st_str_of(s->log.identity.name),
-        .generation = head.generation + 1,
-        .position = tail.counter,
-        .forced = true,
-        .person = st_str_of(person),
-        .evidence = st_str_of(reason),
-    };
-    struct st_ledger_result result = {0};
-    if (code == ST_OK)
-        code = order(s, (struct st_str){"", 0}, 0, &c, 1, &result);
-    if (code == ST_OK && result.verdict != ST_VERDICT_DONE)
-        code = st_fail(&s->fault, ST_CONFLICT, "the move was refused (%s)",
-                       st_verdict_name(result.verdict));
-    /* The new generation is ordered before anything else can be: only then the role. */
-    if (code == ST_OK)
-        code = role_give(s, s->log.identity.name);
-    s->here = code == ST_OK;
-    return code;
-}
-
-/* --- deadlines -------------------------------------------------------------------------------- */
-
-struct st_deadline st_strong_deadline(struct st_strong *s, uint64_t term_ns)
-{
-    const struct st_env *env = s->log.env;
-    return (struct st_deadline){
-        .clock = env->clock_id(env->ctx),
-        .ns = env->boot_ns(env->ctx) + term_ns,
-        .term_ns = term_ns,
-    };
-}
-
-enum st_deadline_state st_strong_deadline_state(struct st_strong *s, const struct st_deadline *d)
-{
-    const struct st_env *env = s->log.env;
-    if (d->clock == 0)
-        return ST_DEADLINE_NONE;
-    if (d->clock != env->clock_id(env->ctx))
-        return ST_DEADLINE_OTHER_CLOCK;
-    return env->boot_ns(env->ctx) >= d->ns ? ST_DEADLINE_PASSED : ST_DEADLINE_AHEAD;
-}
-
-/* --- executors -------------------------------------------------------------------------------- */
-
-static bool run_path(struct st_strong *s, uint64_t incarnation, char out[ST_PATH_SIZE])
-{
-    return snprintf(out, ST_PATH_SIZE, "%s/run/%016" PRIx64, s->log.dir, incarnation) <
-           ST_PATH_SIZE;
-}
-
-enum st_code st_strong_run_begin(struct st_strong *s, uint64_t incarnation, int *fd)
-{
-    const struct st_env *env = s->log.env;
-    char path[ST_PATH_SIZE];
-    if (!run_path(s, incarnation, path))
-        return st_fail(&s->fault, ST_LIMIT, "the path is too long");
-    *fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (*fd < 0)
-        return st_fail_system(&s->fault, *fd, "cannot create %s", path);
-    int r = env->lock_try(env->ctx, *fd);
-    if (r < 0) {
-        env->close(env->ctx, *fd);
-        return r == -EWOULDBLOCK
-                   ? st_fail(&s->fault, ST_UNAVAILABLE, "somebody else holds %s", path)
-                   : st_fail_system(&s->fault, r, "cannot lock %s", path);
-    }
+        return code;
+    memcpy(results, verdicts + due, count * sizeof *results);
+    if (results[0].verdict == ST_VERDICT_SEALED && st_strong_elsewhere(s) == ST_UNAVAILABLE)
+        return ST_UNAVAILABLE;
     return ST_OK;
 }
 
-bool st_strong_run_alive(struct st_strong *s, uint64_t incarnation)
+/* --- the log ---------------------------------------------------------------------------------- */
+
+enum st_code st_strong_verify(struct st_strong *s, struct st_strong_head *out)
 {
-    const struct st_env *env = s->log.env;
-    char path[ST_PATH_SIZE];
-    if (!run_path(s, incarnation, path))
-        return false;
-    int fd = env->open(env->ctx, path, ST_OPEN_READ);
-    if (fd < 0)
-        return fd != -ENOENT; /* cannot be told: as if it were */
-    bool alive = env->lock_try(env->ctx, fd) < 0;
-    env->close(env->ctx, fd);
-    return alive;
+    struct st_strong_head rows;
+    struct st_chain at;
+    enum st_code code = st_strong_head(s, &rows);
+    if (code == ST_OK && s->order->engine->anew(s->order) != ST_OK)
+        code = st_strong_fail(s, s->order->fault.code);
+    if (code == ST_OK)
+        code = st_strong_head(s, out);
+    if (code == ST_OK)
+        code = st_strong_begin(s);
+    if (code != ST_OK)
+        return code;
+    /* The log may have grown meanwhile. */
+    char head[ST_HEAD_SIZE] = "";
+    code = st_chain_at(s, rows.position, &at);
+    if (code == ST_OK)
+        snprintf(head, sizeof head, "%016" PRIx64 "%016" PRIx64, at.head[0], at.head[1]);
+    st_strong_end(s);
+    if (code == ST_OK && strcmp(head, rows.head) == 0)
+        return ST_OK;
+    return st_fail(&s->fault, ST_DAMAGED,
+                   "the rows say %s at entry %" PRIu64
+                   ", the log does not: they are of another log",
+                   rows.head, rows.position);
 }
 
-void st_strong_run_clear(struct st_strong *s, uint64_t incarnation)
+struct events {
+    struct st_strong *s;
+    uint64_t last; /* position; the visit ends behind it */
+    enum st_code (*visit)(void *arg, const struct st_strong_event *e);
+    void *arg;
+};
+
+static enum st_code visit_entry(void *arg, uint64_t position, const struct st_entry *e)
 {
-    const struct st_env *env = s->log.env;
-    char path[ST_PATH_SIZE];
-    if (run_path(s, incarnation, path) && !st_strong_run_alive(s, incarnation))
-        env->unlink(env->ctx, path);
+    struct events *v = arg;
+    enum st_code code = position > v->last ? ST_SCAN_STOP : ST_OK;
+    for (size_t i = 0; i < e->count && code == ST_OK; i++) {
+        struct st_command c;
+        code = st_command_decode(e->commands[i], &v->s->event_scratch, &c);
+        if (code != ST_OK && code != ST_NOT_FOUND)
+            return code;
+        struct st_strong_event event = {
+            .position = position,
+            .agent = e->agent,
+            .incarnation = e->incarnation,
+            .command = code == ST_OK ? &c : NULL,
+            .raw = e->commands[i],
+        };
+        code = v->visit(v->arg, &event);
+    }
+    return code;
 }
 
-void st_strong_run_end(struct st_strong *s, uint64_t incarnation, int fd)
+enum st_code st_strong_events(struct st_strong *s, uint64_t after, uint64_t limit,
+                              enum st_code (*visit)(void *arg, const struct st_strong_event *e),
+                              void *arg)
 {
-    s->log.env->close(s->log.env->ctx, fd);
-    st_strong_run_clear(s, incarnation);
+    struct events v = {s, limit != 0 ? after + limit : UINT64_MAX, visit, arg};
+    enum st_code code = st_strong_begin(s);
+    if (code != ST_OK)
+        return code;
+    s->fault.code = ST_OK;
+    code = st_chain_each(s, after, visit_entry, &v);
+    st_strong_end(s);
+    if (code != ST_OK && s->fault.code == ST_OK)
+        st_fail(&s->fault, code, "the ordered log cannot be read (%s)", st_code_name(code));
+    return code;
 }

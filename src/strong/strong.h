@@ -2,29 +2,33 @@
  * strong.h - layer 3 for everybody: commands go into one totally ordered, durable log; every
  * answer comes from the state after that log, up to a position that is durable.
  *
- * Nothing outside src/strong knows which engine orders the log. An engine (order.h) takes entries,
- * says when one is durable, and lets the machine (core/ledger.h) be applied to all of them.
+ * An engine (order.h) orders the log; nothing here, and nobody who uses this, knows which. The
+ * state of a workspace has its log in <state>/strong, today always of the file engine (file.h):
+ *   strong/log, strong/index.db ..   the log and its rows
+ *   strong/coordinator               which directory decides
+ *   strong/answers                   what processes share
+ *   strong/run/<incarnation>         locked by the executor of an operation, before it asks for
+ *                                    anything, and inherited by its child and grandchildren: free
+ *                                    means that nothing of it runs any more, unless a descendant
+ *                                    closed it
  *
- * Layout of the file engine: <state>/strong is a log of its own (store/log.h) with an index of its
- * own, and
- *   strong/coordinator   one line: the fingerprint of the directory in which this log orders, and
- *                        who gave it that role. A copy has another fingerprint: it is closed
- *                        (ST_UNAVAILABLE) until a person gives it the role.
- *   strong/run/<incarnation>  locked by the executor of an operation, before it asks for anything,
- *                        and inherited by its child and grandchildren: free means that nothing of
- *                        it runs any more, unless a descendant closed it.
+ * Positions. Entries are counted from 1 in the order of the log; every engine, and every copy,
+ * gives the same entry the same position. The head is a checksum over all entries up to a position,
+ * each chained to the one before: two logs with the same head at a position are the same up to
+ * there.
  *
- * A start with token 0 means the token of the grant before it in the same entry: so that propose,
- * grant and start are one entry and one flush.
+ * Short forms, so that what belongs together is one entry and one flush: a start with token 0 means
+ * the token of the grant before it in the same entry; a seal without a position means its own.
+ *
+ * A sealed log has ended: what comes behind the seal, as somebody was late, is not part of it,
+ * until a generation goes on.
  */
 #ifndef ST_STRONG_STRONG_H
 #define ST_STRONG_STRONG_H
 
 #include "core/ledger.h"
-#include "store/index.h"
-
-/* Commands of one entry: lapses of what is due, then what the caller wants. */
-#define ST_ENTRY_COMMANDS_MAX 48
+#include "store/env.h"
+#include "strong/order.h"
 
 struct st_strong;
 
@@ -37,25 +41,30 @@ struct st_strong;
 enum st_code st_strong_found(const struct st_env *env, const struct st_alloc *alloc,
                              const char *state_dir, uint64_t workspace, const char *replica_name,
                              bool decides, struct st_fault *fault);
+/* Whether a state directory has a strong log. */
+bool st_strong_exists(const struct st_env *env, const char *state_dir);
 /* Opens the strong layer of a state directory, also where it does not decide. ST_UNAVAILABLE:
  * there is none. */
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
                             const struct st_alloc *alloc, const char *state_dir, bool read_only,
                             const char *what, uint64_t wait_ms, struct st_fault *fault);
+/* On an engine that is open (taken). run_dir, for executors, is copied; NULL: none can be had. */
+enum st_code st_strong_stand(struct st_strong **out, struct st_order *order,
+                             const struct st_env *env, const struct st_alloc *alloc,
+                             const char *run_dir, struct st_fault *fault);
 void st_strong_close(struct st_strong *s);
-/* Whether this copy has the role; without it everything but reading and st_strong_force() is
- * ST_UNAVAILABLE. */
-bool st_strong_here(const struct st_strong *s);
-/* The workspace that it was made for. */
-uint64_t st_strong_workspace(const struct st_strong *s);
-/* Gives this copy the role: a new generation, forced. */
-enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
-/* The last entry known here. */
-enum st_code st_strong_tail(struct st_strong *s, struct st_tail *out);
 const struct st_fault *st_strong_fault(const struct st_strong *s);
 
+/* Whether this place decides; where it does not, everything but reading, st_strong_follow(),
+ * st_strong_accept() and st_strong_force() is ST_UNAVAILABLE, and the fault says where to go. */
+bool st_strong_here(struct st_strong *s);
+/* The workspace that it was made for. */
+uint64_t st_strong_workspace(const struct st_strong *s);
+
 /* Orders the commands as one entry (all or none ordered; each has its own verdict) and returns when
- * it is durable and applied. ST_OUTCOME_UNKNOWN, ST_TIMEOUT: ordered, or not. */
+ * it is durable and applied. Expiries that are due go before them, in the same entry.
+ * ST_UNAVAILABLE: nothing was ordered, or the log is sealed. ST_OUTCOME_UNKNOWN, ST_TIMEOUT:
+ * ordered, or not. */
 enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t incarnation,
                               struct st_command *commands, size_t count,
                               struct st_ledger_result *results);
@@ -66,9 +75,69 @@ void st_strong_end(struct st_strong *s);
 /* Between begin and end. */
 struct st_ledger *st_strong_ledger(struct st_strong *s);
 
-/* --- deadlines -------------------------------------------------------------------------------- */
+/* --- the log ---------------------------------------------------------------------------------- */
 
-/* `term_ns` from now on this machine's clock. */
+#define ST_HEAD_SIZE 33 /* 32 hex digits and a NUL */
+
+struct st_strong_head {
+    uint64_t position; /* of the last entry known here; 0: none yet */
+    char head[ST_HEAD_SIZE];
+    uint64_t generation;
+    bool doubt;  /* a forced move left unknown keys in doubt */
+    bool sealed; /* this log has ended; `successor` goes on */
+    char successor[ST_NAME_SIZE_MAX + 1];
+    char place[ST_PLACE_SIZE]; /* this place, for a seal to name */
+};
+enum st_code st_strong_head(struct st_strong *s, struct st_strong_head *out);
+
+/* Reads the whole log, checks every link of it, computes positions and head anew, and compares them
+ * with the rows. ST_DAMAGED says what is wrong. The handle is good for nothing but closing then. */
+enum st_code st_strong_verify(struct st_strong *s, struct st_strong_head *out);
+
+/* One command of the log. Lent for the visit. */
+struct st_strong_event {
+    uint64_t position;
+    struct st_str agent;
+    uint64_t incarnation;
+    const struct st_command *command; /* NULL: of a newer version */
+    struct st_str raw;
+};
+/* Visits the commands of the entries after a position, in order, at most `limit` entries (0: all).
+ * `visit` returns ST_SCAN_STOP to end it early. */
+enum st_code st_strong_events(struct st_strong *s, uint64_t after, uint64_t limit,
+                              enum st_code (*visit)(void *arg, const struct st_strong_event *e),
+                              void *arg);
+
+/* --- moving (move.c) -------------------------------------------------------------------------- */
+
+enum st_lineage {
+    ST_LINEAGE_SAME,
+    ST_LINEAGE_BEHIND, /* what is here is the beginning of the other's */
+    ST_LINEAGE_AHEAD,  /* the other's is the beginning of what is here */
+    ST_LINEAGE_FORKED, /* after a forced move: both have what the other has not */
+};
+enum st_code st_strong_compare(struct st_strong *s, struct st_strong *other, enum st_lineage *out);
+/*
+ * Takes in, as a read-only copy, the entries of `other` that are not here, and sets *count to their
+ * number. ST_CONFLICT: the logs have forked, nothing was taken in. ST_DENIED: this place decides
+ * and the other's log goes on from here: two decide, or it was moved from here by force.
+ */
+enum st_code st_strong_follow(struct st_strong *s, struct st_strong *other, uint64_t *count);
+/* Seals the log: its last entry names the place that goes on (st_strong_head.place), and why. This
+ * place has no role from then on. */
+enum st_code st_strong_seal(struct st_strong *s, const char *successor, const char *person,
+                            const char *reason);
+/* This place goes on behind the seal, which has to be here and to name it: a higher generation. */
+enum st_code st_strong_accept(struct st_strong *s, const char *person);
+/* This place does not decide any more, and is one of this workspace: for one that joins another's.
+ */
+enum st_code st_strong_resign(struct st_strong *s, uint64_t workspace);
+/* Gives this place the role although nobody was asked: a higher generation, forced. */
+enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
+
+/* --- deadlines (due.c) ------------------------------------------------------------------------ */
+
+/* `term_ns` from now on the clock of this place. */
 struct st_deadline st_strong_deadline(struct st_strong *s, uint64_t term_ns);
 enum st_deadline_state {
     ST_DEADLINE_NONE,
@@ -77,8 +146,11 @@ enum st_deadline_state {
     ST_DEADLINE_OTHER_CLOCK
 };
 enum st_deadline_state st_strong_deadline_state(struct st_strong *s, const struct st_deadline *d);
+/* Of a lease or an operation: the deadline that counts here, on this clock if there is one. */
+struct st_deadline st_strong_deadline_here(struct st_strong *s, const struct st_deadline *newest,
+                                           const struct st_deadline *earlier);
 
-/* --- executors -------------------------------------------------------------------------------- */
+/* --- executors (run.c) ------------------------------------------------------------------------ */
 
 /* Locks the run file of an incarnation. *fd is close-on-exec: who starts a child lets it inherit.
  */

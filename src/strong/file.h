@@ -1,0 +1,75 @@
+/*
+ * file.h - the file engine (order.h): one log of its own, in a directory, ordered by the log kernel
+ * (store/log.h); whoever has the directory may order, if it has the role. Shared by
+ *   file.c          the engine
+ *   file_role.c     who decides: the file `coordinator`
+ *   file_answers.c  the file `answers`: what was answered to whom, shared by all processes
+ *
+ * An entry is a record whose operations are commands; records without any (a new epoch, a new
+ * segment) are no entries. The rows are those of the index (store/index.h) of that log.
+ *
+ * Whoever gets the index lock applies all entries that are there, for everybody, and leaves the
+ * results in `answers`; the others sleep until theirs is there. It is true as soon as it is there,
+ * whether the index was committed or not: the results follow from the log alone. So the order is
+ * append, flush (shared), apply (shared): one flush and one transaction of SQLite for as many
+ * processes as there are.
+ */
+#ifndef ST_STRONG_FILE_H
+#define ST_STRONG_FILE_H
+
+#include "store/index.h"
+#include "strong/order.h"
+
+struct st_answers;
+
+struct st_file {
+    struct st_order order; /* first: a handle is a pointer to it */
+    struct st_log log;
+    bool log_open;
+    struct st_index *index;
+    struct st_answers *answers; /* NULL: cannot be mapped here */
+    struct st_due no_due;       /* stands in for the shared one where there is none */
+    /* What this process waits for, should it apply that entry itself. */
+    struct st_mark wanted;
+    bool found;
+    struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
+};
+
+/* Makes the log in an existing directory; with `decides`, gives it the role unless there is a file
+ * `coordinator`. Doing it again is harmless. */
+enum st_code st_file_found(const struct st_env *env, const struct st_alloc *alloc, const char *dir,
+                           uint64_t workspace, const char *name, bool decides,
+                           struct st_fault *fault);
+/* Whether there is a log of this engine. */
+bool st_file_exists(const struct st_env *env, const char *dir);
+/* The handle is to be ended with its close(). */
+enum st_code st_file_open(struct st_order **out, const struct st_env *env,
+                          const struct st_alloc *alloc, const char *dir, bool read_only,
+                          const char *what, uint64_t wait_ms, struct st_fault *fault);
+
+/* --- file_role.c ------------------------------------------------------------------------------ */
+
+/* ST_OK: this directory has the role. */
+enum st_code st_role_check(struct st_file *f);
+enum st_code st_role_take(struct st_file *f, const char *by);
+/* Nobody has it, and founding again does not give it back. */
+enum st_code st_role_give_up(struct st_file *f);
+void st_role_place(const struct st_file *f, char out[ST_PLACE_SIZE]);
+
+/* --- file_answers.c --------------------------------------------------------------------------- */
+
+/* Maps the file, made if need be. Without it everybody works for itself. */
+void st_answers_open(struct st_file *f);
+void st_answers_close(struct st_file *f);
+void st_answers_put(struct st_file *f, struct st_mark mark, const struct st_ledger_result *results,
+                    size_t count);
+/* False: it is not there, or not any more. */
+bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_result *results,
+                    size_t count);
+/* The word to read before looking for an answer, and to sleep on when it was not there. */
+uint32_t st_answers_word(struct st_file *f);
+void st_answers_sleep(struct st_file *f, uint32_t word);
+void st_answers_wake(struct st_file *f);
+struct st_due *st_answers_due(struct st_file *f);
+
+#endif
