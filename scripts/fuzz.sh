@@ -12,7 +12,7 @@ dir=build-fuzz
 flags="-std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
        -D_GNU_SOURCE -fno-strict-aliasing -Iinclude -Isrc -Ifuzz"
 core="src/core/*.c"
-import="src/cli/import.c src/cli/import_*.c"
+import="src/edge/graph.c src/edge/import.c src/edge/import_[cjmp]*.c"
 
 mkdir -p "$dir"
 # shellcheck disable=SC2046 # a list of words
