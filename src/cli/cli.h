@@ -96,6 +96,7 @@ enum cli_option_id {
     OPT_TTL, /* lock */
     OPT_TOKEN,
     OPT_FORCE, /* coordinator move */
+    OPT_MEMORY, /* mcp */
     OPT_COUNT,
 };
 _Static_assert(OPT_COUNT <= 64, "the options of a command are a set in one word");
@@ -209,6 +210,8 @@ int cli_subject_check(struct cli *c);
 /* Opens the workspace into c->s, with the agent that --agent, STRATA_AGENT or the work tree's
  * name gives. */
 int cli_open(struct cli *c);
+/* Only finds out who is asking: c->agent. */
+int cli_find_agent(struct cli *c);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
 
@@ -309,6 +312,7 @@ int cmd_lock_acquire(struct cli *c);
 int cmd_lock_renew(struct cli *c);
 int cmd_lock_release(struct cli *c);
 int cmd_lock_list(struct cli *c);
+int cmd_mcp(struct cli *c);
 int cmd_completion(struct cli *c);
 int cmd_help(struct cli *c);
 

@@ -84,6 +84,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
     [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false},
     [OPT_TOKEN] = {"--token", 0, "N", "the number that `lock acquire` printed", false},
+    [OPT_MEMORY] = {"--memory", 0, NULL,
+        "the nine tools of the MCP memory server, in its place", false},
 };
 
 #define ON(id) ((uint64_t)1 << (id))
@@ -308,6 +310,17 @@ const struct cli_command cli_commands[] = {
      "it again is harmless.",
      {{"strata merge-state /mnt/usb/project", "take in the copy on the stick"}},
      cmd_merge_state, false},
+    {"mcp", "", 0, 0, ON(OPT_MEMORY),
+     "serve agents by the Model Context Protocol, on standard input and output",
+     "A client starts one for each agent; any number may be open on one workspace. It serves the "
+     "protocol's revisions 2026-07-28, 2025-11-25 and 2025-06-18, and ends when the client "
+     "closes.\n\n"
+     "With --memory it stands in for the reference memory server: same tools, same arguments, same "
+     "results. The file that MEMORY_FILE_PATH names is taken in at the first start and not "
+     "written; the workspace is then the one of its directory, and is made if there is none.",
+     {{"claude mcp add strata -- strata mcp", "for Claude Code"},
+      {"MEMORY_FILE_PATH=~/memory.jsonl strata mcp --memory", "a memory for several agents"}},
+     cmd_mcp, false},
     {"completion", "bash|zsh|fish", 1, 1, 0,
      "print a completion script for a shell", NULL,
      {{"source <(strata completion bash)", "in ~/.bashrc"},

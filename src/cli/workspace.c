@@ -58,7 +58,7 @@ static void default_agent(struct cli *c)
     c->agent = c->agent_buffer;
 }
 
-static int find_agent(struct cli *c)
+int cli_find_agent(struct cli *c)
 {
     const char *name = c->options[OPT_AGENT], *source = "--agent";
     char shown[96];
@@ -103,7 +103,7 @@ static strata_options open_options(const struct cli *c)
 
 int cli_open(struct cli *c)
 {
-    int status = find_agent(c);
+    int status = cli_find_agent(c);
     if (status != 0)
         return status;
     strata_options options = open_options(c);
