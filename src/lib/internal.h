@@ -37,6 +37,7 @@ struct strata {
     struct st_index *index; /* NULL until something is read */
     char agent[ST_AGENT_SIZE_MAX + 1];
     uint64_t incarnation;
+    uint32_t index_gap;
     strata_error error;
     char notices[ST_NOTICES_MAX][256];
     size_t notice_count, notice_next;

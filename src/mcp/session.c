@@ -7,6 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+/* Many servers live long on one workspace and look after each write (include/strata.h). Records. */
+#define INDEX_GAP 64
+
 void mcp_session_init(struct mcp_session *x, const struct mcp_options *options)
 {
     *x = (struct mcp_session){.options = options};
@@ -46,6 +49,7 @@ static int open_agent(struct mcp_session *x, const char *name, strata **s, strat
         .agent = name[0] != '\0' ? name : NULL,
         .program = "strata mcp",
         .wait_ms = o->wait_ms,
+        .index_gap = INDEX_GAP,
     };
     return strata_open(o->dir, &options, s, error);
 }

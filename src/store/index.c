@@ -272,6 +272,11 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     return ST_OK;
 }
 
+void st_index_set_gap(struct st_index *x, uint64_t records)
+{
+    x->gap = records;
+}
+
 void st_index_set_machine(struct st_index *x, struct st_machine machine)
 {
     x->machine = machine;
@@ -341,14 +346,19 @@ enum st_code st_index_position_load(struct st_index *x)
     sqlite3_reset(s);
     if (r != SQLITE_ROW && r != SQLITE_DONE)
         return st_index_sql_fail(x, "read");
-    /* What is in memory is of another commit, or ahead of the database: start afresh. */
+    /* What is in memory is of another commit, or ahead of the database: start afresh. Who leaves a
+     * gap goes on in memory, as long as the database is the same. */
+    bool ahead = x->behind && (x->writing || x->gap == 0);
 #ifdef ST_DEFECT_STALE_ROWS
-    if (!x->loaded || x->behind)
+    if (!x->loaded || ahead)
 #else
-    if (!x->loaded || p.generation != x->position.generation || x->behind)
+    if (!x->loaded || p.generation != x->position.generation || ahead)
 #endif
         st_index_forget(x);
+    if (x->behind)
+        return ST_OK;
     x->position = p;
+    x->stored_counter = p.counter;
     x->loaded = true;
     return ST_OK;
 }
@@ -499,6 +509,15 @@ static enum st_code read_begin(struct st_index *x)
     return code == ST_OK ? st_index_position_load(x) : code;
 }
 
+/* Little enough is missing to be read from the log each time, rather than written once. */
+static bool is_near(const struct st_index *x, const struct st_tail *tail)
+{
+    const struct st_position *p = &x->position;
+    struct st_writer own = st_log_writer(x->log);
+    return p->replica == own.replica && p->epoch == own.epoch && tail->counter >= p->counter &&
+           tail->counter - x->stored_counter <= x->gap;
+}
+
 static bool recoverable(enum st_code code)
 {
     return code == ST_UNAVAILABLE || code == ST_READ_ONLY || code == ST_NO_SPACE ||
@@ -519,6 +538,8 @@ static enum st_code begin_once(struct st_index *x)
     code = st_index_compare(x, &tail);
     if (code == ST_OK)
         return ST_OK;
+    if (code == ST_UNAVAILABLE && is_near(x, &tail))
+        return catch_up_alone(x, &tail);
     st_index_end(x);
     code = catch_up_writing(x, &tail);
     if (code == ST_OK)

@@ -58,6 +58,10 @@ struct st_machine {
 enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_fault *fault);
 /* The machine is copied; its ctx is borrowed for the life of the index. */
 void st_index_set_machine(struct st_index *x, struct st_machine machine);
+/* Where at most so many records are missing they are applied in memory, and the file is left as it
+ * is; 0 at first. For processes that live long and write often: many of them spend their time on the
+ * index lock otherwise. */
+void st_index_set_gap(struct st_index *x, uint64_t records);
 void st_index_close(struct st_index *x);
 
 /* Begins a consistent read that includes everything appended before the call. The functions

@@ -63,6 +63,7 @@ struct st_index {
     const struct st_alloc *alloc;
     sqlite3 *db;
     sqlite3_stmt *sql[ST_SQL_COUNT];
+    uint64_t gap;       /* see st_index_set_gap() */
     bool private;       /* the database is in memory */
     bool writing;       /* a write transaction is open */
     bool reading;       /* a read transaction is open */
@@ -71,6 +72,7 @@ struct st_index {
     int wal_pages;      /* in the WAL after the last commit */
     bool corrupt;       /* SQLite found the file damaged */
     struct st_position position;
+    uint64_t stored_counter; /* of the position in the database; in memory it may be ahead */
     struct st_rows rows;
     struct st_kv kv;
     struct st_machine machine; /* apply NULL: none */
