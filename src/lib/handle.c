@@ -258,7 +258,7 @@ int st_lib_index_fault(strata *s, enum st_code code)
     return st_lib_fail(s, code, "cannot read the state in %s: %s", s->log.dir, st_code_text(code));
 }
 
-int st_lib_begin(strata *s)
+static int lib_begin(strata *s, const char *entity)
 {
     st_arena_reset(&s->arena);
     struct st_fault fault;
@@ -268,9 +268,20 @@ int st_lib_begin(strata *s)
             return st_lib_fault(s, &fault);
         st_index_set_gap(s->index, s->index_gap);
     }
-    enum st_code code = st_index_begin(s->index);
+    enum st_code code =
+        entity != NULL ? st_index_begin_for(s->index, st_str_of(entity)) : st_index_begin(s->index);
     st_lib_log_notices(s);
     return code == ST_OK ? STRATA_OK : st_lib_index_fault(s, code);
+}
+
+int st_lib_begin(strata *s)
+{
+    return lib_begin(s, NULL);
+}
+
+int st_lib_begin_for(strata *s, const char *entity)
+{
+    return lib_begin(s, entity);
 }
 
 void st_lib_end(strata *s)
@@ -361,8 +372,8 @@ static enum st_code init_locked(const char *state, const char *name, strata_init
     /* Before there is a workspace that could be copied: see st_strong_found(). */
     if (st_env_posix()->random(NULL, &id.workspace, sizeof id.workspace) < 0)
         return st_fail(fault, ST_IO, "no random numbers");
-    enum st_code code = st_strong_found(st_env_posix(), st_alloc_libc(), state, id.workspace, name,
-                                        true, fault);
+    enum st_code code =
+        st_strong_found(st_env_posix(), st_alloc_libc(), state, id.workspace, name, true, fault);
     if (code == ST_OK)
         code = st_log_create(st_env_posix(), st_alloc_libc(), state, &id, fault);
     result->created = code == ST_OK;

@@ -88,6 +88,8 @@ const char *st_lib_replica_name(strata *s, uint64_t replica);
 
 /* Opens the index if need be and begins a read; resets the arena unless keep. */
 int st_lib_begin(strata *s);
+/* The same, for reading the attributes of one entity and nothing else. */
+int st_lib_begin_for(strata *s, const char *entity);
 void st_lib_end(strata *s);
 int st_lib_index_fault(strata *s, enum st_code code);
 /* Checks a name given by the caller. */

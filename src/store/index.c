@@ -259,6 +259,8 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     st_record_scratch_init(&x->scratch, x->alloc);
     st_record_scratch_init(&x->read_scratch, x->alloc);
     st_buf_init(&x->value, x->alloc);
+    st_buf_init(&x->near.lines, x->alloc);
+    st_buf_init(&x->near.name, x->alloc);
     enum st_code code = open_shared(x);
     /* Whatever is wrong with the file, reading goes on, from the log. */
     if (code != ST_OK)
@@ -296,6 +298,7 @@ void st_index_close(struct st_index *x)
     st_record_scratch_release(&x->scratch);
     st_record_scratch_release(&x->read_scratch);
     st_buf_release(&x->value);
+    st_near_release(x);
     free(x->writers);
     free(x->tail);
     free(x);
@@ -320,6 +323,7 @@ enum st_code st_index_leave_file(struct st_index *x)
 
 void st_index_forget(struct st_index *x)
 {
+    st_near_reset(x);
     st_rows_clear(x);
     st_history_forget(x);
     if (x->state_loaded)
@@ -455,11 +459,12 @@ enum st_code st_index_clear(struct st_index *x)
 
 /* In batches, each its own transaction. The log moves on meanwhile: `tail` is what was there
  * at the start, so this ends. */
-static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *tail)
+static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *tail,
+                                     uint64_t wait_ms)
 {
     bool done = false, rebuilt = false;
     while (!done) {
-        enum st_code code = st_index_write_begin(x, ST_INDEX_WAIT_MS);
+        enum st_code code = st_index_write_begin(x, wait_ms);
         if (code != ST_OK)
             return code;
         code = st_index_compare(x, tail);
@@ -492,6 +497,7 @@ static enum st_code catch_up_alone(struct st_index *x, const struct st_tail *tai
     if (code == ST_UNAVAILABLE) {
         bool done;
         x->behind = true;
+        st_near_reset(x);
         code = st_index_apply(x, tail, UINT64_MAX, &done);
     }
     /* Without a message it is the index; else the log, or the file, and the message says where. */
@@ -510,12 +516,12 @@ static enum st_code read_begin(struct st_index *x)
 }
 
 /* Little enough is missing to be read from the log each time, rather than written once. */
-static bool is_near(const struct st_index *x, const struct st_tail *tail)
+static bool is_near(const struct st_index *x, const struct st_tail *tail, uint64_t gap)
 {
     const struct st_position *p = &x->position;
     struct st_writer own = st_log_writer(x->log);
     return p->replica == own.replica && p->epoch == own.epoch && tail->counter >= p->counter &&
-           tail->counter - x->stored_counter <= x->gap;
+           tail->counter - x->stored_counter <= gap;
 }
 
 static bool recoverable(enum st_code code)
@@ -538,10 +544,10 @@ static enum st_code begin_once(struct st_index *x)
     code = st_index_compare(x, &tail);
     if (code == ST_OK)
         return ST_OK;
-    if (code == ST_UNAVAILABLE && is_near(x, &tail))
+    if (code == ST_UNAVAILABLE && is_near(x, &tail, x->gap))
         return catch_up_alone(x, &tail);
     st_index_end(x);
-    code = catch_up_writing(x, &tail);
+    code = catch_up_writing(x, &tail, ST_INDEX_WAIT_MS);
     if (code == ST_OK)
         return read_begin(x);
     if (!recoverable(code))
@@ -570,6 +576,40 @@ enum st_code st_index_begin(struct st_index *x)
     if (code != ST_OK)
         st_index_end(x);
     return code;
+}
+
+/* A reader of one entity lets others do the writing that long, as multiples of the gap. */
+#define GAP_TIMES_MAX 16
+
+/* ST_UNAVAILABLE: it takes an ordinary beginning. */
+static enum st_code begin_for(struct st_index *x, struct st_str entity)
+{
+    struct st_tail tail;
+    enum st_code code = x->gap == 0 ? ST_UNAVAILABLE : st_log_tail(x->log, &tail);
+    if (code == ST_OK)
+        code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, &tail);
+    if (code != ST_UNAVAILABLE || !x->reading)
+        return code;
+    if (!is_near(x, &tail, x->gap)) {
+        if (!is_near(x, &tail, GAP_TIMES_MAX * x->gap))
+            return code;
+        st_index_end(x);
+        (void)catch_up_writing(x, &tail, 0);
+        code = read_begin(x);
+        if (code != ST_OK)
+            return code;
+    }
+    return st_near_touches(x, &tail, entity) ? ST_UNAVAILABLE : ST_OK;
+}
+
+enum st_code st_index_begin_for(struct st_index *x, struct st_str entity)
+{
+    if (begin_for(x, entity) == ST_OK)
+        return ST_OK;
+    st_index_end(x);
+    return st_index_begin(x);
 }
 
 enum st_code st_index_begin_alone(struct st_index *x)
