@@ -1,6 +1,7 @@
 /* handle.c - opening and closing a workspace; errors and notices. */
 #include "lib/internal.h"
 
+#include "lib/claims.h"
 #include "strong/strong.h"
 
 #include <errno.h>
@@ -206,6 +207,7 @@ int strata_open(const char *dir, const strata_options *options, strata **out, st
     st_lib_log_notices(s);
     snprintf(s->workspace_id, sizeof s->workspace_id, "%016" PRIx64, s->log.identity.workspace);
     snprintf(s->replica_id, sizeof s->replica_id, "%016" PRIx64, s->log.identity.replica);
+    st_claims_touch(s);
     *out = s;
     return ST_OK;
 }
@@ -235,6 +237,7 @@ void strata_close(strata *s)
     st_read_scratch_release(&s->read);
     st_arena_reset(&s->arena);
     free(s->names);
+    free(s->held.list);
     free(s);
 }
 
