@@ -35,6 +35,9 @@
  * notices, and a core does not mind. */
 #define MCP_POLL_MS 100
 
+/* Between two looks at what has to be renewed. Milliseconds. */
+#define MCP_TICK_MS 10000
+
 /* Between two notes of progress for a call that waits. Milliseconds. */
 #define MCP_PROGRESS_MS 5000
 

@@ -576,6 +576,17 @@ static bool known(void *context, const char *uri)
     return strcmp(uri, GRAPH_URI) == 0;
 }
 
+static void look(void *context)
+{
+    (void)mcp_session_news(context);
+}
+
+static bool changed(void *context, const char *uri)
+{
+    const struct mcp_session *x = context;
+    return known(context, uri) && x->news != NULL && x->news->any;
+}
+
 static char *read_resource(void *context, const char *uri, const char **mime,
                            char message[MCP_FAULT_SIZE])
 {
@@ -610,8 +621,8 @@ int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *
         .templates = templates,
         .read = read_resource,
         .known = known,
-        .look = mcp_session_look,
-        .changed = mcp_session_changed,
+        .look = look,
+        .changed = changed,
         .context = x,
     };
     if (x->options->memory_file == NULL || strata_is_read_only(a->s))

@@ -143,7 +143,8 @@ void mcp_message_read(const char *bytes, size_t n, struct mcp_message *out)
         return;
     }
     json_error_t error;
-    out->root = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    out->root =
+        json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
     if (out->root == NULL)
         broken(out, MCP_PARSE_ERROR,
                json_error_code(&error) == json_error_invalid_utf8    ? "not UTF-8"

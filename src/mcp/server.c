@@ -262,12 +262,15 @@ void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 {
     mcp_calls_tick(v, now_ms, false);
     mcp_watch_tick(v, now_ms);
+    if (v->face->tick != NULL)
+        v->face->tick(v->face->context, now_ms);
 }
 
-int mcp_server_next_ms(const struct mcp_server *v, uint64_t now_ms)
+int mcp_server_next_ms(const struct mcp_server *v)
 {
-    (void)now_ms;
-    return v->waiting_count > 0 || v->watch_count > 0 ? MCP_POLL_MS : -1;
+    if (v->waiting_count > 0 || v->watch_count > 0)
+        return MCP_POLL_MS;
+    return v->face->tick != NULL ? MCP_TICK_MS : -1;
 }
 
 void mcp_server_end(struct mcp_server *v, uint64_t now_ms)

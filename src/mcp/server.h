@@ -81,6 +81,8 @@ struct mcp_face {
     /* Looks for changes since the last look; then `changed` tells for one resource. */
     void (*look)(void *context);
     bool (*changed)(void *context, const char *uri);
+    /* Is called every few seconds, or NULL. */
+    void (*tick)(void *context, uint64_t now_ms);
     void *context;
 };
 
@@ -95,7 +97,7 @@ void mcp_server_line(struct mcp_server *v, const char *line, size_t n, uint64_t 
 /* Goes on with what waits and what is watched. */
 void mcp_server_tick(struct mcp_server *v, uint64_t now_ms);
 /* When mcp_server_tick() has something to do. Milliseconds from now; -1: nothing. */
-int mcp_server_next_ms(const struct mcp_server *v, uint64_t now_ms);
+int mcp_server_next_ms(const struct mcp_server *v);
 /* The client sends no more: answers what waits. */
 void mcp_server_end(struct mcp_server *v, uint64_t now_ms);
 

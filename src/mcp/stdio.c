@@ -148,7 +148,7 @@ static void take_bytes(struct stdio *x)
 
 static int wait_ms_of(const struct stdio *x, uint64_t now)
 {
-    int ms = mcp_server_next_ms(x->server, now);
+    int ms = mcp_server_next_ms(x->server);
     if (pending(x) == 0)
         return x->dry ? ms : 0;
     uint64_t left = x->wrote_ms + x->stall_ms > now ? x->wrote_ms + x->stall_ms - now : 0;
