@@ -14,6 +14,9 @@ flags="-std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recov
 core="src/core/*.c"
 import="src/edge/graph.c src/edge/import.c src/edge/import_[cjmp]*.c"
 
+mcp="src/edge/text.c src/edge/json.c src/mcp/calls.c src/mcp/message.c src/mcp/schema.c
+     src/mcp/server.c src/mcp/watch.c"
+
 mkdir -p "$dir"
 # shellcheck disable=SC2046 # a list of words
 [ $# -gt 0 ] || set -- $(basename -s .c fuzz/fuzz_*.c | sed 's/^fuzz_//')
@@ -21,6 +24,7 @@ failed=0
 for target in "$@"; do
     case $target in
     import_*) sources=$import ;;
+    mcp) sources=$mcp ;;
     *) sources=$core ;;
     esac
     # shellcheck disable=SC2086 # lists of words

@@ -97,6 +97,9 @@ enum cli_option_id {
     OPT_TOKEN,
     OPT_FORCE, /* coordinator move */
     OPT_MEMORY, /* mcp */
+    OPT_AGENTS, /* init */
+    OPT_AGENTS_MD,
+    OPT_YES,
     OPT_DEPENDS, /* add --after */
     OPT_CHANNEL, /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
@@ -346,6 +349,8 @@ int cmd_lock_renew(struct cli *c);
 int cmd_lock_release(struct cli *c);
 int cmd_lock_list(struct cli *c);
 int cmd_mcp(struct cli *c);
+int cmd_prime(struct cli *c);
+int cmd_hook(struct cli *c);
 int cmd_add(struct cli *c);
 int cmd_ready(struct cli *c);
 int cmd_list(struct cli *c);

@@ -349,6 +349,7 @@ class Session(unittest.TestCase):
         waiting = s.send("tools/call", {"name": "next", "arguments": {"wait_ms": 50000}})
         s.notify("notifications/cancelled", {"requestId": waiting})
         s.notify("notifications/cancelled", {"requestId": 12345})
+        s.text("prime")  # until here all is read
         self.cli("add", "come", agent="bob")
         time.sleep(0.3)
         self.assertIn("come", s.tool("next", agent="bob")["content"][0]["text"])
