@@ -59,6 +59,9 @@ async function look(client, tools) {
 const memoryTools = ['create_entities', 'create_relations', 'add_observations', 'delete_entities',
   'delete_observations', 'delete_relations', 'read_graph', 'search_nodes', 'open_nodes']
 
+const mainTools = ['prime', 'add', 'next', 'update', 'fact_set', 'fact_search', 'message', 'once_begin',
+  'once_report', 'reserve']
+
 const kinds = ['sdk-1', 'legacy', 'auto', { pin: '2026-07-28' }]
 
 async function memory(kind) {
@@ -84,6 +87,33 @@ for (const kind of kinds) {
   console.log(`ok: the memory server for the SDK client: ${JSON.stringify(kind)}`)
 }
 
+// The tools of agents that work together. The clients check each result against its output schema.
+async function main(kind) {
+  const dir = place(`main-${JSON.stringify(kind).replace(/\W/g, '')}`)
+  const client = await connect(kind, ['--dir', dir])
+  await look(client, mainTools)
+  const call = (name, args) => client.callTool({ name, arguments: args })
+  assert.match((await call('prime', {})).structuredContent.answer, /you are judge/)
+  assert.match((await call('fact_set', { entity: 'api', attribute: 'port', value: '1' })).content[0].text, /api port = 1/)
+  assert.equal((await call('fact_search', { entity: 'api' })).structuredContent.count, 1)
+  const { id } = (await call('add', { title: 'build' })).structuredContent
+  assert.equal((await call('next', {})).structuredContent.id, id)
+  assert.match((await call('update', { id, action: 'done', text: 'built' })).structuredContent.answer, /done/)
+  assert.match((await call('next', { wait_ms: 100 })).structuredContent.answer, /nothing ready/)
+  assert.equal((await call('once_begin', { key: 'k', what: 'mail' })).structuredContent.go, true)
+  assert.match((await call('once_report', { key: 'k', outcome: 'done' })).structuredContent.answer, /done/)
+  assert.match((await call('reserve', { path: 'a.c' })).structuredContent.answer, /yours/)
+  assert.equal((await client.listResources()).resources.length, 3)
+  assert.equal((await client.listResourceTemplates()).resourceTemplates.length, 2)
+  assert.match((await client.readResource({ uri: 'strata://entity/api' })).contents[0].text, /port = 1/)
+  await client.close()
+}
+
+for (const kind of kinds) {
+  await main(kind)
+  console.log(`ok: the main server for the SDK client: ${JSON.stringify(kind)}`)
+}
+
 // --- the Inspector -------------------------------------------------------------------------------
 
 function inspect(era, args, ...more) {
@@ -94,7 +124,7 @@ function inspect(era, args, ...more) {
   const launcher = require.resolve('@modelcontextprotocol/inspector/package.json')
     .replace('package.json', 'clients/launcher/build/index.js')
   const out = execFileSync(process.execPath, [launcher, '--cli', '--config', config, '--server', 'strata',
-    '--format', 'json', ...more], { env: { ...environment, HOME: work }, stdio: ['ignore', 'pipe', 'inherit'] })
+    '--format', 'json', ...more], { env: { ...environment, HOME: work, MCP_INSPECTOR_SECRET_STORE: 'memory' }, stdio: ['ignore', 'pipe', 'inherit'] })
   return JSON.parse(out)
 }
 
@@ -104,4 +134,10 @@ for (const era of ['legacy', 'auto', 'modern']) {
   const list = answer.tools ?? answer.result.tools
   assert.deepEqual(list.map((t) => t.name), memoryTools)
   console.log(`ok: the memory server for the Inspector, ${era}`)
+  const main = inspect(era, ['--dir', dir], '--strict', '--method', 'tools/list')
+  assert.deepEqual((main.tools ?? main.result.tools).map((t) => t.name), mainTools)
+  const called = inspect(era, ['--dir', dir], '--method', 'tools/call', '--tool-name', 'fact_set',
+    '--tool-arg', 'entity=api', '--tool-arg', 'attribute=port', '--tool-arg', 'value=x')
+  assert.match(JSON.stringify(called), /api port = x/)
+  console.log(`ok: the main server for the Inspector, ${era}`)
 }
