@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -233,6 +234,9 @@ int mcp_serve(const struct mcp_options *options, strata_error *error)
     struct stdio x = {.dry = true,
                       .stall_ms = options->wait_ms != 0 ? options->wait_ms : MCP_STALL_MS};
     *error = (strata_error){0};
+    /* Each call takes and gives back memory: that must not be a system call each time. */
+    (void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
+    (void)mallopt(M_TOP_PAD, 1 << 20);
     mcp_session_init(&session, options);
     int code = options->memory ? mcp_memory_face(&session, &face, error)
                                : mcp_main_face(&session, &face, error);
