@@ -11,7 +11,8 @@
 static const struct mcp_tool tools[] = {
     {"prime", NULL, "What you have to know now: your unfinished task, messages, rules. Call first",
      prime_input, answer_output, .read_only = true, .idempotent = true, .run = tool_prime},
-    {"add", NULL, "Add a task for anybody, or for one agent", add_input, id_output, .run = tool_add},
+    {"add", NULL, "Add a task for anybody, or for one agent", add_input, id_output,
+     .run = tool_add},
     {"next", NULL, "Take the best ready task; nobody else gets it", next_input, next_output,
      .run = tool_next},
     {"update", NULL, "Your task: save a checkpoint, end it, give it back", update_input,
