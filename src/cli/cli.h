@@ -95,13 +95,13 @@ enum cli_option_id {
     OPT_BY,
     OPT_TTL, /* lock */
     OPT_TOKEN,
-    OPT_FORCE,  /* coordinator move */
+    OPT_FORCE, /* coordinator move */
     OPT_MEMORY, /* mcp */
     OPT_AGENTS, /* init */
     OPT_AGENTS_MD,
     OPT_YES,
-    OPT_DEPENDS,   /* add --after */
-    OPT_CHANNEL,   /* tasks */
+    OPT_DEPENDS, /* add --after */
+    OPT_CHANNEL, /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
     OPT_PRIORITY,
     OPT_NOT_BEFORE,
@@ -166,7 +166,7 @@ struct cli {
     const struct cli_command *command; /* NULL until it is known */
     char **args;                       /* positional arguments of the command; borrowed */
     size_t arg_count;
-    const char *options[OPT_COUNT];        /* argument, "" for one without; NULL: not given */
+    const char *options[OPT_COUNT]; /* argument, "" for one without; NULL: not given */
     const char *repeated[CLI_REPEATS_MAX]; /* of the option that can be repeated, all of them */
     size_t repeat_count;
 

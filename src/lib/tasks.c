@@ -28,7 +28,7 @@ struct name_search {
     size_t key_size; /* of the prefix */
     size_t count;
     char found[ST_NUMBERED_SIZE + 1];
-    char all[256]; /* what fits, for the error */
+    char all[256];   /* what fits, for the error */
     bool exact;
 };
 
@@ -71,7 +71,8 @@ int st_task_find(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1])
     if (id == NULL)
         id = "";
     int size = snprintf(text, sizeof text, "#%s", id[0] == '#' ? id + 1 : id);
-    if (size < 2 || (size_t)size >= sizeof text || !st_task_id_parse(st_str_of(text), &n.wanted)) {
+    if (size < 2 || (size_t)size >= sizeof text ||
+        !st_task_id_parse(st_str_of(text), &n.wanted)) {
         st_lib_fail(s, ST_INVALID, "'%.90s' is not the name of a task", id);
         st_lib_hint(s, "a number, as 143, or with the copy that it was made on, as 143@pi");
         return ST_INVALID;
@@ -473,8 +474,8 @@ static int would_be_cycle(strata *s, const struct st_op *op)
         return st_lib_fail(s, code, "too many dependencies to see whether this is a cycle");
     if (code != ST_OK)
         return st_lib_index_fault(s, code);
-    st_lib_fail(s, ST_CONFLICT, "that would be a cycle: %s -> %.400s", st_task_name(s, op->entity),
-                path);
+    st_lib_fail(s, ST_CONFLICT, "that would be a cycle: %s -> %.400s",
+                st_task_name(s, op->entity), path);
     st_lib_hint(s, "nothing was recorded");
     return ST_CONFLICT;
 }
