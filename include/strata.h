@@ -427,6 +427,8 @@ typedef struct strata_task {
     size_t depends_count;
     uint64_t waits;             /* how many of them are not settled */
     bool finished, pending;     /* pending: something of it was written in two places at once */
+    const char *imported;       /* fields of another tracker, as JSON (see strata_task_import) */
+    size_t imported_size;
     const char *holder;         /* who has claimed it */
     uint64_t token, left_ms;    /* of that claim; left_ms 0: as long as its process lives */
     uint64_t retries;
@@ -532,6 +534,37 @@ int strata_task_reopen(strata *s, const char *id, const char *reason);
  * children only if they are to hold the claim too. */
 int strata_run_begin(strata *s, uint64_t *run, int *fd);
 void strata_run_end(strata *s, uint64_t run, int fd);
+
+/* A task of another tracker. */
+typedef struct strata_task_item {
+    const char *key;      /* its name there: a second import finds it by that */
+    const char *title;
+    const char *state;    /* as in strata_task_change; NULL: open */
+    const char *agent;    /* NULL: none */
+    const char *channel;  /* NULL: none */
+    int priority;
+    const char *data;     /* NULL: none */
+    size_t data_size;
+    const char *imported; /* what else there is of it, kept as it is; NULL: nothing */
+    size_t imported_size;
+    const char *parent;   /* a key; NULL: none */
+    const struct strata_task_link {
+        const char *kind; /* "depends", or any other attribute */
+        const char *key;
+    } *links;
+    size_t link_count;
+} strata_task_item;
+
+typedef struct strata_task_imported {
+    uint64_t added, changed, same;
+    uint64_t unknown;     /* links to keys that are nowhere: left out */
+    uint64_t records;
+} strata_task_imported;
+
+/* All of them, checked as a whole before anything is written: STRATA_CONFLICT for a cycle. Tasks whose
+ * key is known are changed where they differ. Can be repeated; dry_run writes nothing. */
+int strata_task_import(strata *s, const strata_task_item *items, size_t count, bool dry_run,
+                       strata_task_imported *out);
 
 /* --- layer 2: messages --- */
 

@@ -118,8 +118,8 @@ int cmd_checkpoint(struct cli *c)
     if (status == 0 && !cli_given(c, OPT_CHECKPOINT_DATA))
         status = cli_usage(c, "checkpoint needs --data");
     if (status == 0)
-        status = cli_text_read(c, "--data", c->options[OPT_CHECKPOINT_DATA], CLI_VALUE_SIZE_MAX,
-                               &text);
+        status =
+            cli_text_read(c, "--data", c->options[OPT_CHECKPOINT_DATA], CLI_VALUE_SIZE_MAX, &text);
     if (status == 0)
         status = cli_open(c);
     if (status == 0)

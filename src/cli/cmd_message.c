@@ -12,12 +12,13 @@ int cmd_send(struct cli *c)
     if (status == 0)
         status = cli_open(c);
     if (status == 0) {
-        int code = strata_message_send(c->s, c->args[0], text.p, text.n,
-                                       cli_given(c, OPT_CREATE), id);
+        int code =
+            strata_message_send(c->s, c->args[0], text.p, text.n, cli_given(c, OPT_CREATE), id);
         if (code != STRATA_OK)
             status = cli_fail(c, code);
         else if (c->json)
-            status = cli_json(c, json_pack("{s:o,s:s}", "seq", task_json_name(id), "to", c->args[0]));
+            status =
+                cli_json(c, json_pack("{s:o,s:s}", "seq", task_json_name(id), "to", c->args[0]));
         else
             (void)printf("%s\n", id);
     }
@@ -53,9 +54,9 @@ static int visit_message(void *arg, const strata_message *m)
     x->ids = grown;
     (void)snprintf(x->ids[x->count++], STRATA_TASK_SIZE, "%s", m->id);
     if (x->c->json) {
-        json_t *o = json_pack("{s:o,s:s,s:o,s:o}", "seq", task_json_name(m->id), "from", m->from,
-                              "text", cli_json_text(m->text, m->text_size), "time",
-                              cli_json_time(m->time_ms));
+        json_t *o =
+            json_pack("{s:o,s:s,s:o,s:o}", "seq", task_json_name(m->id), "from", m->from, "text",
+                      cli_json_text(m->text, m->text_size), "time", cli_json_time(m->time_ms));
         return json_array_append_new(x->json, o) == 0 ? 0 : STRATA_NO_MEMORY;
     }
     (void)printf("%s  ", m->id);

@@ -16,8 +16,8 @@ static int read_priority(struct cli *c, int *priority)
     if (!cli_given(c, OPT_PRIORITY))
         return 0;
     const char *text = c->options[OPT_PRIORITY];
-    int status = cli_number(c, "--priority", text[0] == 'P' || text[0] == 'p' ? text + 1 : text, 4,
-                            &n);
+    int status =
+        cli_number(c, "--priority", text[0] == 'P' || text[0] == 'p' ? text + 1 : text, 4, &n);
     *priority = (int)n;
     return status;
 }
@@ -60,7 +60,8 @@ static int read_after(struct cli *c, struct after *a)
             if (one[0] == '\0')
                 continue;
             if (a->count == AFTER_MAX)
-                return cli_error(c, STRATA_LIMIT, "nothing was recorded; `strata dep add` adds more",
+                return cli_error(c, STRATA_LIMIT,
+                                 "nothing was recorded; `strata dep add` adds more",
                                  "--after names more than %d tasks", AFTER_MAX);
             a->list[a->count++] = one;
         }

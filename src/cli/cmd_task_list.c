@@ -36,13 +36,13 @@ static json_t *text_or_null(const char *text, size_t size)
 
 json_t *task_json(const strata_task *t, bool whole)
 {
-    json_t *o = json_pack(
-        "{s:o,s:o,s:s,s:i,s:o,s:I,s:s,s:s,s:o,s:s,s:o,s:s,s:o,s:b,s:s}", "seq", task_json_name(t->id),
-        "title", cli_json_text(t->title, strlen(t->title)), "state", t->state, "priority",
-        t->priority, "depends", depends_json(t), "waits", (json_int_t)t->waits, "channel",
-        t->channel, "agent", t->agent, "parent", task_json_name(t->parent), "key", t->key,
-        "not_before", cli_json_time(t->not_before_ms), "author", t->author, "created_at",
-        cli_json_time(t->created_ms), "pending", t->pending, "holder", t->holder);
+    json_t *o = json_pack("{s:o,s:o,s:s,s:i,s:o,s:I,s:s,s:s,s:o,s:s,s:o,s:s,s:o,s:b,s:s}", "seq",
+                          task_json_name(t->id), "title", cli_json_text(t->title, strlen(t->title)),
+                          "state", t->state, "priority", t->priority, "depends", depends_json(t),
+                          "waits", (json_int_t)t->waits, "channel", t->channel, "agent", t->agent,
+                          "parent", task_json_name(t->parent), "key", t->key, "not_before",
+                          cli_json_time(t->not_before_ms), "author", t->author, "created_at",
+                          cli_json_time(t->created_ms), "pending", t->pending, "holder", t->holder);
     if (o == NULL || !whole)
         return o;
     int bad = json_object_set_new(o, "data", text_or_null(t->data, t->data_size));
@@ -212,8 +212,7 @@ static int show_blocked(struct task_list *l, const char *id)
         return code;
     if (c->json) {
         (void)json_object_set_new(o, "waits_for", w.json);
-        (void)json_object_set_new(o, "cycle",
-                                  cycle[0] != '\0' ? json_string(cycle) : json_null());
+        (void)json_object_set_new(o, "cycle", cycle[0] != '\0' ? json_string(cycle) : json_null());
         return json_array_append_new(l->json, o) == 0 ? STRATA_OK : STRATA_NO_MEMORY;
     }
     if (w.count > WAITS_NAMED_MAX)

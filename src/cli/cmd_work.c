@@ -46,7 +46,7 @@ struct worker {
     bool retries, waits_for_ever;
     uint64_t run;
     int run_fd;
-    char checkpoint[64];         /* path of the file */
+    char checkpoint[64];          /* path of the file */
     struct timespec checkpointed; /* its time when it was stored last */
     off_t checkpoint_size;
     strata_task_taken task;
@@ -117,8 +117,8 @@ static int give_input(struct worker *w, const strata_task *t)
     int fd = memfd_create("task", MFD_CLOEXEC);
     char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(o);
-    bool bad = fd < 0 || text == NULL || dprintf(fd, "%s\n", text) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
-               dup2(fd, STDIN_FILENO) < 0;
+    bool bad = fd < 0 || text == NULL || dprintf(fd, "%s\n", text) < 0 ||
+               lseek(fd, 0, SEEK_SET) < 0 || dup2(fd, STDIN_FILENO) < 0;
     if (fd >= 0)
         close(fd);
     free(text);
@@ -148,8 +148,11 @@ static int finish(struct worker *w, struct child *child)
                            .id = w->task.id,
                            .token = w->task.token,
                            .retry_in_ms = w->retry_in_ms,
-                           .state = done ? "done" : w->retries ? "retry" : "failed"};
-    (void)snprintf(reason, sizeof(reason), child->signal != 0 ? "ended by signal %d" : "exit status %d",
+                           .state = done         ? "done"
+                                    : w->retries ? "retry"
+                                                 : "failed"};
+    (void)snprintf(reason, sizeof(reason),
+                   child->signal != 0 ? "ended by signal %d" : "exit status %d",
                    child->signal != 0 ? child->signal : child->status);
     end.text = done ? child->out : reason;
     end.text_size = done ? child->out_size : strlen(reason);
@@ -212,7 +215,8 @@ static int do_task(struct worker *w)
     if (status == 0 && !w->lost)
         store_checkpoint(w);
     if (status == 0 && w->lost)
-        cli_warn(w->c, "%s was lost: this process was held up beyond its term; somebody else has it",
+        cli_warn(w->c,
+                 "%s was lost: this process was held up beyond its term; somebody else has it",
                  w->task.id);
     else if (status == 0 && end_asked != 0 && child.status != 0)
         (void)strata_task_release(w->c->s, w->task.id, w->task.token);

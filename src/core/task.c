@@ -2,9 +2,9 @@
  * task.c - names of tasks and messages, and the bytes of their rows (task.h).
  *
  * Values (v: varint, bytes: v length and that many bytes):
- *   summary  byte flags (1 task, 2 message, 4 acknowledged, 8 reported), byte state, byte priority, v waits,
- *            v not_before, bytes channel, bytes agent, bytes key, bytes to
- *   totals   v tasks, v unfinished, v ready, v messages
+ *   summary  byte flags (1 task, 2 message, 4 acknowledged, 8 reported), byte state, byte priority,
+ * v waits, v not_before, bytes channel, bytes agent, bytes key, bytes to totals   v tasks, v
+ * unfinished, v ready, v messages
  */
 #include "core/task_internal.h"
 
@@ -246,8 +246,7 @@ bool st_task_deferred_split(struct st_str key, uint64_t *not_before_ms, struct s
 void st_task_encode(struct st_buf *out, const struct st_task *t)
 {
     unsigned flags = (t->is_task ? FLAG_TASK : 0) | (t->is_message ? FLAG_MESSAGE : 0) |
-                     (t->acknowledged ? FLAG_ACKNOWLEDGED : 0) |
-                     (t->reported ? FLAG_REPORTED : 0);
+                     (t->acknowledged ? FLAG_ACKNOWLEDGED : 0) | (t->reported ? FLAG_REPORTED : 0);
     st_buf_add_char(out, (char)flags);
     st_buf_add_char(out, (char)t->state);
     st_buf_add_char(out, (char)t->priority);

@@ -29,10 +29,17 @@ static const struct {
     const char *name;
     unsigned bit;
 } attributes[] = {
-    {"title", TITLE},           {"state", STATE},           {"channel", CHANNEL},
-    {"agent", AGENT},           {"priority", PRIORITY},     {"not_before", NOT_BEFORE},
-    {"key", KEY},               {"message", MESSAGE},       {"to", TO},
-    {"acknowledged", ACKNOWLEDGED}, {"depends", DEPENDS},
+    {"title", TITLE},
+    {"state", STATE},
+    {"channel", CHANNEL},
+    {"agent", AGENT},
+    {"priority", PRIORITY},
+    {"not_before", NOT_BEFORE},
+    {"key", KEY},
+    {"message", MESSAGE},
+    {"to", TO},
+    {"acknowledged", ACKNOWLEDGED},
+    {"depends", DEPENDS},
     {"reported", REPORTED},
 };
 
@@ -221,8 +228,7 @@ static enum st_code summary_store(struct st_state *s, struct st_task_id id,
     st_buf_reset(&s->task.value);
     st_task_encode(&s->task.value, new);
     enum st_code code = st_kv_put(s->kv, &s->task.key, &s->task.value);
-    static key_fn *const rows[] = {key_unfinished, key_place, key_keyed, key_message,
-                                   key_reported};
+    static key_fn *const rows[] = {key_unfinished, key_place, key_keyed, key_message, key_reported};
     for (size_t i = 0; i < sizeof rows / sizeof *rows && code == ST_OK; i++)
         code = move_row(s, rows[i], id, old, new);
     if (code == ST_OK)
@@ -307,7 +313,8 @@ static enum st_code is_member(struct st_state *s, struct st_str entity, struct s
 }
 
 /* Brings the row of one dependency, and the count, into line with the members. */
-static enum st_code dependency_follow(struct st_state *s, struct st_str entity, struct st_str target)
+static enum st_code dependency_follow(struct st_state *s, struct st_str entity,
+                                      struct st_str target)
 {
     struct st_task_id id, on;
     struct st_task t = {.state = ST_TASK_OPEN};

@@ -7,6 +7,7 @@
  *   write.c      writing, conditional writes, heartbeats
  *   tasks.c      tasks: names, adding, changing      task_read.c   reading and listing them
  *   task_graph.c what waits for what, cycles         task_claims.c taking and ending them
+ *   task_import.c  from other trackers
  *   task_copy.c  from the ledger into the channels
  *   facts.c      reading attributes and counters
  *   history.c    events, history, the state as it was
@@ -129,6 +130,8 @@ int st_lib_wait(strata *s, const struct st_record *r, unsigned flags);
 int st_task_find(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1]);
 /* The name of an entity "#143" without the #, lent; "" when it is none. */
 const char *st_task_name(strata *s, struct st_str entity);
+/* The first task with this key; ST_NOT_FOUND. */
+enum st_code st_task_keyed(strata *s, const char *key, char entity[ST_NUMBERED_SIZE + 1]);
 /* What is known of it, summary and attributes. ST_NOT_FOUND; *out lent by the arena. */
 enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out);
 /* Looks at them anew, into s->held. Not within a read. */

@@ -105,9 +105,9 @@ static enum st_code visit_row(void *arg, struct st_str key, struct st_str value)
     st_task_id_add(&x->names, id);
     st_buf_add_char(&x->names, '\0');
     x->count++;
-    return x->names.failed                              ? ST_NO_MEMORY
+    return x->names.failed                         ? ST_NO_MEMORY
            : x->limit != 0 && x->count >= x->limit ? ST_SCAN_STOP
-                                                       : ST_OK;
+                                                   : ST_OK;
 }
 
 static enum st_code message_of(strata *s, const char *entity, const char *agent,
@@ -145,9 +145,9 @@ int strata_message_each(strata *s, const char *agent, size_t limit,
     st_task_key_inbox(&key, st_str_of(agent));
     x.prefix = key.n;
     const struct st_kv *kv = st_index_kv(s->index);
-    enum st_code code = key.failed ? ST_NO_MEMORY
-                                   : kv->scan(kv->ctx, st_buf_str(&key), (struct st_str){"", 0},
-                                              visit_row, &x);
+    enum st_code code =
+        key.failed ? ST_NO_MEMORY
+                   : kv->scan(kv->ctx, st_buf_str(&key), (struct st_str){"", 0}, visit_row, &x);
     const char *p = x.names.p;
     for (size_t i = 0; i < x.count && code == ST_OK && stop == 0; i++, p += strlen(p) + 1) {
         strata_message m;

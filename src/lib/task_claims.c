@@ -1,9 +1,9 @@
 /*
  * task_claims.c - taking tasks, reporting on them, ending them.
  *
- * A claim, a checkpoint, an end is first accepted by the ledger (claims.h), then told in the channel
- * (task_copy.c). A task for `agent@copy` is that agent's on that copy without a claim. Where
- * another copy decides, an end is kept in the channel as `reported`.
+ * A claim, a checkpoint, an end is first accepted by the ledger (claims.h), then told in the
+ * channel (task_copy.c). A task for `agent@copy` is that agent's on that copy without a claim.
+ * Where another copy decides, an end is kept in the channel as `reported`.
  */
 #include "lib/claims.h"
 
@@ -31,8 +31,8 @@ static int find(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1], st
 static int is_finished(strata *s, const strata_task *t)
 {
     st_lib_fail(s, ST_CONFLICT, "not accepted: %s is %s already%s%.*s", t->id, t->state,
-                t->result_size > 0 ? ": " : "",
-                (int)(t->result_size < 200 ? t->result_size : 200), t->result);
+                t->result_size > 0 ? ": " : "", (int)(t->result_size < 200 ? t->result_size : 200),
+                t->result);
     st_lib_hint(s, "nothing was recorded; go on with other work");
     return ST_CONFLICT;
 }
@@ -55,8 +55,7 @@ static int visit_held(void *arg, const struct st_claim *c)
 
 static int compare_held(const void *a, const void *b)
 {
-    return strcmp(((const struct st_held_one *)a)->entity,
-                  ((const struct st_held_one *)b)->entity);
+    return strcmp(((const struct st_held_one *)a)->entity, ((const struct st_held_one *)b)->entity);
 }
 
 int st_task_held(strata *s)
@@ -151,8 +150,8 @@ static int nothing_ready(strata *s, const strata_task_query *q)
     return ST_TIMEOUT;
 }
 
-/* One try. STRATA_TIMEOUT: nothing is there, or others were faster (*again). `end` is reported once,
- * with the first claim that is asked for. */
+/* One try. STRATA_TIMEOUT: nothing is there, or others were faster (*again). `end` is reported
+ * once, with the first claim that is asked for. */
 static int try_next(strata *s, const strata_task_query *q, uint64_t term_ms, uint64_t run,
                     const struct st_claim_end **end, strata_task_taken *out, bool *again)
 {
@@ -415,7 +414,8 @@ int strata_task_finish(strata *s, const strata_task_end *asked, bool *accepted)
         accepted = &unused;
     *accepted = true;
     if (end.text != NULL) {
-        struct st_str v = {end.text, end.text_size == STRATA_NUL ? strlen(end.text) : end.text_size};
+        struct st_str v = {end.text,
+                           end.text_size == STRATA_NUL ? strlen(end.text) : end.text_size};
         int code = st_lib_value(s, "result", v);
         if (code != STRATA_OK)
             return code;

@@ -4,8 +4,8 @@
  * What the strong layer has accepted (a checkpoint, an end, a reopening) is told in the channel by
  * an ordinary record, so that every copy sees it. The two logs cannot be written in one step: the
  * ledger remembers what was not yet copied, and every process that reads or ends tasks makes up for
- * what one that died has left. The attribute `copied` of a task is the ledger's position of what was
- * copied last, so that an old copy never comes after a newer word.
+ * what one that died has left. The attribute `copied` of a task is the ledger's position of what
+ * was copied last, so that an old copy never comes after a newer word.
  *
  * The other way round, reports from copies that do not decide (`reported`) are put to the ledger,
  * and then taken away, whatever the ledger says.
@@ -135,8 +135,7 @@ static int copy_one(strata *s, struct copy *c, struct st_dot *last)
     st_lib_end(s);
     if (code != STRATA_OK)
         return code == STRATA_EXISTS ? STRATA_OK : code;
-    struct st_record r = {
-        .agent = st_str_of(c->by), .ops = filled.ops, .op_count = filled.count};
+    struct st_record r = {.agent = st_str_of(c->by), .ops = filled.ops, .op_count = filled.count};
     code = st_lib_append(s, &r, check_copied, c);
     if (code == STRATA_OK)
         *last = r.dot;
@@ -192,13 +191,12 @@ static enum st_code visit_reported(void *arg, struct st_str key, struct st_str v
 
 static int report_end(strata *s, const char *entity, const char *refusal)
 {
-    struct st_op ops[2] = {{.kind = ST_OP_UNSET,
-                            .entity = st_str_of(entity),
-                            .attribute = ST_STR("reported")},
-                           {.kind = ST_OP_SET,
-                            .entity = st_str_of(entity),
-                            .attribute = ST_STR("refused"),
-                            .value = st_str_of(refusal)}};
+    struct st_op ops[2] = {
+        {.kind = ST_OP_UNSET, .entity = st_str_of(entity), .attribute = ST_STR("reported")},
+        {.kind = ST_OP_SET,
+         .entity = st_str_of(entity),
+         .attribute = ST_STR("refused"),
+         .value = st_str_of(refusal)}};
     struct st_record r = {
         .agent = st_str_of(s->agent), .ops = ops, .op_count = refusal != NULL ? 2 : 1};
     int code = st_lib_append(s, &r, NULL, NULL);
@@ -234,8 +232,8 @@ static int decide_one(strata *s, const char *entity)
     char word[16] = "", agent[ST_AGENT_SIZE_MAX + 1] = "";
     uint64_t token = 0;
     int head = 0;
-    bool valid = sscanf(text, "%15[a-z] %" SCNu64 " %64[A-Za-z0-9._-]%n", word, &token, agent,
-                        &head) >= 2;
+    bool valid =
+        sscanf(text, "%15[a-z] %" SCNu64 " %64[A-Za-z0-9._-]%n", word, &token, agent, &head) >= 2;
     const char *rest = strchr(text, '\n');
     struct st_claim_end end = {
         .name = entity,

@@ -13,7 +13,7 @@ struct search {
     struct node {
         size_t name;   /* in names */
         size_t before; /* the task that waits for it */
-    } *nodes;
+    } * nodes;
     size_t count, cap;
     size_t *slots; /* hash table of nodes, + 1; 0: free */
     size_t slot_count;
@@ -72,8 +72,8 @@ static enum st_code look_at(struct search *x, size_t node, struct st_str wanted,
     struct st_attribute a;
     strata *s = x->s;
     x->at = node;
-    enum st_code code = st_attribute_read(st_index_kv(s->index), name_of(x, node),
-                                          ST_STR("depends"), &s->read, &a);
+    enum st_code code =
+        st_attribute_read(st_index_kv(s->index), name_of(x, node), ST_STR("depends"), &s->read, &a);
     for (size_t i = 0; i < a.count && code == ST_OK && !*found; i++) {
         if (a.items[i].kind != ST_ITEM_MEMBER || a.items[i].value_kind != ST_VALUE_LINK)
             continue;

@@ -36,8 +36,8 @@ static void fill_depends(struct filling *f, const struct st_attribute *a)
     f->failed = f->failed || list == NULL;
     for (size_t i = 0; i < a->count && !f->failed; i++) {
         const struct st_item *item = &a->items[i];
-        bool again = i > 0 && a->items[i - 1].kind == ST_ITEM_MEMBER &&
-                     st_item_same(&a->items[i - 1], item);
+        bool again =
+            i > 0 && a->items[i - 1].kind == ST_ITEM_MEMBER && st_item_same(&a->items[i - 1], item);
         if (item->kind != ST_ITEM_MEMBER || item->value_kind != ST_VALUE_LINK || again)
             continue;
         list[n++] = text_of(f, item->value.n > 0 && item->value.p[0] == '#'
@@ -94,6 +94,9 @@ static enum st_code fill_attribute(void *arg, const struct st_attribute *a)
     } else if (IS("retries")) {
         for (size_t i = 0; i < v.n && i < 9 && v.p[i] >= '0' && v.p[i] <= '9'; i++)
             t->retries = t->retries * 10 + (uint64_t)(v.p[i] - '0');
+    } else if (IS("beads")) {
+        t->imported = text_of(f, v);
+        t->imported_size = v.n;
     } else if (IS("data")) {
         t->data = text_of(f, v);
         t->data_size = v.n;
@@ -133,6 +136,7 @@ enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out)
                          .channel = "",
                          .agent = "",
                          .key = "",
+                         .imported = "",
                          .holder = ""};
     out->id = st_task_name(s, entity);
     st_buf_init(&key, st_alloc_libc());
@@ -547,7 +551,8 @@ int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
         return result;
     st_buf_init(&key, st_alloc_libc());
     enum st_code code = list_ready(&l);
-    /* What another copy's agent is to do is not to be had here; the first decides about the kind. */
+    /* What another copy's agent is to do is not to be had here; the first decides about the kind.
+     */
     for (size_t i = 0; i < l.count && code == ST_OK; i++) {
         entity_of(&l.found[i], entities[*count]);
         code = st_task_read(st_index_kv(s->index), st_str_of(entities[*count]), &key, &t);

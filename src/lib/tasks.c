@@ -28,7 +28,7 @@ struct name_search {
     size_t key_size; /* of the prefix */
     size_t count;
     char found[ST_NUMBERED_SIZE + 1];
-    char all[256];   /* what fits, for the error */
+    char all[256]; /* what fits, for the error */
     bool exact;
 };
 
@@ -71,8 +71,7 @@ int st_task_find(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1])
     if (id == NULL)
         id = "";
     int size = snprintf(text, sizeof text, "#%s", id[0] == '#' ? id + 1 : id);
-    if (size < 2 || (size_t)size >= sizeof text ||
-        !st_task_id_parse(st_str_of(text), &n.wanted)) {
+    if (size < 2 || (size_t)size >= sizeof text || !st_task_id_parse(st_str_of(text), &n.wanted)) {
         st_lib_fail(s, ST_INVALID, "'%.90s' is not the name of a task", id);
         st_lib_hint(s, "a number, as 143, or with the copy that it was made on, as 143@pi");
         return ST_INVALID;
@@ -218,7 +217,7 @@ struct adding {
 struct first_id {
     size_t prefix;
     bool found;
-    char id[STRATA_TASK_SIZE];
+    char *entity;
 };
 
 static enum st_code visit_first(void *arg, struct st_str key, struct st_str value)
@@ -229,35 +228,36 @@ static enum st_code visit_first(void *arg, struct st_str key, struct st_str valu
     if (!st_task_id_take(key, f->prefix, &id))
         return ST_DAMAGED;
     f->found = true;
-    snprintf(f->id, sizeof f->id, "%" PRIu64 "%s%.*s", id.number, id.suffix.n > 0 ? "@" : "",
-             (int)id.suffix.n, id.suffix.p);
+    snprintf(f->entity, ST_NUMBERED_SIZE + 1, "#%" PRIu64 "%s%.*s", id.number,
+             id.suffix.n > 0 ? "@" : "", (int)id.suffix.n, id.suffix.p);
     return ST_SCAN_STOP;
 }
 
-/* The first task with this key; f->found tells. */
-static int look_for_key(strata *s, const char *key, struct first_id *f)
+enum st_code st_task_keyed(strata *s, const char *key, char entity[ST_NUMBERED_SIZE + 1])
 {
     struct st_buf prefix;
     st_buf_init(&prefix, st_alloc_libc());
     st_task_key_keyed(&prefix, st_str_of(key));
-    *f = (struct first_id){.prefix = prefix.n};
+    struct first_id f = {.prefix = prefix.n, .entity = entity};
     const struct st_kv *kv = st_index_kv(s->index);
     enum st_code code = prefix.failed ? ST_NO_MEMORY
                                       : kv->scan(kv->ctx, st_buf_str(&prefix),
-                                                 (struct st_str){"", 0}, visit_first, f);
+                                                 (struct st_str){"", 0}, visit_first, &f);
     st_buf_release(&prefix);
-    return code == ST_OK ? STRATA_OK : st_lib_index_fault(s, code);
+    return code == ST_OK && !f.found ? ST_NOT_FOUND : code;
 }
 
 /* With the append lock: of two with one key the second finds the first. */
 static int check_key(strata *s, void *arg)
 {
     const struct adding *a = arg;
-    struct first_id f;
-    int code = look_for_key(s, a->key, &f);
-    if (code != STRATA_OK || !f.found)
-        return code;
-    memcpy(a->id, f.id, STRATA_TASK_SIZE);
+    char entity[ST_NUMBERED_SIZE + 1];
+    enum st_code code = st_task_keyed(s, a->key, entity);
+    if (code == ST_NOT_FOUND)
+        return STRATA_OK;
+    if (code != ST_OK)
+        return st_lib_index_fault(s, code);
+    snprintf(a->id, STRATA_TASK_SIZE, "%s", entity + 1);
     *a->existed = true;
     return STRATA_EXISTS;
 }
@@ -474,8 +474,8 @@ static int would_be_cycle(strata *s, const struct st_op *op)
         return st_lib_fail(s, code, "too many dependencies to see whether this is a cycle");
     if (code != ST_OK)
         return st_lib_index_fault(s, code);
-    st_lib_fail(s, ST_CONFLICT, "that would be a cycle: %s -> %.400s",
-                st_task_name(s, op->entity), path);
+    st_lib_fail(s, ST_CONFLICT, "that would be a cycle: %s -> %.400s", st_task_name(s, op->entity),
+                path);
     st_lib_hint(s, "nothing was recorded");
     return ST_CONFLICT;
 }
