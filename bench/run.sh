@@ -33,7 +33,7 @@ tool() { # the measuring programs: of the build, else made here
 
 make_tools() {
     mkdir -p "$work/bin"
-    for name in write state start strong etcd; do
+    for name in write state start strong etcd mcp; do
         [ -x "$build/bench/bench-$name" ] && continue
         # shellcheck disable=SC2046 # the libraries are several words
         ${CC:-cc} -O2 -std=gnu17 -D_GNU_SOURCE -I"$here/../include" "$here/$name.c" \
@@ -224,6 +224,50 @@ commands() {
     done
 }
 
+# servers CLIENTS CALLS TOOL PROGRAM...: acknowledged a second, refused, ms of a call, ms to the first
+# answer
+servers() {
+    dir=$(mktemp -d "$work/mcp.XXXXXX")
+    "$build/strata" init "$dir" >/dev/null
+    (cd "$dir" && MEMORY_FILE_PATH=$dir/memory.jsonl "$(tool bench-mcp)" "$@")
+    rm -rf "$dir"
+}
+
+mcp() {
+    s=$build/strata
+    for _ in $(seq "$rounds"); do
+        flush=$(rate_fdatasync 1)
+        # shellcheck disable=SC2046 # four numbers
+        set -- $(servers 1 200 fact_set "$s" mcp)
+        echo "$3" >>"$work/mcp-call"
+        echo "$4" >>"$work/mcp-first"
+        echo "$3 $flush" | awk '{printf "%.2f\n", $1 * $2 / 1000}' >>"$work/mcp-flushes"
+    done
+    result "MCP: a flushed fact" "$(median <"$work/mcp-call")" ms -
+    result "MCP: the same, in bare flushes" "$(median <"$work/mcp-flushes")" "" "<2"
+    result "MCP: start to first answer" "$(median <"$work/mcp-first")" ms "<20"
+    judges=$build/judges/node_modules
+    reference=$judges/@modelcontextprotocol/server-memory/dist/index.js
+    if [ ! -f "$reference" ]; then
+        note "no reference memory server in $judges: left out (tests/mcp/judges.sh $build/judges)"
+        return
+    fi
+    node=$(ls "$judges"/node-linux-*/bin/node)
+    for _ in $(seq "$rounds"); do
+        # shellcheck disable=SC2046
+        set -- $(servers 8 100 create_entities "$node" "$reference")
+        theirs=$1
+        # shellcheck disable=SC2046
+        set -- $(servers 8 100 create_entities "$s" mcp --memory)
+        echo "$1" >>"$work/memory-ours"
+        echo "$theirs" >>"$work/memory-theirs"
+        echo "$1 $theirs" | awk '{printf "%.2f\n", $1 / $2}' >>"$work/memory-ratio"
+    done
+    result "memory server, 8 clients: Strata" "$(median <"$work/memory-ours")" /s -
+    result "memory server, 8 clients: reference" "$(median <"$work/memory-theirs")" /s -
+    result "memory server, 8 clients: ratio" "$(median <"$work/memory-ratio")" "" ">=10"
+}
+
 table() {
     awk -F '\t' '
         function reached(v, t) {
@@ -254,6 +298,7 @@ rates
 strong
 redis
 merges
+mcp
 commands
 table
 [ -z "$out" ] || json >"$out"

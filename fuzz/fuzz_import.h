@@ -4,7 +4,7 @@
 #ifndef STRATA_FUZZ_IMPORT_H
 #define STRATA_FUZZ_IMPORT_H
 
-#include "cli/import.h"
+#include "edge/import.h"
 
 #include <stdlib.h>
 #include <string.h>

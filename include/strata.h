@@ -98,6 +98,9 @@ typedef struct strata_options {
     uint64_t incarnation;  /* which start of the agent; 0: none */
     uint32_t wait_ms;      /* longest wait for a lock or a flush; 0: 10,000 */
     bool read_only;
+    uint32_t index_gap;    /* bring the index up to date only when it lacks more records than this;
+                              fewer are read from the log. 0: always. For one of many processes that
+                              live long: about 50 */
 } strata_options;
 
 /* Opens the workspace that dir (NULL: $STRATA_DIR, else the current directory) or one of its

@@ -12,7 +12,10 @@ dir=build-fuzz
 flags="-std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
        -D_GNU_SOURCE -fno-strict-aliasing -Iinclude -Isrc -Ifuzz"
 core="src/core/*.c"
-import="src/cli/import.c src/cli/import_*.c"
+import="src/edge/graph.c src/edge/import.c src/edge/import_[cjmp]*.c"
+
+mcp="src/edge/text.c src/edge/json.c src/mcp/calls.c src/mcp/message.c src/mcp/schema.c
+     src/mcp/server.c src/mcp/watch.c"
 
 mkdir -p "$dir"
 # shellcheck disable=SC2046 # a list of words
@@ -21,6 +24,7 @@ failed=0
 for target in "$@"; do
     case $target in
     import_*) sources=$import ;;
+    mcp) sources=$mcp ;;
     *) sources=$core ;;
     esac
     # shellcheck disable=SC2086 # lists of words

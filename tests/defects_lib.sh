@@ -10,14 +10,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 cc=${CC:-cc}
-tests=${TESTS:-merge index identity write tasks}
+tests=${TESTS:-merge index identity write tasks gap}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 
 # Small segments: several to a log.
 flags="-std=gnu17 -D_GNU_SOURCE -O1 -fno-strict-aliasing -DST_SEGMENT_SIZE=4096 -Isrc -Iinclude -Itests"
-changing="src/store/index.c src/store/index_apply.c src/store/index_history.c src/store/index_rows.c
-    src/store/intake.c src/lib/tasks.c src/lib/task_copy.c src/lib/task_claims.c"
+changing="src/store/index.c src/store/index_apply.c src/store/index_history.c src/store/index_near.c
+    src/store/index_rows.c src/store/intake.c src/lib/tasks.c src/lib/task_copy.c src/lib/task_claims.c"
 
 sources=$(sed -n "s/^ *'\(\(core\|store\|strong\|lib\)\/[a-z_]*\.c\)',.*/src\/\1/p" src/meson.build)
 for f in $sources tests/lib_world.c; do

@@ -83,10 +83,11 @@ row 'reserve PATTERN' reserve 'src/**'
 object Reservation '.[0]' reserve list
 "$STRATA" lock acquire l >/dev/null
 object Lock '.[0]' lock list
+row prime prime
 row history history api
 object Event '.events[0] | del(.entity, .attribute, .value, .link, .current)' history api
 row log log
-"$STRATA" once --key k -- true
+"$STRATA" once --key k2 -- true
 row 'log --ops' log --ops
 object Command '.commands[0]' log --ops
 row 'log verify' log verify

@@ -5,7 +5,9 @@
 #
 # core    includes itself and stddef, stdint, stdbool, limits, string; needs mem* and strlen only
 # store   does not know strong, lib, cli      strong  does not know lib, cli
-# lib     does not know cli                   cli     knows itself and strata.h: no private door
+# lib     does not know edge, mcp, cli         edge    what mcp and cli share; like them it knows
+# mcp     does not know cli                            strata.h and no other header of the library:
+# cli     knows all three                              no private door
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -38,9 +40,11 @@ found=$(includes src/core |
 [ -z "$found" ] || fail "src/core must not include this:
 $found"
 
-refuse store 'strong/|lib/|cli/|strata\.h'
-refuse strong 'lib/|cli/'
-refuse lib 'cli/'
+refuse store 'strong/|lib/|edge/|mcp/|cli/|strata\.h'
+refuse strong 'lib/|edge/|mcp/|cli/'
+refuse lib 'edge/|mcp/|cli/'
+refuse edge 'core/|store/|strong/|lib/|mcp/|cli/'
+refuse mcp 'core/|store/|strong/|lib/|cli/'
 refuse cli 'core/|store/|strong/|lib/'
 
 if [ $# -gt 0 ]; then

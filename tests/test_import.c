@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/import.h"
+#include "edge/import.h"
 
 static int parse_bytes(struct import *im, enum import_format format, const char *bytes, size_t n)
 {

@@ -25,6 +25,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "edge/json.h"
+#include "edge/text.h"
 #include "strata.h"
 
 /* Limits of the public API, to name the argument that breaks one. Bytes. */
@@ -101,6 +103,10 @@ enum cli_option_id {
     OPT_TO,
     OPT_ACCEPT,
     OPT_OPS, /* log */
+    OPT_MEMORY, /* mcp */
+    OPT_AGENTS, /* init */
+    OPT_AGENTS_MD,
+    OPT_YES,
     OPT_DEPENDS, /* add --after */
     OPT_CHANNEL, /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
@@ -247,6 +253,8 @@ int cli_subject_check(struct cli *c);
 /* Opens the workspace into c->s, with the agent that --agent, STRATA_AGENT or the work tree's
  * name gives. */
 int cli_open(struct cli *c);
+/* Only finds out who is asking: c->agent. */
+int cli_find_agent(struct cli *c);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
 /* --class, --token, and --term or --ttl: usage errors name the option. */
@@ -274,11 +282,6 @@ void cli_notices(struct cli *c);
 int cli_json(struct cli *c, json_t *data);
 /* One JSON value on a line of its own. Takes it. */
 int cli_json_line(struct cli *c, json_t *value);
-json_t *cli_json_time(uint64_t ms);                /* RFC 3339, UTC, with milliseconds */
-json_t *cli_json_text(const char *text, size_t n); /* lossy if it is not UTF-8 */
-json_t *cli_json_item(const strata_item *item);
-json_t *cli_json_attribute(const strata_attribute *a);
-json_t *cli_json_event(const strata_event *e);
 json_t *cli_json_operation(const strata_operation *o);
 /* One line about an operation. */
 void cli_put_operation(struct cli *c, const strata_operation *o);
@@ -287,24 +290,36 @@ void cli_put_operation(struct cli *c, const strata_operation *o);
 int cli_operations_waiting(struct cli *c, json_t *list, size_t *in_doubt, size_t *approval);
 
 uint64_t cli_now(struct cli *c); /* wall clock, read once a command */
-#define CLI_STAMP_SIZE 48
-void cli_stamp(uint64_t ms, char out[CLI_STAMP_SIZE]); /* "2026-11-23T22:51:32.123Z" */
-#define CLI_AGE_SIZE 32
-void cli_age(struct cli *c, uint64_t ms, char out[CLI_AGE_SIZE]); /* "5 s ago" */
-void cli_span(uint64_t span_ms, char out[CLI_AGE_SIZE]);          /* "5 s" */
 
-/* For people, on one line: control characters as \n \t \x1b, cut after `max` bytes with a word
- * on how much is missing (0: whole). */
-void cli_put_text(FILE *f, const char *text, size_t n, size_t max);
-/* A name; in double quotes if it has a space or anything else that could mislead. */
-void cli_put_name(FILE *f, const char *name);
-/* "(ann on laptop, 5 s ago)" without the parentheses; the replica only with `where`. */
-void cli_put_origin(struct cli *c, FILE *f, const char *agent, const char *replica, uint64_t ms,
-                    bool where);
-/* The lines of one attribute in a listing. */
-void cli_put_attribute(struct cli *c, FILE *f, const strata_attribute *a);
-/* A copy of text for a message: valid UTF-8, no control characters, cut to fit. Returns out. */
-const char *cli_clean(const char *text, char *out, size_t size);
+/* The program's names for what it shares with the MCP server (edge/text.h, edge/json.h). */
+#define CLI_STAMP_SIZE     EDGE_STAMP_SIZE
+#define CLI_AGE_SIZE       EDGE_AGE_SIZE
+#define cli_stamp          edge_stamp
+#define cli_span           edge_span
+#define cli_clean          edge_clean
+#define cli_put_text       edge_put_text
+#define cli_put_name       edge_put_name
+#define cli_json_time      edge_json_time
+#define cli_json_text      edge_json_text
+#define cli_json_item      edge_json_item
+#define cli_json_attribute edge_json_attribute
+#define cli_json_event     edge_json_event
+
+static inline void cli_age(struct cli *c, uint64_t ms, char out[CLI_AGE_SIZE])
+{
+    edge_age(cli_now(c), ms, out);
+}
+
+static inline void cli_put_origin(struct cli *c, FILE *f, const char *agent, const char *replica,
+                                  uint64_t ms, bool where)
+{
+    edge_put_origin(f, cli_now(c), agent, replica, ms, where);
+}
+
+static inline void cli_put_attribute(struct cli *c, FILE *f, const strata_attribute *a)
+{
+    edge_put_attribute(f, cli_now(c), a);
+}
 
 /* --- cmd_op.c --------------------------------------------------------------------------------- */
 
@@ -374,6 +389,9 @@ int cmd_lock_acquire(struct cli *c);
 int cmd_lock_renew(struct cli *c);
 int cmd_lock_release(struct cli *c);
 int cmd_lock_list(struct cli *c);
+int cmd_mcp(struct cli *c);
+int cmd_prime(struct cli *c);
+int cmd_hook(struct cli *c);
 int cmd_add(struct cli *c);
 int cmd_ready(struct cli *c);
 int cmd_list(struct cli *c);

@@ -2,9 +2,7 @@
  * cmd_transfer.c - `strata import FILE` and `strata export`.
  *
  * An import reads and checks its whole input, asks the workspace what of it is there already, and
- * writes the rest in records of bounded size; only the last of them waits for the disk, which
- * covers those before it. A crash in the middle leaves whole records; the same command then
- * writes what is missing.
+ * writes the rest (edge/import.h).
  */
 #include "cli/cli.h"
 #include "cli/task.h"
@@ -18,8 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Up to this many entities are asked for one by one, beyond it everything is gone through once. */
-#define ENTITY_QUERIES_MAX 1000
 /* Progress is shown for more operations than this, if somebody looks. */
 #define PROGRESS_OPS 10000
 /* Replaced values that are named one by one; beyond it only their number is told. */
@@ -31,9 +27,8 @@ struct transfer {
     enum import_format format;
     struct import im;
     struct import_plan plan;
-    size_t written, records, replaced, unseen;
-    strata_op batch[IMPORT_RECORD_OPS_MAX];
-    strata_written answers[IMPORT_RECORD_OPS_MAX];
+    struct import_writer writer;
+    size_t replaced, unseen;
 };
 
 /* --- reading the file ------------------------------------------------------------------------- */
@@ -140,45 +135,9 @@ static const char *task_format(const struct cli *c)
 
 /* --- what is there already -------------------------------------------------------------------- */
 
-static int see_attribute(void *arg, const strata_attribute *a)
-{
-    import_plan_attribute(arg, a);
-    return 0;
-}
-
-static int see_counter(void *arg, const char *name, int64_t total)
-{
-    return import_plan_counter(arg, name, total);
-}
-
-static int see_facts(struct transfer *t)
-{
-    const struct import_table *entities = &t->plan.entities;
-    strata_fact_query query = {.size = sizeof query};
-    if (entities->count == 0)
-        return STRATA_OK;
-    if (entities->count > ENTITY_QUERIES_MAX)
-        return strata_fact_each(t->c->s, &query, see_attribute, &t->plan);
-    for (size_t i = 0; i <= entities->mask; i++) {
-        if (entities->slots[i] == 0)
-            continue;
-        query.entity = t->im.ops[entities->slots[i] - 1].entity;
-        int code = strata_fact_each(t->c->s, &query, see_attribute, &t->plan);
-        if (code != STRATA_OK && code != STRATA_NOT_FOUND)
-            return code;
-    }
-    return STRATA_OK;
-}
-
 static int make_plan(struct transfer *t)
 {
-    if (import_plan_init(&t->plan, &t->im) != STRATA_OK)
-        return cli_error(t->c, STRATA_NO_MEMORY, "nothing was written", "out of memory");
-    int code = see_facts(t);
-    if (code == STRATA_OK && t->plan.counters.count > 0)
-        code = strata_counter_each(t->c->s, NULL, see_counter, &t->plan);
-    if (code == STRATA_OK)
-        code = import_plan_finish(&t->plan);
+    int code = import_look(&t->plan, &t->im, t->c->s);
     if (t->im.error[0] != '\0')
         return cli_error(t->c, code, "nothing was written", "%s, line %zu: %s", t->file,
                          t->im.error_line, t->im.error);
@@ -189,9 +148,10 @@ static int make_plan(struct transfer *t)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static void tell_replaced(struct transfer *t, const strata_op *op, const strata_written *w)
+static void tell_replaced(void *arg, const strata_op *op, const strata_written *w)
 {
-    if (op->kind != STRATA_SET || w->replaced_count == 0)
+    struct transfer *t = arg;
+    if (w->replaced_count == 0)
         return;
     t->unseen += w->unseen;
     /* A value where it had been taken away: nothing to tell. */
@@ -206,61 +166,35 @@ static void tell_replaced(struct transfer *t, const strata_op *op, const strata_
              by[0] != '\0' ? " of " : "", cli_clean(by, agent, sizeof agent));
 }
 
-/* Fills the batch with operations from *next on; returns how many. */
-static size_t next_batch(struct transfer *t, size_t *next)
+static void tell_progress(void *arg, size_t written)
 {
-    size_t count = 0, size = 0;
-    for (; *next < t->im.count && count < IMPORT_RECORD_OPS_MAX; (*next)++) {
-        if (t->plan.state[*next] != IMPORT_WRITE)
-            continue;
-        size_t more = import_op_size(&t->im.ops[*next]);
-        if (count > 0 && size + more > IMPORT_RECORD_SIZE_MAX)
-            break;
-        size += more;
-        t->batch[count++] = t->im.ops[*next];
-    }
-    return count;
-}
-
-static int write_batch(struct transfer *t, size_t count)
-{
-    bool last = t->written + count == t->plan.write_count;
-    bool sets = false;
-    for (size_t i = 0; i < count; i++)
-        sets = sets || t->batch[i].kind == STRATA_SET;
-    /* What a set replaced is always told, so the answer is needed where there is one. */
-    unsigned flags = (sets ? STRATA_ANSWER : 0u) | (last && !t->c->no_flush ? 0u : STRATA_NO_FLUSH);
-    int code = strata_write(t->c->s, t->batch, count, flags, NULL, sets ? t->answers : NULL);
-    if (code != STRATA_OK)
-        return code;
-    t->written += count;
-    t->records++;
-    for (size_t i = 0; i < count && sets; i++)
-        tell_replaced(t, &t->batch[i], &t->answers[i]);
-    return STRATA_OK;
+    struct transfer *t = arg;
+    fprintf(stderr, "\r%zu of %zu ", written, t->plan.write_count);
 }
 
 static int write_all(struct transfer *t)
 {
     size_t total = t->plan.write_count;
     bool progress = total > PROGRESS_OPS && !t->c->quiet && !t->c->json && isatty(STDERR_FILENO);
-    int code = STRATA_OK;
-    size_t next = 0;
-    while (code == STRATA_OK && t->written < total) {
-        code = write_batch(t, next_batch(t, &next));
-        if (progress)
-            fprintf(stderr, "\r%zu of %zu ", t->written, total);
-    }
+    t->writer = (struct import_writer){
+        .plan = &t->plan,
+        .s = t->c->s,
+        .no_flush = t->c->no_flush,
+        .tell = tell_replaced,
+        .progress = progress ? tell_progress : NULL,
+        .arg = t,
+    };
+    int code = import_write(&t->writer);
     if (progress)
         fputs("\r\033[K", stderr);
     if (code == STRATA_OK)
         return 0;
     int status = cli_fail(t->c, code);
-    if (t->written > 0)
+    if (t->writer.written > 0)
         cli_warn(t->c,
                  "%zu of %zu operations were written, but not yet flushed; run the same import "
                  "again: it writes only what is missing",
-                 t->written, total);
+                 t->writer.written, total);
     return status;
 }
 
@@ -284,10 +218,10 @@ static int report_json(struct transfer *t, bool dry_run)
     json_t *data = json_pack(
         "{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "file", t->c->args[0], "format",
         import_format_name(t->format), "dry_run", dry_run, "operations", (json_int_t)t->im.count,
-        "written", (json_int_t)(dry_run ? t->plan.write_count : t->written), "already_there",
+        "written", (json_int_t)(dry_run ? t->plan.write_count : t->writer.written), "already_there",
         (json_int_t)t->plan.there_count, "repeated", (json_int_t)t->plan.repeated_count, "replaced",
         (json_int_t)t->replaced, "overwritten_unseen", (json_int_t)t->unseen, "records",
-        (json_int_t)t->records);
+        (json_int_t)t->writer.records);
     return cli_json(t->c, data);
 }
 

@@ -6,6 +6,7 @@
  * counted as pending.
  */
 #include "cli/transfer.h"
+#include "edge/graph.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -101,12 +102,6 @@ static void put_time(FILE *out, uint64_t ms)
         fprintf(out, "\"%s.%03uZ\"", text, (unsigned)(ms % 1000));
 }
 
-/* Whether an item is part of what the workspace shows. */
-static bool is_visible(const strata_item *item)
-{
-    return item->kind == STRATA_ITEM_MEMBER || (item->kind == STRATA_ITEM_VALUE && item->shown);
-}
-
 /* --- our exchange format, CSV ----------------------------------------------------------------- */
 
 static void jsonl_item(FILE *out, const strata_attribute *a, const strata_item *item)
@@ -181,17 +176,6 @@ static int entity_end(struct export *x, bool write)
     return rc;
 }
 
-/* The relation type that import_memory.c made this attribute from. */
-static const char *relation_type(const char *attribute)
-{
-    size_t n = sizeof IMPORT_MEMORY_PREFIX - 1;
-    const char *rest = attribute;
-    while (strncmp(rest, IMPORT_MEMORY_PREFIX, n) == 0)
-        rest += n;
-    bool prefixed = rest != attribute && strcmp(rest, IMPORT_MEMORY_TYPE) == 0;
-    return prefixed ? attribute + n : attribute;
-}
-
 static void memory_relation(struct export *x, const strata_attribute *a, const strata_item *item)
 {
     FILE *out = x->entity.relations_out;
@@ -200,7 +184,7 @@ static void memory_relation(struct export *x, const strata_attribute *a, const s
     fputs(",\"to\":", out);
     put_json(out, item->value, item->value_size);
     fputs(",\"relationType\":", out);
-    put_json_text(out, relation_type(a->attribute));
+    put_json_text(out, graph_relation_type(a->attribute));
     fputs("}\n", out);
     x->counts->lines++;
 }
@@ -221,7 +205,7 @@ static int memory_observation(struct export *x, const strata_attribute *a, const
     FILE *out = x->entity.observations_out;
     if (x->entity.observation_count++ > 0)
         putc(',', out);
-    if (strcmp(a->attribute, IMPORT_MEMORY_OBSERVATION) == 0) {
+    if (!graph_is_reshaped(a)) {
         put_json(out, item->value, item->value_size);
         return STRATA_OK;
     }
@@ -247,13 +231,15 @@ static int memory_item(struct export *x, const strata_attribute *a, const strata
         if (rc != STRATA_OK)
             return rc;
     }
-    if (item->link) {
+    switch (graph_part_of(a, item)) {
+    case GRAPH_IS_RELATION:
         memory_relation(x, a, item);
         return STRATA_OK;
-    }
-    if (item->kind == STRATA_ITEM_VALUE && strcmp(a->attribute, IMPORT_MEMORY_TYPE) == 0)
+    case GRAPH_IS_TYPE:
         return memory_type(&x->entity, item);
-    return memory_observation(x, a, item);
+    default:
+        return memory_observation(x, a, item);
+    }
 }
 
 /* --- Graphviz --------------------------------------------------------------------------------- */
@@ -326,7 +312,7 @@ static int visit_attribute(void *arg, const strata_attribute *a)
     struct export *x = arg;
     x->counts->pending += a->pending;
     for (size_t i = 0; i < a->count; i++) {
-        if (!is_visible(&a->items[i]))
+        if (!graph_is_visible(&a->items[i]))
             continue;
         int rc = export_item(x, a, &a->items[i]);
         if (rc != STRATA_OK)

@@ -94,6 +94,12 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_ACCEPT] = {"--accept", 0, NULL, "go on here with the log that was sealed for this copy",
         false},
     [OPT_OPS] = {"--ops", 0, NULL, "the ordered log: who did what, when, on what evidence", false},
+    [OPT_MEMORY] = {"--memory", 0, NULL,
+        "the nine tools of the MCP memory server, in its place", false},
+    [OPT_AGENTS] = {"--agents", 0, NULL,
+        "also wire Claude Code, Codex and OpenClaw: tools, skill, hooks", false},
+    [OPT_AGENTS_MD] = {"--agents-md", 0, NULL, "with --agents: also a block in AGENTS.md", false},
+    [OPT_YES] = {"--yes", 'y', NULL, "do not ask before a client's own program is called", false},
 
     [OPT_DEPENDS] = {"--after", 0, "N", "not before task N is done; several: 141,142, or again",
         false, true},
@@ -135,16 +141,18 @@ const struct cli_option cli_options[OPT_COUNT] = {
 #define ON(id) CLI_SET(id)
 
 const struct cli_command cli_commands[] = {
-    {"init", "[DIR]", 0, 1, ON(OPT_NAME) | ON(OPT_DRY_RUN),
+    {"init", "[DIR]", 0, 1,
+     ON(OPT_NAME) | ON(OPT_DRY_RUN) | ON(OPT_AGENTS) | ON(OPT_AGENTS_MD) | ON(OPT_YES),
      "set up a workspace, or say where it is",
      "Makes the state directory: in a Git repository inside its .git directory, shared by all "
      "work trees and never tracked; elsewhere .strata in DIR. No file of yours is changed. "
      "Doing it again is harmless.",
      {{"strata init", "here"},
       {"strata init --dry-run", "only say what would be made"},
-      {"strata init --name laptop ~/project", "there, with a name for this machine"}},
+      {"strata init --name laptop ~/project", "there, with a name for this machine"},
+      {"strata init --agents", "wire the agents' clients too; asks before calling them"}},
      cmd_init, false},
-    {"uninit", "", 0, 0, 0,
+    {"uninit", "", 0, 0, ON(OPT_YES),
      "take the wiring back; the data stays",
      "Undoes what init changed outside of the state directory. The facts, the history and "
      "everything else that was written stay where they are, and `strata init` goes on with them.",
@@ -542,6 +550,31 @@ const struct cli_command cli_commands[] = {
      "it again is harmless.",
      {{"strata merge-state /mnt/usb/project", "take in the copy on the stick"}},
      cmd_merge_state, false},
+    {"prime", "", 0, 0, 0,
+     "what an agent has to know when it starts, in Markdown",
+     "Its unfinished task with the last checkpoint, messages, what is ready, what is pending, and the "
+     "rules of the workspace.",
+     {{"strata prime --agent ann", "for ann"}},
+     cmd_prime, false},
+    {"hook", "NAME", 1, 1, 0,
+     "what an agent's client calls by itself: session-start, pre-edit, post-edit, session-end",
+     "Reads what the client tells from standard input, as JSON. session-start prints `strata prime` "
+     "and gives the session its name; pre-edit refuses (exit status 2) to edit a file that another "
+     "agent has reserved; session-end gives reservations back. Anything that is wrong with a hook is "
+     "passed over.",
+     {{"strata hook session-start", "in the client's settings; `strata init --agents` writes them"}},
+     cmd_hook, false},
+    {"mcp", "", 0, 0, ON(OPT_MEMORY),
+     "serve agents by the Model Context Protocol, on standard input and output",
+     "A client starts one for each agent; any number may be open on one workspace. It serves the "
+     "protocol's revisions 2026-07-28, 2025-11-25 and 2025-06-18, and ends when the client "
+     "closes.\n\n"
+     "With --memory it stands in for the reference memory server: same tools, same arguments, same "
+     "results. The file that MEMORY_FILE_PATH names is taken in at the first start and not "
+     "written; the workspace is then the one of its directory, and is made if there is none.",
+     {{"claude mcp add strata -- strata mcp", "for Claude Code"},
+      {"MEMORY_FILE_PATH=~/memory.jsonl strata mcp --memory", "a memory for several agents"}},
+     cmd_mcp, false},
     {"completion", "bash|zsh|fish", 1, 1, 0,
      "print a completion script for a shell", NULL,
      {{"source <(strata completion bash)", "in ~/.bashrc"},

@@ -4,16 +4,11 @@
 #ifndef STRATA_CLI_TRANSFER_H
 #define STRATA_CLI_TRANSFER_H
 
-#include "cli/import.h"
+#include "edge/import.h"
 
 #include <stdio.h>
 
 struct cli;
-
-/* A record of an import: small enough that a reader holds it in memory at ease, and that a
- * writer of something else waits only briefly. Operations; bytes as escaped JSON. */
-#define IMPORT_RECORD_OPS_MAX  500
-#define IMPORT_RECORD_SIZE_MAX ((size_t)200 * 1024)
 
 int cmd_import(struct cli *c);
 int cmd_export(struct cli *c);

@@ -3,6 +3,7 @@
  * status, doctor, merge-state.
  */
 #include "cli/cli.h"
+#include "cli/wire.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -58,7 +59,7 @@ static void default_agent(struct cli *c)
     c->agent = c->agent_buffer;
 }
 
-static int find_agent(struct cli *c)
+int cli_find_agent(struct cli *c)
 {
     const char *name = c->options[OPT_AGENT], *source = "--agent";
     char shown[96];
@@ -115,7 +116,7 @@ static strata_options open_options(const struct cli *c)
 
 int cli_open(struct cli *c)
 {
-    int status = find_agent(c);
+    int status = cli_find_agent(c);
     if (status != 0)
         return status;
     strata_options options = open_options(c);
@@ -152,6 +153,11 @@ int cmd_init(struct cli *c)
     int code = strata_init(dir, &options, &result, &error);
     if (code != STRATA_OK)
         return fail_with(c, code, &error);
+    if (cli_given(c, OPT_AGENTS) && !options.dry_run) {
+        int status = wire_agents(c, result.state_dir, dir);
+        if (status != 0)
+            return status;
+    }
     if (options.name != NULL && !result.created && strcmp(options.name, result.name) != 0)
         cli_note(c, "it keeps its name %s", result.name);
     if (c->json)
@@ -173,25 +179,39 @@ int cmd_init(struct cli *c)
     (void)fputs(what, stdout);
     cli_put_text(stdout, result.state_dir, strlen(result.state_dir), 0);
     (void)fputs(options.dry_run ? "\nnothing was done (--dry-run)\n"
-                                : "\nno file of yours was changed\n",
+                : cli_given(c, OPT_AGENTS_MD)
+                    ? "\nAGENTS.md has a block about it; no other file of "
+                      "yours was changed\n"
+                    : "\nno file of yours was changed\n",
                 stdout);
     return 0;
 }
 
-/* init wires nothing outside of the state directory as yet, so there is nothing to take back;
- * the answer still has to tell where the data is, and that it stays. */
 int cmd_uninit(struct cli *c)
 {
+    json_t *list = NULL;
     int status = cli_open(c);
     if (status != 0)
         return status;
     const char *state_dir = strata_state_dir(c->s);
-    if (c->json)
-        return cli_json(c, json_pack("{s:o,s:[],s:b}", "state_dir",
-                                     cli_json_text(state_dir, strlen(state_dir)), "unwired",
-                                     "data_kept", 1));
-    (void)fputs("nothing outside of the state directory was wired, so nothing had to be taken "
-                "back\nyour data stays in ",
+    status = unwire_agents(c, state_dir, &list);
+    size_t count = json_array_size(list);
+    if (status != 0 || c->json) {
+        json_t *data =
+            json_pack("{s:o,s:o,s:b}", "state_dir", cli_json_text(state_dir, strlen(state_dir)),
+                      "unwired", list, "data_kept", 1);
+        if (status == 0)
+            return cli_json(c, data);
+        json_decref(data);
+        return status;
+    }
+    for (size_t i = 0; i < count; i++)
+        (void)printf("taken back: %s\n", json_string_value(json_array_get(list, i)));
+    json_decref(list);
+    (void)fputs(count > 0
+                    ? "your data stays in "
+                    : "nothing outside of the state directory was wired, so nothing had to be "
+                      "taken back\nyour data stays in ",
                 stdout);
     cli_put_text(stdout, state_dir, strlen(state_dir), 0);
     (void)fputs("; `strata init` goes on with it\n", stdout);

@@ -19,7 +19,7 @@ int strata_fact_get(strata *s, const char *entity, const char *attribute, uint64
     if (code == STRATA_OK)
         code = st_lib_name(s, "attribute", attribute);
     if (code == STRATA_OK)
-        code = st_lib_begin(s);
+        code = as_of_ms == 0 ? st_lib_begin_for(s, entity) : st_lib_begin(s);
     if (code != STRATA_OK)
         return code;
     struct st_attribute a;
@@ -175,8 +175,9 @@ int strata_fact_each(strata *s, const strata_fact_query *query,
     int code = q.entity != NULL ? st_lib_name(s, "entity", q.entity) : STRATA_OK;
     if (code == STRATA_OK && q.attribute != NULL)
         code = st_lib_name(s, "attribute", q.attribute);
+    bool one = q.entity != NULL && q.as_of_ms == 0;
     if (code == STRATA_OK)
-        code = st_lib_begin(s);
+        code = one ? st_lib_begin_for(s, q.entity) : st_lib_begin(s);
     if (code != STRATA_OK)
         return code;
     struct walk w = {.s = s, .q = &q, .visit = visit, .arg = arg};

@@ -5,10 +5,12 @@
 #include "strong/strong.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -162,6 +164,8 @@ static enum st_code options_apply(strata *s, const strata_options *o, struct st_
     }
     if (HAS(o, incarnation))
         s->incarnation = o->incarnation;
+    if (HAS(o, index_gap))
+        s->index_gap = o->index_gap;
     return ST_OK;
 }
 
@@ -257,7 +261,7 @@ int st_lib_index_fault(strata *s, enum st_code code)
     return st_lib_fail(s, code, "cannot read the state in %s: %s", s->log.dir, st_code_text(code));
 }
 
-int st_lib_begin(strata *s)
+static int lib_begin(strata *s, const char *entity)
 {
     st_arena_reset(&s->arena);
     struct st_fault fault;
@@ -265,10 +269,22 @@ int st_lib_begin(strata *s)
         enum st_code code = st_index_open(&s->index, &s->log, &fault);
         if (code != ST_OK)
             return st_lib_fault(s, &fault);
+        st_index_set_gap(s->index, s->index_gap);
     }
-    enum st_code code = st_index_begin(s->index);
+    enum st_code code =
+        entity != NULL ? st_index_begin_for(s->index, st_str_of(entity)) : st_index_begin(s->index);
     st_lib_log_notices(s);
     return code == ST_OK ? STRATA_OK : st_lib_index_fault(s, code);
+}
+
+int st_lib_begin(strata *s)
+{
+    return lib_begin(s, NULL);
+}
+
+int st_lib_begin_for(strata *s, const char *entity)
+{
+    return lib_begin(s, entity);
 }
 
 void st_lib_end(strata *s)
@@ -326,12 +342,35 @@ static void ignore_in_git(const char *state)
     fclose(f);
 }
 
-static enum st_code init_state(const char *state, const char *name, strata_init_result *result,
-                               struct st_fault *fault)
+/* Longest wait for another process that makes the same workspace. Milliseconds. */
+#define INIT_WAIT_MS 10000
+
+/* One process makes a workspace; others that want the same wait, and find it. */
+static enum st_code init_lock(const char *state, int *fd, struct st_fault *fault)
 {
-    struct st_identity id = {0};
+    const struct st_env *env = st_env_posix();
+    char path[ST_PATH_SIZE + 16];
     if (mkdir(state, 0777) < 0 && errno != EEXIST)
         return st_fail_system(fault, -errno, "cannot create %s", state);
+    snprintf(path, sizeof path, "%s/init.lock", state);
+    *fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+    if (*fd < 0)
+        return st_fail_system(fault, -errno, "cannot create %s", path);
+    for (int waited_ms = 0; flock(*fd, LOCK_EX | LOCK_NB) < 0; waited_ms += 10) {
+        if (waited_ms >= INIT_WAIT_MS) {
+            close(*fd);
+            return st_fail(fault, ST_TIMEOUT, "another process has been making %s for %d s", state,
+                           INIT_WAIT_MS / 1000);
+        }
+        env->sleep_ns(env->ctx, 10000000);
+    }
+    return ST_OK;
+}
+
+static enum st_code init_locked(const char *state, const char *name, strata_init_result *result,
+                                struct st_fault *fault)
+{
+    struct st_identity id = {0};
     snprintf(id.name, sizeof id.name, "%s", name);
     /* Before there is a workspace that could be copied: see st_strong_found(). */
     if (st_env_posix()->random(NULL, &id.workspace, sizeof id.workspace) < 0)
@@ -344,6 +383,21 @@ static enum st_code init_state(const char *state, const char *name, strata_init_
     if (code == ST_OK)
         ignore_in_git(state);
     return code == ST_EXISTS ? ST_OK : code;
+}
+
+static enum st_code init_state(const char *state, const char *name, strata_init_result *result,
+                               struct st_fault *fault)
+{
+    char identity[ST_PATH_SIZE + 16];
+    int fd = -1;
+    enum st_code code = init_lock(state, &fd, fault);
+    if (code != ST_OK)
+        return code;
+    snprintf(identity, sizeof identity, "%s/identity", state);
+    if (access(identity, F_OK) != 0)
+        code = init_locked(state, name, result, fault);
+    close(fd);
+    return code;
 }
 
 static enum st_code init_report(const char *state, strata_init_result *result,

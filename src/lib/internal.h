@@ -53,6 +53,7 @@ struct strata {
     struct st_index *index;   /* NULL until something is read */
     char agent[ST_AGENT_SIZE_MAX + 1];
     uint64_t incarnation;
+    uint32_t index_gap;
     strata_error error;
     char notices[ST_NOTICES_MAX][256];
     size_t notice_count, notice_next;
@@ -106,6 +107,8 @@ const char *st_lib_replica_name(strata *s, uint64_t replica);
 
 /* Opens the index if need be and begins a read; resets the arena unless keep. */
 int st_lib_begin(strata *s);
+/* The same, for reading the attributes of one entity and nothing else. */
+int st_lib_begin_for(strata *s, const char *entity);
 void st_lib_end(strata *s);
 int st_lib_index_fault(strata *s, enum st_code code);
 /* Checks a name given by the caller. */

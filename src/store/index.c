@@ -259,6 +259,8 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     st_record_scratch_init(&x->scratch, x->alloc);
     st_record_scratch_init(&x->read_scratch, x->alloc);
     st_buf_init(&x->value, x->alloc);
+    st_buf_init(&x->near.lines, x->alloc);
+    st_buf_init(&x->near.name, x->alloc);
     enum st_code code = open_shared(x);
     /* Whatever is wrong with the file, reading goes on, from the log. */
     if (code != ST_OK)
@@ -270,6 +272,11 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     }
     *out = x;
     return ST_OK;
+}
+
+void st_index_set_gap(struct st_index *x, uint64_t records)
+{
+    x->gap = records;
 }
 
 void st_index_set_machine(struct st_index *x, struct st_machine machine)
@@ -291,6 +298,7 @@ void st_index_close(struct st_index *x)
     st_record_scratch_release(&x->scratch);
     st_record_scratch_release(&x->read_scratch);
     st_buf_release(&x->value);
+    st_near_release(x);
     free(x->writers);
     free(x->tail);
     free(x);
@@ -315,6 +323,7 @@ enum st_code st_index_leave_file(struct st_index *x)
 
 void st_index_forget(struct st_index *x)
 {
+    st_near_reset(x);
     st_rows_clear(x);
     st_history_forget(x);
     if (x->state_loaded)
@@ -341,14 +350,19 @@ enum st_code st_index_position_load(struct st_index *x)
     sqlite3_reset(s);
     if (r != SQLITE_ROW && r != SQLITE_DONE)
         return st_index_sql_fail(x, "read");
-    /* What is in memory is of another commit, or ahead of the database: start afresh. */
+    /* What is in memory is of another commit, or ahead of the database: start afresh. Who leaves a
+     * gap goes on in memory, as long as the database is the same. */
+    bool ahead = x->behind && (x->writing || x->gap == 0);
 #ifdef ST_DEFECT_STALE_ROWS
-    if (!x->loaded || x->behind)
+    if (!x->loaded || ahead)
 #else
-    if (!x->loaded || p.generation != x->position.generation || x->behind)
+    if (!x->loaded || p.generation != x->position.generation || ahead)
 #endif
         st_index_forget(x);
+    if (x->behind)
+        return ST_OK;
     x->position = p;
+    x->stored_counter = p.counter;
     x->loaded = true;
     return ST_OK;
 }
@@ -483,6 +497,7 @@ static enum st_code catch_up_alone(struct st_index *x, const struct st_tail *tai
     if (code == ST_UNAVAILABLE) {
         bool done;
         x->behind = true;
+        st_near_reset(x);
         code = st_index_apply(x, tail, UINT64_MAX, &done);
     }
     /* Without a message it is the index; else the log, or the file, and the message says where. */
@@ -498,6 +513,15 @@ static enum st_code read_begin(struct st_index *x)
     enum st_code code = run(x, "BEGIN", "read");
     x->reading = code == ST_OK;
     return code == ST_OK ? st_index_position_load(x) : code;
+}
+
+/* Little enough is missing to be read from the log each time, rather than written once. */
+static bool is_near(const struct st_index *x, const struct st_tail *tail, uint64_t gap)
+{
+    const struct st_position *p = &x->position;
+    struct st_writer own = st_log_writer(x->log);
+    return p->replica == own.replica && p->epoch == own.epoch && tail->counter >= p->counter &&
+           tail->counter - x->stored_counter <= gap;
 }
 
 static bool recoverable(enum st_code code)
@@ -520,6 +544,8 @@ static enum st_code begin_once(struct st_index *x)
     code = st_index_compare(x, &tail);
     if (code == ST_OK)
         return ST_OK;
+    if (code == ST_UNAVAILABLE && is_near(x, &tail, x->gap))
+        return catch_up_alone(x, &tail);
     st_index_end(x);
     code = catch_up_writing(x, &tail, ST_INDEX_WAIT_MS);
     if (code == ST_OK)
@@ -560,6 +586,40 @@ enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail)
     if (code != ST_OK)
         st_index_end(x);
     return code;
+}
+
+/* A reader of one entity lets others do the writing that long, as multiples of the gap. */
+#define GAP_TIMES_MAX 16
+
+/* ST_UNAVAILABLE: it takes an ordinary beginning. */
+static enum st_code begin_for(struct st_index *x, struct st_str entity)
+{
+    struct st_tail tail;
+    enum st_code code = x->gap == 0 ? ST_UNAVAILABLE : st_log_tail(x->log, &tail);
+    if (code == ST_OK)
+        code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, &tail);
+    if (code != ST_UNAVAILABLE || !x->reading)
+        return code;
+    if (!is_near(x, &tail, x->gap)) {
+        if (!is_near(x, &tail, GAP_TIMES_MAX * x->gap))
+            return code;
+        st_index_end(x);
+        (void)catch_up_writing(x, &tail, 0);
+        code = read_begin(x);
+        if (code != ST_OK)
+            return code;
+    }
+    return st_near_touches(x, &tail, entity) ? ST_UNAVAILABLE : ST_OK;
+}
+
+enum st_code st_index_begin_for(struct st_index *x, struct st_str entity)
+{
+    if (begin_for(x, entity) == ST_OK)
+        return ST_OK;
+    st_index_end(x);
+    return st_index_begin(x);
 }
 
 enum st_code st_index_begin_alone(struct st_index *x)

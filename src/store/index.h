@@ -62,13 +62,20 @@ struct st_machine {
 enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_fault *fault);
 /* The machine is copied; its ctx is borrowed for the life of the index. */
 void st_index_set_machine(struct st_index *x, struct st_machine machine);
+/* Where at most so many records are missing they are applied in memory, and the file is left as it
+ * is; 0 at first. For processes that live long and write often: many of them spend their time on
+ * the index lock otherwise. */
+void st_index_set_gap(struct st_index *x, uint64_t records);
 void st_index_close(struct st_index *x);
 
 /* Begins a consistent read that includes everything appended before the call. The functions
  * below are valid between begin and end. */
 enum st_code st_index_begin(struct st_index *x);
-/* The same without ever waiting for, or taking, the index lock: for a decision under the append
- * lock. What is missing is applied in memory. */
+/* The same for a reader of one entity's attributes: what is missing and does not touch the entity
+ * may stay missing (with a gap, see st_index_set_gap()). */
+enum st_code st_index_begin_for(struct st_index *x, struct st_str entity);
+/* The same as st_index_begin() without ever waiting for, or taking, the index lock: for a decision
+ * under the append lock. What is missing is applied in memory. */
 enum st_code st_index_begin_alone(struct st_index *x);
 void st_index_end(struct st_index *x);
 /* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
@@ -91,14 +98,14 @@ const struct st_kv *st_index_kv(struct st_index *x);
 enum st_code st_index_state(struct st_index *x, const struct st_state **out);
 
 struct st_index_totals {
-    uint64_t entries;  /* history entries */
+    uint64_t entries; /* history entries */
     uint64_t records;
     uint64_t attributes; /* register rows: absent ones included */
-    uint64_t pending;  /* 'p' rows */
-    uint64_t unseen;   /* 'u' rows */
+    uint64_t pending;    /* 'p' rows */
+    uint64_t unseen;     /* 'u' rows */
     uint64_t digest[2];
-    bool behind;       /* this reader works alone: the index lock could not be had */
-    bool private;      /* no index file: memory only */
+    bool behind;  /* this reader works alone: the index lock could not be had */
+    bool private; /* no index file: memory only */
 };
 void st_index_totals(struct st_index *x, struct st_index_totals *out);
 

@@ -30,9 +30,9 @@ struct st_row {
     char *bytes; /* key, then value */
     size_t key_size, value_size, cap;
     uint64_t head;
-    uint64_t hash[2];  /* of the row as it is in the database; 0,0: not there or not visible */
-    bool exists;       /* in memory: false after a delete or for a known absence */
-    bool stored;       /* in the database */
+    uint64_t hash[2]; /* of the row as it is in the database; 0,0: not there or not visible */
+    bool exists;      /* in memory: false after a delete or for a known absence */
+    bool stored;      /* in the database */
     bool dirty;
 };
 
@@ -42,8 +42,8 @@ struct st_rows {
     size_t last;          /* the slot used last */
     size_t *dirty;        /* slot numbers */
     size_t dirty_count, dirty_cap;
-    /* A Bloom filter of all keys in the database, which spares the look into it for a new key. NULL:
-     * not known, as the table was not empty when this process began. */
+    /* A Bloom filter of all keys in the database, which spares the look into it for a new key.
+     * NULL: not known, as the table was not empty when this process began. */
     uint64_t *stored;
 };
 
@@ -55,22 +55,42 @@ struct st_index_writer {
     bool reader_open;
 };
 
-enum { ST_SQL_GET, ST_SQL_PUT, ST_SQL_DEL, ST_SQL_SCAN, ST_SQL_CHUNK_GET, ST_SQL_CHUNK_PUT,
-       ST_SQL_WRITER_PUT, ST_SQL_META_GET, ST_SQL_META_PUT, ST_SQL_COUNT };
+enum {
+    ST_SQL_GET,
+    ST_SQL_PUT,
+    ST_SQL_DEL,
+    ST_SQL_SCAN,
+    ST_SQL_CHUNK_GET,
+    ST_SQL_CHUNK_PUT,
+    ST_SQL_WRITER_PUT,
+    ST_SQL_META_GET,
+    ST_SQL_META_PUT,
+    ST_SQL_COUNT
+};
+
+/* What the state in memory lacks; see index_near.c. */
+struct st_near {
+    struct st_log_reader reader;
+    bool open;
+    struct st_buf lines, name;
+};
 
 struct st_index {
     struct st_log *log; /* borrowed */
     const struct st_alloc *alloc;
     sqlite3 *db;
     sqlite3_stmt *sql[ST_SQL_COUNT];
-    bool private;       /* the database is in memory */
-    bool writing;       /* a write transaction is open */
-    bool reading;       /* a read transaction is open */
-    bool behind;        /* rows in memory are ahead of the database */
-    bool loaded;        /* position is of the open transaction */
-    int wal_pages;      /* in the WAL after the last commit */
-    bool corrupt;       /* SQLite found the file damaged */
+    uint64_t gap; /* see st_index_set_gap() */
+    struct st_near near;
+    bool private;  /* the database is in memory */
+    bool writing;  /* a write transaction is open */
+    bool reading;  /* a read transaction is open */
+    bool behind;   /* rows in memory are ahead of the database */
+    bool loaded;   /* position is of the open transaction */
+    int wal_pages; /* in the WAL after the last commit */
+    bool corrupt;  /* SQLite found the file damaged */
     struct st_position position;
+    uint64_t stored_counter; /* of the position in the database; in memory it may be ahead */
     struct st_rows rows;
     struct st_kv kv;
     struct st_machine machine; /* apply NULL: none */
@@ -105,6 +125,12 @@ enum st_code st_index_position_load(struct st_index *x);
 void st_index_forget(struct st_index *x);
 /* Empties the tables; a write transaction is open. */
 enum st_code st_index_clear(struct st_index *x);
+
+/* index_near.c */
+void st_near_reset(struct st_index *x);
+void st_near_release(struct st_index *x);
+/* Whether a record between the state in memory and the tail may touch the entity. */
+bool st_near_touches(struct st_index *x, const struct st_tail *tail, struct st_str entity);
 
 /* index_rows.c */
 void st_rows_init(struct st_index *x);

@@ -8,7 +8,7 @@
  * "time" and "agent" may stand in a fact or a counter and are not kept. Any other key is refused:
  * to pass over what a newer version means by it would lose it in silence.
  */
-#include "cli/import.h"
+#include "edge/import.h"
 
 #include <jansson.h>
 #include <string.h>

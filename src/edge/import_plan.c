@@ -8,7 +8,7 @@
  *
  * The tables are open hash tables of operation numbers; the operations themselves are the keys.
  */
-#include "cli/import.h"
+#include "edge/import.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

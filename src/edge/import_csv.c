@@ -7,7 +7,7 @@
  * header, a quote inside an unquoted field and text after a closing quote are refused: a guess
  * would put a value where it does not belong.
  */
-#include "cli/import.h"
+#include "edge/import.h"
 
 #include <errno.h>
 #include <stdlib.h>

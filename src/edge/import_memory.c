@@ -9,15 +9,11 @@
  *
  * Relatives write "_type" for "type", and an observation as an object with its "text" or
  * "content" beside a time. Other keys are passed over: they are not facts.
- *
- * A relation named "type" would stand beside the value of the entity's type in one attribute: it
- * becomes "relation:type" (and "relation:type" becomes "relation:relation:type", so that the way
- * back is unique).
  */
-#include "cli/import.h"
+#include "edge/graph.h"
+#include "edge/import.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 
 /* "entity" or "relation", or NULL. */
@@ -66,7 +62,7 @@ static int read_observations(struct import *im, size_t line, const char *name, j
         strata_op op = {
             .kind = STRATA_ADD,
             .entity = name,
-            .attribute = IMPORT_MEMORY_OBSERVATION,
+            .attribute = GRAPH_OBSERVATION,
             .value = json_string_value(text),
             .value_size = json_string_length(text),
         };
@@ -79,7 +75,7 @@ static int read_observations(struct import *im, size_t line, const char *name, j
 
 static int read_entity(struct import *im, size_t line, json_t *o)
 {
-    strata_op op = {.kind = STRATA_SET, .attribute = IMPORT_MEMORY_TYPE};
+    strata_op op = {.kind = STRATA_SET, .attribute = GRAPH_TYPE};
     size_t size;
     int rc = need_string(im, line, o, "name", &op.entity, &size);
     if (rc == STRATA_OK)
@@ -112,15 +108,8 @@ static int read_relation(struct import *im, size_t line, json_t *o)
         rc = need_string(im, line, o, "relationType", &type, &size);
     if (rc != STRATA_OK)
         return rc;
-    const char *rest = type;
-    while (strncmp(rest, IMPORT_MEMORY_PREFIX, sizeof IMPORT_MEMORY_PREFIX - 1) == 0)
-        rest += sizeof IMPORT_MEMORY_PREFIX - 1;
-    char prefixed[sizeof IMPORT_MEMORY_PREFIX + IMPORT_NAME_SIZE_MAX];
-    if (strcmp(rest, IMPORT_MEMORY_TYPE) == 0 && size <= IMPORT_NAME_SIZE_MAX) {
-        snprintf(prefixed, sizeof prefixed, "%s%s", IMPORT_MEMORY_PREFIX, type);
-        type = prefixed;
-    }
-    op.attribute = type;
+    char buffer[GRAPH_ATTRIBUTE_SIZE];
+    op.attribute = graph_relation_attribute(type, buffer);
     return import_add(im, line, &op);
 }
 

@@ -4,7 +4,7 @@
  * Invariant: an operation in the list is within the limits of strata.h, so that the library will
  * not refuse it halfway through.
  */
-#include "cli/import.h"
+#include "edge/import.h"
 
 #include <jansson.h>
 #include <stdarg.h>

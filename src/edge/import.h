@@ -1,5 +1,6 @@
 /*
- * import.h - from the bytes of a file to a list of operations. Pure: no files, no workspace.
+ * import.h - from the bytes of a file to a list of operations, and into a workspace. Pure but for
+ * import_write.c: no files, no workspace.
  *
  * Every parser reads the whole input, checks each operation against the limits of strata.h and
  * stops at the first thing that is wrong, naming its line. Only a list that was parsed to its end
@@ -7,8 +8,8 @@
  *
  * The formats are described in docs/exchange.md.
  */
-#ifndef STRATA_CLI_IMPORT_H
-#define STRATA_CLI_IMPORT_H
+#ifndef STRATA_EDGE_IMPORT_H
+#define STRATA_EDGE_IMPORT_H
 
 #include "strata.h"
 
@@ -23,11 +24,10 @@
 #define IMPORT_VALUE_SIZE_MAX 65536
 /* One step of a counter: whole numbers that every JSON reader holds exactly, 2^53 - 1. */
 #define IMPORT_STEP_MAX INT64_C(9007199254740991)
-/* The memory format's attributes for what is not a relation; see docs/exchange.md. */
-#define IMPORT_MEMORY_TYPE        "type"
-#define IMPORT_MEMORY_OBSERVATION "observation"
-/* Goes before a relation type that would be the attribute of the entity's type. */
-#define IMPORT_MEMORY_PREFIX "relation:"
+/* A record of an import: small enough that a reader holds it in memory at ease, and that a
+ * writer of something else waits only briefly. Operations; bytes as escaped JSON. */
+#define IMPORT_RECORD_OPS_MAX  500
+#define IMPORT_RECORD_SIZE_MAX ((size_t)200 * 1024)
 /* Version of our own exchange format. */
 #define IMPORT_JSONL_VERSION 1
 
@@ -131,5 +131,27 @@ int import_plan_counter(struct import_plan *p, const char *name, int64_t total);
 int import_plan_finish(struct import_plan *p);
 /* How much of a record's size one operation takes at most, as escaped JSON. Bytes. */
 size_t import_op_size(const strata_op *op);
+
+/* --- into a workspace (import_write.c) -------------------------------------------------------- */
+
+/* Makes the plan of what was parsed, for this workspace. STRATA_LIMIT with the import's error set
+ * when a counter's step is too large; else the handle's error. */
+int import_look(struct import_plan *p, struct import *im, strata *s);
+
+/* Writes what the plan says, in records of bounded size; only the last of them waits for the disk,
+ * which covers those before it. A crash in the middle leaves whole records; the same import then
+ * writes what is missing. */
+struct import_writer {
+    const struct import_plan *plan; /* borrowed, like the rest */
+    strata *s;
+    bool no_flush;
+    /* Each set, with what it replaced; NULL: nobody wants to know. */
+    void (*tell)(void *arg, const strata_op *op, const strata_written *w);
+    void (*progress)(void *arg, size_t written); /* after each record, or NULL */
+    void *arg;
+    size_t written, records; /* so far: operations, records */
+};
+
+int import_write(struct import_writer *w);
 
 #endif

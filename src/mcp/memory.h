@@ -1,0 +1,39 @@
+/* memory.h - what the tools of the memory server stand on: its graph in the facts of a workspace.
+ */
+#ifndef ST_MCP_MEMORY_H
+#define ST_MCP_MEMORY_H
+
+#include <jansson.h>
+#include <locale.h>
+#include <wchar.h>
+
+#include "edge/graph.h"
+#include "edge/import.h"
+
+/* Tasks, messages and documents are no part of the graph. */
+bool memory_is_foreign(const char *entity);
+
+/* {"entities":[...],"relations":[...]}: everything; a new reference. Observations by age. */
+int memory_graph(strata *s, json_t **out);
+/* Whether there is an entity: something that has a type or an observation. */
+int memory_has_entity(strata *s, const char *name, bool *yes);
+/* Whether the operation, an addition, would add nothing. */
+int memory_has(strata *s, const strata_op *op, bool *yes);
+/* The text of an observation; a new reference. */
+json_t *memory_observation(const strata_attribute *a, const strata_item *item);
+
+/* A text to look for, whatever its case. */
+struct memory_query {
+    wchar_t *needle;
+    size_t size;
+    locale_t locale;
+};
+void memory_query_init(struct memory_query *q, const char *text);
+bool memory_matches(const struct memory_query *q, const char *text);
+void memory_query_release(struct memory_query *q);
+
+/* Takes in the file of the reference server, unless that was done before: what was deleted since
+ * then must not come back. A file that is not there is no error. */
+int memory_import(strata *s, const char *file, strata_error *error);
+
+#endif

@@ -1,0 +1,107 @@
+/*
+ * session.h - what the tools stand on: the open workspace, once for each agent that the client
+ * speaks for, so that each has its own reads (a write over something newer than its author has read
+ * is told).
+ */
+#ifndef ST_MCP_SESSION_H
+#define ST_MCP_SESSION_H
+
+#include "mcp/limits.h"
+#include "mcp/mcp.h"
+#include "mcp/server.h"
+
+/* What is held for an agent lapses without a sign of life; this server gives one while it lives. */
+#define MCP_TERM_MS  600000
+#define MCP_RENEW_MS 120000
+/* A sign of life of each agent: within the two minutes after which it counts as silent. */
+#define MCP_BEAT_MS 30000
+/* Claims, reservations and once-only operations of one client at one time. */
+#define MCP_HELD_MAX 128
+/* Reservations of paths are locks whose names begin so. */
+#define MCP_RESERVED "path:"
+
+struct mcp_agent {
+    char name[65]; /* "": writes carry no agent */
+    strata *s;
+    uint64_t used_ms;
+    uint64_t run; /* what is claimed with it is free when this process has died; 0: none yet */
+    int run_fd;
+};
+
+enum mcp_hold_kind { MCP_HOLD_TASK, MCP_HOLD_LOCK, MCP_HOLD_ONCE };
+
+struct mcp_held {
+    enum mcp_hold_kind kind;
+    struct mcp_agent *agent;
+    char name[256];
+    uint64_t token;
+    int fd; /* of a once-only operation's executor; else -1 */
+};
+
+struct mcp_session {
+    const struct mcp_options *options;
+    struct mcp_agent agents[MCP_AGENTS_MAX];
+    size_t agent_count;
+    struct mcp_held held[MCP_HELD_MAX];
+    size_t held_count;
+    uint64_t beat_ms, renewed_ms;
+    uint64_t cursor;       /* events up to here were looked at; 0: none were yet */
+    struct mcp_news *news; /* what the last look found; NULL: nothing yet */
+};
+
+void mcp_session_init(struct mcp_session *x, const struct mcp_options *options);
+void mcp_session_close(struct mcp_session *x);
+
+/* The workspace of an agent (NULL or "": the default one); opened when it is first needed, lent
+ * until the next call. NULL: *error says why. */
+struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uint64_t now_ms,
+                                    strata_error *error);
+/* The same for the agent that the call names; NULL: the call was refused. */
+struct mcp_agent *mcp_call_agent(struct mcp_call *call);
+/* Refuses the call with the handle's last error. */
+void mcp_call_fail(struct mcp_call *call, const strata *s);
+void mcp_call_error(struct mcp_call *call, const strata_error *error);
+/* --- what agents hold (hold.c) ---------------------------------------------------------------- */
+
+bool mcp_can_hold(const struct mcp_session *x);
+/* There is room: mcp_can_hold(). Takes fd. */
+void mcp_hold(struct mcp_session *x, struct mcp_agent *a, enum mcp_hold_kind kind, const char *name,
+              uint64_t token, int fd);
+/* The token; 0: not held. */
+uint64_t mcp_held(const struct mcp_session *x, const struct mcp_agent *a, enum mcp_hold_kind kind,
+                  const char *name);
+/* Gives the descriptor to the caller; -1: there is none. */
+int mcp_take_fd(struct mcp_session *x, const struct mcp_agent *a, enum mcp_hold_kind kind,
+                const char *name);
+/* Forgets it; gives nothing back to the ledger. */
+void mcp_let_go(struct mcp_session *x, const struct mcp_agent *a, enum mcp_hold_kind kind,
+                const char *name);
+/* Begins the agent's run, unless it has one. False: see strata_last_error(). */
+bool mcp_agent_run(struct mcp_agent *a);
+/* Renewals and signs of life that are due. */
+void mcp_session_tick(void *session, uint64_t now_ms);
+/* The client has closed: gives back what is held. Once-only operations that were not reported are
+ * in doubt from then on. */
+void mcp_session_goodbye(struct mcp_session *x);
+
+/* --- resources -------------------------------------------------------------------------------- */
+
+/* Entities that changed between two looks; with more of them everything counts as changed. */
+#define MCP_NEWS_MAX 256
+
+struct mcp_news {
+    char entities[MCP_NEWS_MAX][256];
+    size_t count;
+    bool any, board, all; /* any: something happened; all: too much to tell what */
+    uint64_t position;    /* of the ordered log of layer 3 */
+    bool strong;          /* that moved */
+};
+
+/* Looks what happened since the last look. Lent; NULL: out of memory, or no workspace. */
+const struct mcp_news *mcp_session_news(struct mcp_session *x);
+/* Whether an entity is among it. */
+bool mcp_news_has(const struct mcp_news *n, const char *entity);
+/* Now, for "5 s ago". */
+uint64_t mcp_wall_ms(void);
+
+#endif

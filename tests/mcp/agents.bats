@@ -1,0 +1,158 @@
+#!/usr/bin/env bats
+# agents.bats - what wires agents' clients: init --agents, uninit, prime, hook; a session in a sandbox
+# that can write only its work tree.
+#
+#   STRATA=build/strata bats tests/mcp/agents.bats
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    case $STRATA in
+    /*) ;;
+    *) STRATA=$PWD/${STRATA:?path of the program} ;;
+    esac
+    unset STRATA_DIR STRATA_STATE_DIR CLAUDE_ENV_FILE
+    export STRATA_AGENT=ann
+    # Clients that are installed here are none of this test's business.
+    mkdir "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/work"
+    export PATH=$BATS_TEST_TMPDIR/bin:/usr/bin:/bin
+    ln -s "$STRATA" "$BATS_TEST_TMPDIR/bin/strata"
+    cd "$BATS_TEST_TMPDIR/work"
+    git init -q .
+    git -c user.name=t -c user.email=t@t commit -q --allow-empty -m begin
+    strata init --name desk >/dev/null
+}
+
+has() {
+    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
+}
+
+# a client's own program that keeps what it was called with
+fake_client() {
+    printf '#!/bin/sh\necho "$0 $*" >>%s\n' "$BATS_TEST_TMPDIR/called" >"$BATS_TEST_TMPDIR/bin/$1"
+    chmod +x "$BATS_TEST_TMPDIR/bin/$1"
+}
+
+@test "init --agents writes one plugin, changes no tracked file, and is undone" {
+    run strata init --agents
+    [ "$status" -eq 0 ]
+    has "$output" "no file of yours was changed"
+    [ -z "$(git status --porcelain)" ]
+    for file in .claude-plugin/plugin.json .claude-plugin/marketplace.json .codex-plugin/plugin.json \
+        .mcp.json hooks/hooks.json; do
+        jq -e . ".git/strata/plugin/$file" >/dev/null
+    done
+    has "$(cat .git/strata/plugin/skills/strata/SKILL.md)" "name: strata"
+    # Every hook that is named is one that there is.
+    for hook in $(jq -r '.. | .command? // empty' .git/strata/plugin/hooks/hooks.json | sed 's/strata hook //'); do
+        strata hook "$hook" </dev/null
+    done
+    strata init --agents >/dev/null
+    run strata uninit
+    [ "$status" -eq 0 ]
+    has "$output" "taken back: plugin"
+    [ ! -e .git/strata/plugin ]
+    [ -e .git/strata/identity ]
+}
+
+@test "a client's own program is called with consent only, and once" {
+    fake_client claude
+    fake_client codex
+    run strata init --agents </dev/null
+    has "$output" "left to do: claude mcp add --scope local strata -- strata mcp"
+    [ ! -e "$BATS_TEST_TMPDIR/called" ]
+    strata init --agents --yes >/dev/null 2>&1
+    has "$(cat "$BATS_TEST_TMPDIR/called")" "claude mcp add --scope local strata -- strata mcp"
+    has "$(cat "$BATS_TEST_TMPDIR/called")" "codex mcp add strata -- strata mcp"
+    strata init --agents --yes >/dev/null 2>&1
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/called")" -eq 2 ]
+    run strata uninit --yes
+    has "$output" "taken back: client claude"
+    has "$(cat "$BATS_TEST_TMPDIR/called")" "codex mcp remove strata"
+}
+
+@test "AGENTS.md is changed only when asked, and comes back byte for byte" {
+    printf '# Rules\n\nBe kind.' >AGENTS.md
+    cp AGENTS.md before
+    strata init --agents >/dev/null
+    cmp AGENTS.md before
+    strata init --agents --agents-md >/dev/null
+    has "$(cat AGENTS.md)" "strata prime"
+    strata init --agents --agents-md >/dev/null
+    [ "$(grep -c strata:begin AGENTS.md)" -eq 1 ]
+    strata uninit >/dev/null
+    [ "$(cat AGENTS.md)" = "$(cat before)" ]
+    rm AGENTS.md
+    strata init --agents --agents-md >/dev/null
+    strata uninit >/dev/null
+    [ ! -e AGENTS.md ]
+}
+
+@test "prime: unfinished work with its checkpoint, messages, rules" {
+    strata add "build frontend" >/dev/null
+    strata add "other" >/dev/null
+    strata next >/dev/null
+    strata checkpoint 1 --data "half way" >/dev/null
+    strata beat >/dev/null
+    STRATA_AGENT=bob strata send ann "look at #1" >/dev/null
+    run strata prime
+    [ "$status" -eq 0 ]
+    has "$output" "you are ann"
+    has "$output" "task 1: build frontend"
+    has "$output" "last checkpoint: half way"
+    has "$output" "from bob"
+    has "$output" "2 P2 other"
+    has "$output" "In doubt means"
+    [ "${#lines[@]}" -lt 40 ]
+    run strata prime --json
+    jq -e '.data.agent == "ann" and (.data.text | contains("half way"))' <<<"$output" >/dev/null
+}
+
+@test "hook: a session gets its name; an edit of what another has reserved is refused" {
+    export CLAUDE_ENV_FILE=$BATS_TEST_TMPDIR/env
+    run strata hook session-start <<<'{"hook_event_name":"SessionStart"}'
+    [ "$status" -eq 0 ]
+    has "$output" "you are ann"
+    has "$(cat "$CLAUDE_ENV_FILE")" "export STRATA_AGENT=ann"
+    edit="{\"tool_name\":\"Edit\",\"tool_input\":{\"file_path\":\"$PWD/src/a.c\"}}"
+    run strata hook pre-edit <<<"$edit"
+    [ "$status" -eq 0 ]
+    STRATA_AGENT=bob strata lock acquire path:src/a.c >/dev/null
+    run strata hook pre-edit <<<"$edit"
+    [ "$status" -eq 2 ]
+    has "$output" "src/a.c is reserved by bob"
+    STRATA_AGENT=bob strata hook pre-edit <<<"$edit"
+    STRATA_AGENT=bob strata hook session-end <<<'{}'
+    strata hook pre-edit <<<"$edit"
+    # Nonsense, and no workspace, are passed over.
+    strata hook pre-edit <<<'nonsense'
+    cd "$BATS_TEST_TMPDIR" && strata hook pre-edit <<<"$edit"
+    run -2 strata hook none
+}
+
+@test "a sandbox that can write only a linked work tree" {
+    command -v bwrap >/dev/null || skip "bubblewrap is not installed"
+    git worktree add -q ../tree
+    # The state as it is outside; the work tree writable.
+    box=(bwrap --ro-bind / / --dev /dev --proc /proc --bind "$BATS_TEST_TMPDIR/tree" "$BATS_TEST_TMPDIR/tree"
+        --chdir "$BATS_TEST_TMPDIR/tree" --unshare-user)
+    "${box[@]}" true 2>/dev/null || skip "no user name spaces here"
+    strata fact set api port 8080 >/dev/null
+    records=$(strata status --json | jq .data.records)
+    # The CLI reads.
+    [ "$("${box[@]}" strata fact get api port)" = 8080 ]
+    run "${box[@]}" strata prime
+    has "$output" "you are ann"
+    # A write is refused, says what to do, and leaves nothing behind, nowhere.
+    run --separate-stderr "${box[@]}" strata fact set api port 9090
+    [ "$status" -eq 6 ]
+    has "$stderr" "read-only"
+    has "$stderr" "MCP"
+    [ "$(strata status --json | jq .data.records)" = "$records" ]
+    [ -z "$(git -C ../tree status --porcelain)" ]
+    [ ! -e ../tree/.strata ]
+    # The same session's MCP server runs outside of the sandbox.
+    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+    has "$(cd ../tree && strata mcp <<<"$call")" "replaced 8080"
+    [ "$("${box[@]}" strata fact get api port)" = 9090 ]
+}

@@ -1,0 +1,209 @@
+// memory.mjs - `strata mcp --memory` beside the reference memory server:
+//   node memory.mjs MODULES STRATA same          one scripted session, the same results (order aside)
+//   node memory.mjs MODULES STRATA race [OUT]    eight clients with a server process each write 100
+//                                                entities; what is lost, and how fast it went
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const [modules, strata, what, out] = process.argv.slice(2)
+const work = mkdtempSync(join(tmpdir(), 'strata-memory-'))
+process.on('exit', () => rmSync(work, { recursive: true, force: true }))
+const reference = join(modules, 'node_modules/@modelcontextprotocol/server-memory/dist/index.js')
+
+// The least that a client is, so that the servers are measured and not the client.
+class Server {
+  constructor(command, args, file) {
+    this.child = spawn(command, args, {
+      env: { ...process.env, MEMORY_FILE_PATH: file, STRATA_AGENT: 'judge' },
+      stdio: ['pipe', 'pipe', 'ignore'],
+    })
+    this.waiting = new Map()
+    this.next = 1
+    let rest = ''
+    this.child.stdout.setEncoding('utf8').on('data', (text) => {
+      const lines = (rest + text).split('\n')
+      rest = lines.pop()
+      for (const line of lines) {
+        const message = JSON.parse(line)
+        this.waiting.get(message.id)?.(message)
+        this.waiting.delete(message.id)
+      }
+    })
+  }
+
+  request(method, params) {
+    const id = this.next++
+    this.child.stdin.write(JSON.stringify({ jsonrpc: '2.0', id, method, params }) + '\n')
+    return new Promise((resolve) => this.waiting.set(id, resolve))
+  }
+
+  async start() {
+    await this.request('initialize', {
+      protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'judge', version: '1' },
+    })
+    this.child.stdin.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+    return this
+  }
+
+  async call(name, args) {
+    return (await this.request('tools/call', { name, arguments: args })).result
+  }
+
+  async stop() {
+    const ended = new Promise((resolve) => this.child.on('exit', resolve))
+    this.child.stdin.end()
+    await ended
+  }
+}
+
+const kinds = {
+  reference: (file) => new Server(process.execPath, [reference], file).start(),
+  strata: (file) => new Server(strata, ['mcp', '--memory'], file).start(),
+}
+
+const fileOf = (kind, name) => {
+  const dir = join(work, `${kind}-${name}`)
+  mkdirSync(dir)
+  return join(dir, 'memory.jsonl')
+}
+
+// --- the same results ----------------------------------------------------------------------------
+
+// Arrays without their order.
+function sorted(value) {
+  if (Array.isArray(value))
+    return value.map(sorted).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
+  if (value !== null && typeof value === 'object')
+    return Object.fromEntries(Object.keys(value).sort().map((k) => [k, sorted(value[k])]))
+  return value
+}
+
+const entity = (name, entityType, ...observations) => ({ name, entityType, observations })
+const relation = (from, to, relationType) => ({ from, to, relationType })
+
+const session = [
+  ['read_graph', {}],
+  ['create_entities', { entities: [entity('ann', 'person', 'likes tea', 'lives in Köln'), entity('api', '', 'port 9090')] }],
+  ['create_entities', { entities: [entity('ann', 'robot', 'other'), entity('bare', 'thing')] }],
+  ['create_entities', { entities: [{ ...entity('extra', 'thing', 'x'), more: 1 }] }],
+  ['create_entities', { entities: [] }],
+  ['create_entities', { entities: [entity('line\ttab', 'thing', 'two\nlines', 'a "quote" \\ back', '')] }],
+  ['create_entities', { entities: [{ name: 'half' }] }],
+  ['create_entities', {}],
+  ['create_relations', { relations: [relation('ann', 'api', 'owns'), relation('ann', 'nobody', 'type'), relation('api', 'ann', 'relation:type')] }],
+  ['create_relations', { relations: [relation('ann', 'api', 'owns'), relation('ann', 'api', 'observation')] }],
+  ['add_observations', { observations: [{ entityName: 'ann', contents: ['likes tea', 'sings'] }, { entityName: 'ann', contents: ['sings', 'runs'] }] }],
+  ['add_observations', { observations: [{ entityName: 'api', contents: ['up'] }, { entityName: 'nobody', contents: ['x'] }] }],
+  ['read_graph', {}],
+  ['search_nodes', { query: 'KÖLN' }],
+  ['search_nodes', { query: 'person' }],
+  ['search_nodes', { query: '' }],
+  ['search_nodes', { query: 'nothing has this' }],
+  ['search_nodes', { query: 'two\nlines' }],
+  ['open_nodes', { names: ['ann'] }],
+  ['open_nodes', { names: ['api', 'none'] }],
+  ['open_nodes', { names: [] }],
+  ['delete_observations', { deletions: [{ entityName: 'ann', observations: ['sings', 'never said'] }, { entityName: 'none', observations: ['x'] }] }],
+  ['delete_relations', { relations: [relation('ann', 'nobody', 'type'), relation('ann', 'none', 'x')] }],
+  ['read_graph', {}],
+  ['delete_entities', { entityNames: ['api', 'none'] }],
+  ['read_graph', {}],
+  ['add_observations', { observations: [{ entityName: 'api', contents: ['x'] }] }],
+  ['create_entities', { entities: [entity('api', 'service', 'port 9090')] }],
+  ['delete_observations', { deletions: [{ entityName: 'bare', observations: [] }] }],
+  ['open_nodes', { names: ['bare', 'api', 'extra'] }],
+  ['delete_entities', { entityNames: ['ann', 'api', 'bare', 'extra', 'line\ttab'] }],
+  ['read_graph', {}],
+]
+// A tab in a name is a control character: refused here, and told (docs/mcp.md).
+const forbidden = 'line\ttab'
+
+async function run(kind, file) {
+  const server = await kinds[kind](file)
+  const results = []
+  for (const [name, args] of session) {
+    const spaced = JSON.parse(JSON.stringify(args).replaceAll(JSON.stringify(forbidden), '"line tab"'))
+    const { isError, structuredContent, content } = await server.call(name, spaced)
+    let text = content[0].text
+    try { text = JSON.parse(text) } catch { /* a sentence */ }
+    // In what words bad arguments are refused is not part of it.
+    const refused = isError === true && !/^Entity with name/.test(text)
+    results.push(sorted({ name, args, isError: isError === true, structuredContent, text: refused ? 'refused' : text }))
+  }
+  await server.stop()
+  return results
+}
+
+// What is on disk when the server starts for the first time.
+const before = [
+  '{"type":"entity","name":"old","entityType":"file","observations":["was here","twice"]}',
+  '{"type":"relation","from":"old","to":"ann","relationType":"knows"}',
+].join('\n')
+
+async function same() {
+  for (const start of ['', before]) {
+    const results = {}
+    for (const kind of Object.keys(kinds)) {
+      const file = fileOf(kind, start === '' ? 'empty' : 'file')
+      if (start !== '') writeFileSync(file, start)
+      results[kind] = await run(kind, file)
+    }
+    for (let i = 0; i < session.length; i++)
+      assert.deepEqual(results.strata[i], results.reference[i], `step ${i}: ${JSON.stringify(session[i])}`)
+    console.log(`ok: ${session.length} calls, the same results, ${start === '' ? 'from nothing' : 'with its file'}`)
+  }
+  // What was deleted does not come back with the next start.
+  const file = fileOf('strata', 'again')
+  writeFileSync(file, before)
+  let server = await kinds.strata(file)
+  await server.call('delete_entities', { entityNames: ['old'] })
+  await server.stop()
+  server = await kinds.strata(file)
+  assert.deepEqual((await server.call('read_graph', {})).structuredContent, { entities: [], relations: [] })
+  await server.stop()
+  console.log('ok: the file is taken in once')
+}
+
+// --- eight clients -------------------------------------------------------------------------------
+
+const clients = 8
+const each = 100
+
+async function race(kind) {
+  const file = fileOf(kind, 'race')
+  const servers = []
+  for (let i = 0; i < clients; i++) servers.push(await kinds[kind](file))
+  const acknowledged = new Set()
+  let errors = 0
+  const begin = process.hrtime.bigint()
+  await Promise.all(servers.map(async (server, c) => {
+    for (let i = 0; i < each; i++) {
+      const name = `client-${c}-entity-${i}`
+      const result = await server.call('create_entities', { entities: [entity(name, 'test', `observation ${i}`)] })
+      if (result?.isError || result?.structuredContent?.entities?.length !== 1) errors++
+      else acknowledged.add(name)
+    }
+  }))
+  const seconds = Number(process.hrtime.bigint() - begin) / 1e9
+  const graph = (await servers[0].call('read_graph', {})).structuredContent
+  const kept = new Set((graph?.entities ?? []).filter((e) => e.observations.length === 1).map((e) => e.name))
+  for (const server of servers) await server.stop()
+  const lost = [...acknowledged].filter((name) => !kept.has(name)).length
+  return { acknowledged: acknowledged.size, errors, lost, rate: Math.round(acknowledged.size / seconds) }
+}
+
+async function compare() {
+  const results = { reference: await race('reference'), strata: await race('strata') }
+  for (const [kind, r] of Object.entries(results))
+    console.log(`${kind}: ${r.acknowledged} acknowledged (${r.rate}/s), ${r.errors} errors, ${r.lost} lost`)
+  console.log(`ratio ${(results.strata.rate / results.reference.rate).toFixed(1)}`)
+  if (out !== undefined) writeFileSync(out, JSON.stringify(results))
+  assert.equal(results.strata.acknowledged, clients * each)
+  assert.equal(results.strata.errors, 0)
+  assert.equal(results.strata.lost, 0)
+}
+
+await (what === 'race' ? compare() : same())

@@ -1,0 +1,501 @@
+#!/usr/bin/env python3
+"""session.py - `strata mcp` as a process, seen from its client's end of the pipes.
+
+    STRATA=build/strata tests/mcp/session.py [TEST ...]
+
+Eras, tools and their answers, hostile input, clients that leave or stop reading. Needs no network.
+"""
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+STRATA = os.path.abspath(os.environ["STRATA"])
+META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+class Server:
+    """One server process; with `line` bytes go as they are."""
+
+    def __init__(self, directory, *args, agent="ann"):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("STRATA_")}
+        environment["STRATA_AGENT"] = agent
+        self.process = subprocess.Popen(
+            [STRATA, "mcp", *args], cwd=directory, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.next = 0
+        self.rest = b""
+        self.early = []
+
+    def line(self, data):
+        self.process.stdin.write(data + b"\n")
+        self.process.stdin.flush()
+
+    def send(self, method, params=None, meta=META, ident=None):
+        self.next += 1
+        ident = self.next if ident is None else ident
+        params = dict(params or {})
+        if meta is not None:
+            params["_meta"] = {**meta, **params.get("_meta", {})}
+        self.line(json.dumps({"jsonrpc": "2.0", "id": ident, "method": method, "params": params}).encode())
+        return ident
+
+    def notify(self, method, params):
+        self.line(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}).encode())
+
+    def receive(self, timeout=10):
+        """The next message; None when the server has closed."""
+        end = time.monotonic() + timeout
+        while b"\n" not in self.rest:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
+            if not ready:
+                raise TimeoutError("no answer")
+            data = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not data:
+                return None
+            self.rest += data
+        line, self.rest = self.rest.split(b"\n", 1)
+        return json.loads(line)
+
+    def answer(self, ident, timeout=10):
+        """The answer to a request; what comes before is kept in `early`."""
+        while True:
+            message = self.receive(timeout)
+            if message is None or message.get("id") == ident:
+                return message
+            self.early.append(message)
+
+    def request(self, method, params=None, meta=META, timeout=10):
+        return self.answer(self.send(method, params, meta), timeout)
+
+    def tool(self, name, timeout=10, **arguments):
+        return self.request("tools/call", {"name": name, "arguments": arguments}, timeout=timeout)["result"]
+
+    def text(self, name, **arguments):
+        return self.tool(name, **arguments)["content"][0]["text"]
+
+    def close(self, timeout=10):
+        self.process.stdin.close()
+        status = self.process.wait(timeout)
+        self.process.stdout.close()
+        return status
+
+
+class Session(unittest.TestCase):
+    def setUp(self):
+        self.place = tempfile.TemporaryDirectory()
+        self.addCleanup(self.place.cleanup)
+        subprocess.run([STRATA, "init", "--name", "desk", self.place.name], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.servers = []
+
+    def tearDown(self):
+        for server in self.servers:
+            if server.process.poll() is None:
+                server.process.kill()
+                server.process.wait()
+            for pipe in (server.process.stdin, server.process.stdout):
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    pass
+
+    def start(self, *args, **options):
+        server = Server(self.place.name, *args, **options)
+        self.servers.append(server)
+        return server
+
+    def cli(self, *args, agent="ann"):
+        return subprocess.run([STRATA, *args], cwd=self.place.name, check=True, capture_output=True,
+                              text=True, env={**os.environ, "STRATA_AGENT": agent}).stdout
+
+    def error(self, message, code):
+        self.assertEqual(message["error"]["code"], code, message)
+        return message["error"]
+
+    # --- eras -----------------------------------------------------------------------------------
+
+    def test_the_stateless_revision(self):
+        s = self.start()
+        result = s.request("server/discover")["result"]
+        self.assertEqual(result["supportedVersions"], ["2026-07-28"])
+        self.assertEqual(result["resultType"], "complete")
+        self.assertIsInstance(result["ttlMs"], int)
+        self.assertIn(result["cacheScope"], ("public", "private"))
+        self.assertEqual(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "strata")
+        for method in ("tools/list", "resources/list", "resources/templates/list"):
+            result = s.request(method)["result"]
+            self.assertEqual(result["resultType"], "complete")
+            self.assertIsInstance(result["ttlMs"], int)
+            self.assertIn("cacheScope", result)
+        self.assertEqual(s.tool("prime")["resultType"], "complete")
+        error = self.error(s.request("tools/list", meta={**META, "io.modelcontextprotocol/protocolVersion": "1900-01-01"}), -32022)
+        self.assertEqual(error["data"], {"supported": ["2026-07-28"], "requested": "1900-01-01"})
+        self.error(s.request("tools/list", meta={"io.modelcontextprotocol/protocolVersion": "2026-07-28"}), -32602)
+        self.error(s.request("tools/list", meta=None), -32602)
+        for method in ("ping", "initialize", "resources/subscribe", "logging/setLevel", "none"):
+            self.error(s.request(method), -32601)
+
+    def test_the_revisions_with_a_handshake(self):
+        for asked, agreed in (("2025-06-18", "2025-06-18"), ("2025-11-25", "2025-11-25"),
+                              ("2024-11-05", "2025-11-25"), ("9999-01-01", "2025-11-25")):
+            s = self.start()
+            self.assertEqual(s.request("ping", meta=None)["result"], {})
+            result = s.request("initialize", {"protocolVersion": asked, "capabilities": {},
+                                              "clientInfo": {"name": "t", "version": "1"}}, meta=None)["result"]
+            self.assertEqual(result["protocolVersion"], agreed)
+            self.assertNotIn("resultType", result)
+            s.notify("notifications/initialized", {})
+            result = s.request("tools/list", meta=None)["result"]
+            self.assertNotIn("ttlMs", result)
+            self.error(s.request("server/discover", meta=None), -32601)
+            self.error(s.request("resources/read", {"uri": "strata://none"}, meta=None), -32002)
+            # Both eras in one process.
+            self.assertIn("resultType", s.request("tools/list")["result"])
+            self.assertEqual(s.close(), 0)
+
+    # --- tools ----------------------------------------------------------------------------------
+
+    def test_tools_are_cheap_and_well_described(self):
+        s = self.start()
+        s.send("tools/list")
+        raw = json.dumps(s.receive()["result"]["tools"], separators=(",", ":"))
+        # Four bytes a token: 2,000 tokens.
+        self.assertLess(len(raw), 8000)
+        tools = json.loads(raw)
+        self.assertEqual(raw, json.dumps(s.request("tools/list")["result"]["tools"], separators=(",", ":")))
+        for tool in tools:
+            self.assertRegex(tool["name"], r"^[A-Za-z0-9_.-]+$")
+            self.assertEqual(set(tool["annotations"]), {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"})
+            for schema in (tool["inputSchema"], tool["outputSchema"]):
+                self.assertEqual(schema["type"], "object")
+        self.error(s.request("tools/call", {"name": "none", "arguments": {}}), -32602)
+        self.error(s.request("tools/list", {"cursor": "x"}), -32602)
+
+    def test_bad_arguments_are_results(self):
+        s = self.start()
+        for arguments in ({}, {"entity": 1, "attribute": "b", "value": "c"},
+                          {"entity": "a", "attribute": "b", "value": "c", "valeu": "d"},
+                          {"entity": "a", "attribute": "b", "value": "c", "mode": "put"},
+                          {"entity": "", "attribute": "b", "value": "c"},
+                          {"entity": "a", "attribute": "b", "value": "x" * 70000},
+                          {"entity": "a", "attribute": "b", "value": "nul\u0000"},
+                          {"entity": "a", "attribute": "b", "value": "c", "agent": "../ann"}):
+            result = s.tool("fact_set", **arguments)
+            self.assertTrue(result["isError"], arguments)
+            self.assertNotIn("structuredContent", result)
+        self.assertIn("valeu", s.text("fact_set", entity="a", attribute="b", value="c", valeu="d"))
+        self.assertIn("set, add, remove, unset", s.text("fact_set", entity="a", attribute="b", value="c", mode="put"))
+        self.assertEqual(json.loads(self.cli("fact", "list", "--json"))["data"]["facts"], [])
+
+    def test_a_write_over_something_unread_is_told(self):
+        s = self.start()
+        self.assertEqual(s.text("fact_set", entity="api", attribute="port", value="8080"), "api port = 8080")
+        self.assertIn("8080", s.text("fact_search", entity="api", agent="bob"))
+        self.assertIn("replaced 8080, ann", s.text("fact_set", entity="api", attribute="port", value="9090"))
+        told = s.text("fact_set", entity="api", attribute="port", value="7070", agent="bob")
+        self.assertIn("replaced 9090, ann", told)
+        self.assertIn("had not read", told)
+        # Somebody who never read is blind, not surprised; who has read is not told either.
+        self.assertNotIn("had not read", s.text("fact_set", entity="api", attribute="port", value="1", agent="cid"))
+        s.text("fact_search", words="port", agent="bob")
+        self.assertNotIn("had not read", s.text("fact_set", entity="api", attribute="port", value="2", agent="bob"))
+        result = s.tool("fact_set", entity="api", attribute="port", value="3", expect="8080")
+        self.assertTrue(result["isError"])
+        self.assertIn("api port is 2 now", result["content"][0]["text"])
+        structured = s.tool("fact_search", entity="api")["structuredContent"]
+        self.assertEqual(structured["count"], 1)
+        self.assertIn("api port = 2", structured["answer"])
+
+    def test_a_task_from_add_to_done(self):
+        s = self.start()
+        first = s.tool("add", title="build")["structuredContent"]["id"]
+        second = s.tool("add", title="deploy", after=[first])["structuredContent"]["id"]
+        taken = s.tool("next")
+        self.assertEqual(taken["structuredContent"]["id"], first)
+        nothing = s.tool("next", agent="bob")
+        self.assertFalse(nothing["isError"])
+        self.assertIn("nothing ready", nothing["content"][0]["text"])
+        s.text("update", id=first, action="checkpoint", text="half way")
+        self.assertIn("half way", s.text("prime"))
+        self.assertTrue(s.tool("update", id=first, action="done", agent="bob")["isError"])
+        self.assertIn("done", s.text("update", id=first, action="done", text="built"))
+        self.assertEqual(s.tool("next", agent="bob")["structuredContent"]["id"], second)
+
+    def test_what_is_held_is_given_back_when_the_client_closes(self):
+        s = self.start()
+        s.tool("add", title="build")
+        s.tool("next")
+        s.text("update", id="1", action="checkpoint", text="half way")
+        self.assertIn("is yours", s.text("reserve", path="src/a.c"))
+        other = self.start(agent="bob")
+        self.assertIn("reserved by ann", other.text("reserve", path="./src/a.c"))
+        self.assertEqual(s.close(), 0)
+        self.assertIn("is yours", other.text("reserve", path="src/a.c"))
+        self.assertIn("half way", other.text("next"))
+
+    def test_a_killed_server_holds_no_task(self):
+        s = self.start()
+        s.tool("add", title="build")
+        s.tool("next")
+        s.process.kill()
+        s.process.wait()
+        self.assertIn("build", self.start(agent="bob").text("next"))
+
+    def test_once(self):
+        s = self.start()
+        self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
+        self.assertFalse(s.tool("once_begin", key="k", what="mail", agent="bob")["structuredContent"]["go"])
+        self.assertTrue(s.tool("once_report", key="k", outcome="done", agent="bob")["isError"])
+        self.assertIn("is done", s.text("once_report", key="k", outcome="done", result="sent to ann"))
+        again = s.tool("once_begin", key="k", what="mail", agent="bob")
+        self.assertFalse(again["structuredContent"]["go"] or again["isError"])
+        self.assertIn("sent to ann", again["content"][0]["text"])
+        self.assertIn("another action", s.text("once_begin", key="k", what="other"))
+        approval = s.tool("once_begin", key="pay", what="x", needs_approval=True)
+        self.assertFalse(approval["isError"] or approval["structuredContent"]["go"])
+        self.assertIn("approve", approval["content"][0]["text"])
+        # Begun, and the server dies: nobody knows.
+        self.assertTrue(s.tool("once_begin", key="lost", what="x")["structuredContent"]["go"])
+        s.process.kill()
+        s.process.wait()
+        doubt = self.start(agent="bob").tool("once_begin", key="lost", what="x")
+        self.assertFalse(doubt["isError"] or doubt["structuredContent"]["go"])
+        self.assertIn("outcome unknown", doubt["content"][0]["text"])
+
+    def test_messages(self):
+        s = self.start()
+        s.tool("prime", agent="bob")
+        self.assertIn("waits for bob", s.text("message", to="bob", text="hello"))
+        inbox = s.text("message", agent="bob")
+        self.assertIn("from ann", inbox)
+        self.assertIn("hello", s.text("prime", agent="bob"))
+        s.text("message", agent="bob", read=[inbox.split(",")[0]])
+        self.assertEqual(s.text("message", agent="bob"), "No messages.")
+        self.assertTrue(s.tool("message", to="nobody-here", text="x")["isError"])
+
+    # --- resources ------------------------------------------------------------------------------
+
+    def test_a_change_of_a_resource_is_told(self):
+        s = self.start()
+        watched = s.send("subscriptions/listen", {"notifications": {
+            "resourceSubscriptions": ["strata://entity/api", "strata://none"], "toolsListChanged": True}})
+        told = s.receive()
+        self.assertEqual(told["method"], "notifications/subscriptions/acknowledged")
+        self.assertEqual(told["params"]["notifications"], {"resourceSubscriptions": ["strata://entity/api"]})
+        self.assertEqual(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], watched)
+        self.cli("fact", "set", "api", "port", "1", agent="bob")
+        told = s.receive()
+        self.assertEqual(told["method"], "notifications/resources/updated")
+        self.assertEqual(told["params"]["uri"], "strata://entity/api")
+        self.assertEqual(told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], watched)
+        # Another entity is no news of this one.
+        self.cli("fact", "set", "web", "port", "1", agent="bob")
+        with self.assertRaises(TimeoutError):
+            s.receive(timeout=0.5)
+        s.notify("notifications/cancelled", {"requestId": watched})
+        self.cli("fact", "set", "api", "port", "2", agent="bob")
+        with self.assertRaises(TimeoutError):
+            s.receive(timeout=0.5)
+        result = s.request("resources/read", {"uri": "strata://entity/api"})["result"]
+        self.assertIn("api port = 2", result["contents"][0]["text"])
+
+    def test_subscriptions_of_the_older_revisions(self):
+        s = self.start()
+        s.request("initialize", {"protocolVersion": "2025-11-25"}, meta=None)
+        self.assertEqual(s.request("resources/subscribe", {"uri": "strata://tasks/ready"}, meta=None)["result"], {})
+        self.cli("add", "build", agent="bob")
+        told = s.receive()
+        self.assertEqual(told["params"], {"uri": "strata://tasks/ready"})
+        s.request("resources/unsubscribe", {"uri": "strata://tasks/ready"}, meta=None)
+        self.error(s.request("resources/subscribe", {"uri": "strata://none"}, meta=None), -32002)
+
+    def test_the_end_of_a_subscription_is_answered(self):
+        s = self.start()
+        watched = s.send("subscriptions/listen", {"notifications": {}})
+        s.receive()
+        s.process.stdin.close()
+        self.assertEqual(s.receive()["id"], watched)
+        self.assertIsNone(s.receive())
+
+    # --- waiting --------------------------------------------------------------------------------
+
+    def test_a_waiting_next_gets_what_comes(self):
+        s = self.start()
+        waiting = s.send("tools/call", {"name": "next", "arguments": {"wait_ms": 20000}})
+        self.assertIn("ann", s.text("prime"))  # meanwhile it works
+        self.cli("add", "come", agent="bob")
+        self.assertIn("come", s.answer(waiting)["result"]["content"][0]["text"])
+
+    def test_a_waiting_next_ends_in_time(self):
+        s = self.start()
+        begin = time.monotonic()
+        result = s.tool("next", wait_ms=600)
+        took = time.monotonic() - begin
+        self.assertFalse(result["isError"])
+        self.assertGreaterEqual(took, 0.6)
+        self.assertLess(took, 3)
+
+    def test_cancellation(self):
+        s = self.start()
+        waiting = s.send("tools/call", {"name": "next", "arguments": {"wait_ms": 50000}})
+        s.notify("notifications/cancelled", {"requestId": waiting})
+        s.notify("notifications/cancelled", {"requestId": 12345})
+        s.text("prime")  # until here all is read
+        self.cli("add", "come", agent="bob")
+        time.sleep(0.3)
+        self.assertIn("come", s.tool("next", agent="bob")["content"][0]["text"])
+        self.assertNotIn(waiting, [m.get("id") for m in s.early])
+
+    def test_progress(self):
+        s = self.start()
+        result = s.answer(s.send("tools/call", {"name": "next", "arguments": {"wait_ms": 5600},
+                                                "_meta": {"progressToken": "p"}}))
+        told = [m for m in s.early if m.get("method") == "notifications/progress"]
+        self.assertEqual([m["params"]["progressToken"] for m in told], ["p"])
+        self.assertGreater(told[0]["params"]["progress"], 0)
+        self.assertFalse(result["result"]["isError"])
+
+    def test_an_id_that_waits_is_taken(self):
+        s = self.start()
+        s.send("tools/call", {"name": "next", "arguments": {"wait_ms": 50000}}, ident="x")
+        s.send("tools/list", ident="x")
+        self.error(s.receive(), -32600)
+
+    # --- hostile input --------------------------------------------------------------------------
+
+    def test_what_is_no_message(self):
+        s = self.start()
+        deep = b"[" * 100000
+        for line, code in (
+                (b"nonsense", -32700), (b"{", -32700), (b'{"jsonrpc":"2.0","id":1,"method":"ping"', -32700),
+                (deep, -32700), (b'{"a":' * 5000 + b"1" + b"}" * 5000, -32700),
+                (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', -32700),
+                (b'{"jsonrpc":"2.0","id":1,"method":"\xff\xfe"}', -32700),
+                (b'{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}', -32700),
+                (b"[]", -32600), (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', -32600), (b"1", -32600),
+                (b'{"id":1,"method":"ping"}', -32600), (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600),
+                (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600),
+                (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', -32600),
+                (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600),
+                (b'{"jsonrpc":"2.0","id":1,"method":5}', -32600), (b'{"jsonrpc":"2.0","id":1}', -32600),
+                (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}', -32602),
+                (b'{"jsonrpc":"2.0","id":1,"method":"ping\\u0000"}', -32600)):
+            s.line(line)
+            self.error(s.receive(), code)
+        # What needs no answer gets none.
+        s.line(b"")
+        s.line(b'{"jsonrpc":"2.0","method":"notifications/none"}')
+        s.line(b'{"jsonrpc":"2.0","id":7,"result":{}}')
+        s.line(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":{}}}')
+        s.line(b'{"jsonrpc":"2.0","id":8,"method":"ping"}\r')
+        self.assertEqual(s.receive()["id"], 8)
+        self.assertEqual(s.close(), 0)
+
+    def test_large_messages(self):
+        s = self.start()
+        s.process.stdin.write(b"x" * (9 << 20))
+        s.line(b"")
+        self.error(s.receive(), -32600)
+        result = s.tool("fact_set", entity="a", attribute="b", value="v" * (1 << 20))
+        self.assertTrue(result["isError"])
+        self.assertIn("65536", result["content"][0]["text"])
+        with open(f"/proc/{s.process.pid}/status", encoding="ascii") as f:
+            peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+        self.assertLess(peak, 64 * 1024)
+
+    def test_half_a_message_and_the_end(self):
+        s = self.start()
+        s.process.stdin.write(b'{"jsonrpc":"2.0","id":1,"method":"pi')
+        self.assertEqual(s.close(), 0)
+
+    def test_a_thousand_requests_in_flight(self):
+        s = self.start()
+        s.process.stdin.write(b"".join(
+            json.dumps({"jsonrpc": "2.0", "id": i, "method": "tools/call", "params": {
+                "name": "fact_set", "arguments": {"entity": f"e{i}", "attribute": "a", "value": "v", "agent": "bob"},
+                "_meta": META}}).encode() + b"\n" for i in range(1000)))
+        s.process.stdin.flush()
+        got = [s.receive(timeout=60)["id"] for _ in range(1000)]
+        self.assertEqual(got, list(range(1000)))
+
+    def test_more_than_a_thousand_that_wait(self):
+        s = self.start()
+        count = 1100
+        s.process.stdin.write(b"".join(
+            json.dumps({"jsonrpc": "2.0", "id": i, "method": "tools/call", "params": {
+                "name": "next", "arguments": {"wait_ms": 1500}, "_meta": META}}).encode() + b"\n"
+            for i in range(count)))
+        s.process.stdin.flush()
+        got = sorted(s.receive(timeout=60)["id"] for _ in range(count))
+        self.assertEqual(got, list(range(count)))
+
+    # --- clients that leave ---------------------------------------------------------------------
+
+    def test_a_client_that_closes_its_input(self):
+        s = self.start()
+        s.request("tools/list")
+        begin = time.monotonic()
+        self.assertEqual(s.close(), 0)
+        self.assertLess(time.monotonic() - begin, 5)
+
+    def test_a_client_that_closes_its_output(self):
+        s = self.start()
+        s.request("tools/list")
+        s.process.stdout.close()
+        self.assertEqual(s.process.wait(10), 0)
+
+    def test_a_client_that_stops_reading(self):
+        s = self.start("--wait", "1s")
+        os.set_blocking(s.process.stdin.fileno(), False)
+        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}).encode() + b"\n"
+        sent = 0
+        end = time.monotonic() + 20
+        while s.process.poll() is None and time.monotonic() < end:
+            try:
+                sent += os.write(s.process.stdin.fileno(), request * 50)
+            except BlockingIOError:
+                time.sleep(0.05)
+            except BrokenPipeError:
+                break
+        self.assertEqual(s.process.wait(5), 5)
+        # It read no more than what it could keep the answers of.
+        self.assertLess(sent, 8 << 20)
+
+    def test_signals_end_it(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            s = self.start()
+            s.request("tools/list")
+            s.process.send_signal(number)
+            self.assertEqual(s.process.wait(10), 0)
+
+    # --- the workspace --------------------------------------------------------------------------
+
+    def test_without_a_workspace_calls_say_so(self):
+        with tempfile.TemporaryDirectory() as empty:
+            s = Server(empty)
+            self.servers.append(s)
+            self.assertIn("tools", s.request("tools/list")["result"])
+            result = s.tool("prime")
+            self.assertTrue(result["isError"])
+            self.assertIn("strata init", result["content"][0]["text"])
+            self.assertEqual(s.close(), 0)
+
+    def test_many_agents(self):
+        s = self.start()
+        for i in range(40):
+            self.assertFalse(s.tool("fact_set", entity="e", attribute="a", value=str(i), agent=f"a{i}")["isError"])
+        self.assertLess(len(os.listdir(f"/proc/{s.process.pid}/fd")), 600)
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    unittest.main(verbosity=1)

@@ -1,0 +1,167 @@
+/*
+ * test_lib_gap.c - handles that leave a gap in the index (strata_options.index_gap) show at every
+ * moment what a handle shows that leaves none.
+ */
+#include "lib_world.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define ENTITIES 6
+#define LAZY     3
+
+static strata *open_lazy(const char *name, const char *agent, uint32_t gap)
+{
+    strata_options options = {.size = sizeof options, .agent = agent, .index_gap = gap};
+    strata_error error;
+    strata *s = NULL;
+    assert_int_equal(strata_open(world_path(name), &options, &s, &error), STRATA_OK);
+    return s;
+}
+
+struct shown {
+    char text[4096];
+    size_t n;
+};
+
+static int show(void *arg, const strata_attribute *a)
+{
+    struct shown *x = arg;
+    for (size_t i = 0; i < a->count; i++)
+        x->n += (size_t)snprintf(x->text + x->n, sizeof x->text - x->n, "%s %s %d %.*s %s\n",
+                                 a->entity, a->attribute, a->items[i].kind,
+                                 (int)a->items[i].value_size, a->items[i].value, a->items[i].id);
+    assert_true(x->n < sizeof x->text);
+    return 0;
+}
+
+static void shows(strata *s, const char *entity, struct shown *out)
+{
+    strata_fact_query q = {.size = sizeof q, .entity = entity, .with_absent = true};
+    *out = (struct shown){.n = 0};
+    ok(s, strata_fact_each(s, &q, show, out));
+}
+
+/* Names that stand in each other, and one that is escaped in the log. */
+static const char *const names[ENTITIES] = {"a", "aa", "b\"c", "seen", "d\\", "ü"};
+
+static void write_something(strata *s, uint64_t *x)
+{
+    char value[24];
+    uint64_t r = world_random(x);
+    strata_op op = {
+        .kind = STRATA_SET + (int)(r % 4),
+        .entity = names[r / 4 % ENTITIES],
+        .attribute = r / 64 % 2 == 0 ? "p" : "q",
+        .value = value,
+        .value_size = STRATA_NUL,
+    };
+    (void)snprintf(value, sizeof value, "%u", (unsigned)(r / 256 % 5));
+    ok(s, strata_write(s, &op, 1, r % 3 == 0 ? STRATA_ANSWER : STRATA_NO_FLUSH, NULL, NULL));
+}
+
+static void compare(strata *exact, strata *lazy, const char *entity)
+{
+    struct shown a, b;
+    shows(lazy, entity, &a);
+    shows(exact, entity, &b);
+    assert_string_equal(a.text, b.text);
+}
+
+static void test_a_gap_is_never_seen(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        uint64_t x = seed;
+        char here[16], there[16];
+        (void)snprintf(here, sizeof here, "here%u", (unsigned)seed);
+        (void)snprintf(there, sizeof there, "there%u", (unsigned)seed);
+        world_init(here);
+        strata *lazy[LAZY], *exact = world_open(here, "exact");
+        world_set(exact, "a", "p", "0");
+        world_init(there);
+        world_merge(there, here);
+        strata *other = world_open(there, "other");
+        for (size_t i = 0; i < LAZY; i++)
+            lazy[i] = open_lazy(here, i == 0 ? "anna" : "bert", (uint32_t)(1 + i * 4));
+        for (unsigned step = 0; step < 150; step++) {
+            uint64_t r = world_random(&x);
+            strata *s = lazy[r / 8 % LAZY];
+            if (r % 8 < 4)
+                write_something(s, &x);
+            else if (r % 8 == 4)
+                write_something(other, &x);
+            else if (r % 8 == 5 && step % 3 == 0)
+                world_merge(here, there);
+            else
+                compare(r / 64 % 4 == 0 ? exact : lazy[r / 16 % LAZY], s,
+                        r / 512 % 5 == 0 ? NULL : names[r / 4096 % ENTITIES]);
+        }
+        for (size_t i = 0; i < LAZY; i++) {
+            compare(exact, lazy[i], NULL);
+            strata_close(lazy[i]);
+        }
+        strata_close(exact);
+        strata_close(other);
+    }
+}
+
+/* Who reads one entity right after what touches it, and nothing else did. */
+static void test_what_touches_the_entity_is_seen(void **state)
+{
+    (void)state;
+    /* "x" is in every line: it is the key of the checksum. */
+    world_init("w");
+    strata *a = open_lazy("w", "anna", 50), *b = open_lazy("w", "bert", 50);
+    world_set(a, "api", "y", "1");
+    world_shows(a, "api", "y", "1"); /* from here on there is an index file to be behind */
+    world_shows(b, "api", "y", "1");
+    world_set(a, "api", "y", "2");
+    world_shows(b, "api", "y", "2");
+    world_set(a, "other", "y", "3");
+    world_shows(b, "api", "y", "2");
+    world_init("v");
+    world_merge("v", "w");
+    strata *c = world_open("v", "carl");
+    world_set(c, "api", "y", "4");
+    strata_close(c);
+    /* The record that takes it in does not name it. */
+    strata_merge_result merged;
+    ok(a, strata_merge_state(a, world_path("v"), false, &merged));
+    assert_true(merged.records > 0);
+    world_shows(b, "api", "y", "4");
+    strata_close(a);
+    strata_close(b);
+}
+
+static void test_within_the_gap_the_file_is_left_alone(void **state)
+{
+    (void)state;
+    struct stat before, after;
+    world_init("w");
+    strata *s = open_lazy("w", "anna", 10);
+    world_set(s, "x", "y", "0");
+    strata *exact = world_open("w", "bert");
+    world_shows(exact, "x", "y", "0"); /* brings it up to date */
+    assert_int_equal(stat(world_file("w", "index.db-wal"), &before), 0);
+    for (int i = 0; i < 10; i++) {
+        world_set(s, "x", "y", "1");
+        world_shows(s, "x", "y", "1");
+    }
+    assert_int_equal(stat(world_file("w", "index.db-wal"), &after), 0);
+    assert_int_equal(before.st_size, after.st_size);
+    assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
+    strata_close(s);
+    strata_close(exact);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_gap_is_never_seen),
+        TEST(test_what_touches_the_entity_is_seen),
+        TEST(test_within_the_gap_the_file_is_left_alone),
+    };
+    return cmocka_run_group_tests_name("lib gap", tests, NULL, NULL);
+}
