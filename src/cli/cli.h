@@ -94,6 +94,9 @@ enum cli_option_id {
     OPT_TTL, /* lock */
     OPT_TOKEN,
     OPT_FORCE, /* coordinator move */
+    OPT_FILE, /* view */
+    OPT_ENTITY_VIEW, /* view --entity */
+    OPT_COMMITTED,
     OPT_COUNT,
 };
 _Static_assert(OPT_COUNT <= 64, "the options of a command are a set in one word");
@@ -205,8 +208,10 @@ int cli_subject_check(struct cli *c);
 /* --- workspace.c ------------------------------------------------------------------------------ */
 
 /* Opens the workspace into c->s, with the agent that --agent, STRATA_AGENT or the work tree's
- * name gives. */
+ * name gives, and takes in what was edited in the files of the work tree. */
 int cli_open(struct cli *c);
+/* After the command: writes the files of the work tree that show something else now. */
+void cli_update_files(struct cli *c);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
 
@@ -300,6 +305,10 @@ int cmd_lock_acquire(struct cli *c);
 int cmd_lock_renew(struct cli *c);
 int cmd_lock_release(struct cli *c);
 int cmd_lock_list(struct cli *c);
+int cmd_view_add(struct cli *c);
+int cmd_view_remove(struct cli *c);
+int cmd_view_list(struct cli *c);
+int cmd_view_render(struct cli *c);
 int cmd_completion(struct cli *c);
 int cmd_help(struct cli *c);
 
