@@ -19,6 +19,7 @@ int64_t world_clock_ms;
 uint8_t world_boot;
 uint64_t world_strike;
 uint64_t world_unflushed;
+void (*world_before_exchange)(const char *path);
 
 static char world_dir[128];
 
@@ -109,6 +110,20 @@ static int striking_rename(void *ctx, const char *from, const char *to)
     return __real_st_env_posix()->rename(ctx, from, to);
 }
 
+static int striking_exchange(void *ctx, const char *a, const char *b)
+{
+    if (world_before_exchange != NULL)
+        world_before_exchange(b);
+    strike_maybe();
+    return __real_st_env_posix()->exchange(ctx, a, b);
+}
+
+static int striking_unlink(void *ctx, const char *path)
+{
+    strike_maybe();
+    return __real_st_env_posix()->unlink(ctx, path);
+}
+
 static int striking_mkdir(void *ctx, const char *path)
 {
     strike_maybe();
@@ -133,6 +148,8 @@ const struct st_env *__wrap_st_env_posix(void)
         env.fdatasync = striking_fdatasync;
         env.ftruncate = striking_ftruncate;
         env.rename = striking_rename;
+        env.exchange = striking_exchange;
+        env.unlink = striking_unlink;
         env.mkdir = striking_mkdir;
         env.sync_directory = striking_sync_directory;
     }
@@ -155,6 +172,7 @@ int world_setup(void **state)
     world_clock_ms = 0;
     world_boot = 0;
     world_strike = 0;
+    world_before_exchange = NULL;
     world_forget_writes();
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",
              parent != NULL ? parent : "/tmp");

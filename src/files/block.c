@@ -96,27 +96,22 @@ static size_t whole_end(struct st_str text, struct st_str rest, const char *key)
     return 0;
 }
 
-/* The end of the lines that are certainly the view's. A line that could be a new one counts when
- * such a line follows it. */
+/* The end of the lines that can be the view's, without a gap. */
 static size_t own_end(struct st_str text, struct st_str rest, const char *key,
                       st_line_classify *classify)
 {
-    size_t end = at(text, rest);
-    struct st_str line;
-    while (st_line_next(&rest, &line)) {
+    struct st_str ahead = rest, line;
+    while (st_line_next(&ahead, &line)) {
         enum st_mark_kind mark = st_block_mark(line, key, NULL);
-        enum st_line_class class = classify(line);
-        bool own = mark != ST_MARK_NONE || st_line_is_conflict(line) || class == ST_LINE_ITEM ||
-                   class == ST_LINE_FIXED;
-        if (!own && class != ST_LINE_NEW)
+        if (mark == ST_MARK_NONE && !st_line_is_conflict(line) && classify(line) == ST_LINE_OTHER)
             break;
-        if (own)
-            end = at(text, rest);
-        struct st_str ahead = rest, next;
+        rest = ahead;
+        struct st_str next;
         if (mark == ST_MARK_END && !(st_line_next(&ahead, &next) && st_line_is_conflict(next)))
             break;
+        ahead = rest;
     }
-    return end;
+    return at(text, rest);
 }
 
 struct finder {

@@ -10,8 +10,7 @@
  *
  * A block is whole when its begin is followed by its end, with no other marker of this key and no
  * conflict marker of Git in between. Whatever else carries the key's markers is damaged: then only
- * the markers and the lines that can be told to be the view's own count as managed, so that no line
- * of an author is taken for one of ours.
+ * the markers and the lines next to them that can be lines of the view count as managed.
  */
 #ifndef ST_FILES_BLOCK_H
 #define ST_FILES_BLOCK_H
