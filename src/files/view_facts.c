@@ -82,7 +82,9 @@ static void add_value_cell(struct st_buf *out, const struct fact *f)
         st_buf_add_text(out, "+ ");
     if (f->link)
         st_buf_add_text(out, "-> ");
-    else if (starts(f->value, "-> ") || (f->kind != ST_ITEM_MEMBER && starts(f->value, "+ ")))
+    else if (starts(f->value, "-> ") ||
+             (f->kind != ST_ITEM_MEMBER &&
+              (starts(f->value, "+ ") || st_str_equal(f->value, ST_STR("+")))))
         st_buf_add_char(out, '\\');
     add_cell(out, f->value);
 }

@@ -767,6 +767,14 @@ static int add_locked(strata *s, const struct st_view *view, const strata_view_o
         .path = relative,
         .committed = HAS(o, committed) && o->committed,
     };
+    struct st_file_stamp stamp;
+    struct st_fault fault;
+    bool existed = st_file_stamp_get(path, &stamp, &fault) != ST_NOT_FOUND;
+    if (existed && !entry.committed && st_git_has(f->root, relative)) {
+        entry.committed = true;
+        st_lib_notice(s, "Git has %s: it is written after edits, and by `strata view render`",
+                      relative);
+    }
     struct st_entry *e = st_registry_add(&f->registry, &entry);
     if (e == NULL)
         return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
@@ -776,6 +784,8 @@ static int add_locked(strata *s, const struct st_view *view, const strata_view_o
         st_registry_remove(&f->registry, e);
         return code;
     }
+    if (!existed && !e->committed)
+        st_git_ignore(s, relative, true);
     fill_view(e, out);
     return STRATA_OK;
 }
@@ -800,6 +810,15 @@ int strata_view_add(strata *s, const strata_view_options *o, strata_view *out)
     return files_end(s, code);
 }
 
+static bool is_missing(strata *s, const char *relative)
+{
+    char path[ST_PATH_SIZE];
+    struct st_file_stamp stamp;
+    struct st_fault fault;
+    return st_files_path(s, relative, path) == STRATA_OK &&
+           st_file_stamp_get(path, &stamp, &fault) == ST_NOT_FOUND;
+}
+
 int strata_view_remove(strata *s, const char *name, const char *subject, const char *path)
 {
     char relative[ST_PATH_SIZE];
@@ -816,6 +835,8 @@ int strata_view_remove(strata *s, const char *name, const char *subject, const c
     if (code == STRATA_OK)
         code = st_view_take_out(s, e);
     if (code == STRATA_OK) {
+        if (is_missing(s, e->path))
+            st_git_ignore(s, e->path, false);
         st_registry_remove(&s->files->registry, e);
         s->files->changed_set = true;
     }

@@ -56,6 +56,13 @@ void st_files_put_aside(strata *s, const char *path, struct st_str text, const c
 void st_files_looked(strata *s, struct st_entry *e, const struct st_file_stamp *stamp,
                      struct st_str text);
 
+/* --- ignore.c --------------------------------------------------------------------------------- */
+
+/* Whether Git has this file of the work tree in its index (runs git). */
+bool st_git_has(const char *root, const char *path);
+/* Has Git ignore the file, or no longer; without Git: nothing. */
+void st_git_ignore(strata *s, const char *path, bool ignored);
+
 /* --- views.c ---------------------------------------------------------------------------------- */
 
 enum { ST_VIEW_DIRTY = 1, ST_VIEW_STALE = 2, ST_VIEW_FORCE = 4 };

@@ -59,21 +59,25 @@ static bool common_dir(const char *git_dir, char out[ST_PATH_SIZE])
     return join(joined, git_dir, line) && realpath(joined, out) != NULL;
 }
 
+/* A bare repository, or somewhere inside a .git directory. */
+static bool is_git_dir(const char *dir)
+{
+    char head[ST_PATH_SIZE], objects[ST_PATH_SIZE];
+    return join(head, dir, "HEAD") && join(objects, dir, "objects") && is_file(head) &&
+           is_directory(objects);
+}
+
 static bool git_dir_of(const char *dir, char out[ST_PATH_SIZE])
 {
     static const char prefix[] = "gitdir: ";
-    char path[ST_PATH_SIZE], line[ST_PATH_SIZE], head[ST_PATH_SIZE], objects[ST_PATH_SIZE];
+    char path[ST_PATH_SIZE], line[ST_PATH_SIZE];
     if (!join(path, dir, ".git"))
         return false;
     if (is_directory(path))
         return common_dir(path, out);
     if (is_file(path) && read_line(path, line) && strncmp(line, prefix, sizeof prefix - 1) == 0)
         return join(path, dir, line + sizeof prefix - 1) && common_dir(path, out);
-    /* A bare repository, or somewhere inside a .git directory. */
-    if (join(head, dir, "HEAD") && join(objects, dir, "objects") && is_file(head) &&
-        is_directory(objects))
-        return snprintf(out, ST_PATH_SIZE, "%s", dir) < ST_PATH_SIZE;
-    return false;
+    return is_git_dir(dir) && snprintf(out, ST_PATH_SIZE, "%s", dir) < ST_PATH_SIZE;
 }
 
 static bool has_state(const char *state)
@@ -175,6 +179,8 @@ enum st_code st_find_tree(const char *dir, const char *state, char root[ST_PATH_
         return ST_NOT_FOUND;
     for (;;) {
         bool tree = own_git_dir(at, git);
+        if (!tree && is_git_dir(at))
+            return ST_NOT_FOUND;
         if (usual_home(at, state, home))
             return snprintf(root, ST_PATH_SIZE, "%s", at) < ST_PATH_SIZE ? ST_OK : ST_LIMIT;
         if (tree || (other_home(at, state, home) && is_directory(home)))
@@ -191,4 +197,13 @@ enum st_code st_find_tree(const char *dir, const char *state, char root[ST_PATH_
     if (has_state(at) || !other_home(at, state, home))
         return ST_NOT_FOUND;
     return snprintf(root, ST_PATH_SIZE, "%s", at) < ST_PATH_SIZE ? ST_OK : ST_LIMIT;
+}
+
+bool st_find_exclude(const char *root, char out[ST_PATH_SIZE])
+{
+    char own[ST_PATH_SIZE], common[ST_PATH_SIZE], info[ST_PATH_SIZE];
+    if (!own_git_dir(root, own) || !common_dir(own, common) || !join(info, common, "info") ||
+        !join(out, info, "exclude"))
+        return false;
+    return is_directory(info) || mkdir(info, 0777) == 0;
 }

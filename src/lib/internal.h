@@ -12,6 +12,7 @@
  *   strong.c     once-only operations, locks
  *   files.c      the files of the work tree: their list, and going through it
  *   views.c      edits of views taken in, views written
+ *   ignore.c     what Git is told of them
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
  */
@@ -70,6 +71,8 @@ enum st_code st_find_state(const char *dir, bool for_init, char out[ST_PATH_SIZE
  * exist). ST_NOT_FOUND: there is none, as in a bare repository. */
 enum st_code st_find_tree(const char *dir, const char *state, char root[ST_PATH_SIZE],
                           char home[ST_PATH_SIZE]);
+/* info/exclude of the clone that the work tree is of. False: there is no Git. */
+bool st_find_exclude(const char *root, char out[ST_PATH_SIZE]);
 
 /* --- convert.c -------------------------------------------------------------------------------- */
 
