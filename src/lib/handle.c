@@ -1,6 +1,7 @@
 /* handle.c - opening and closing a workspace; errors and notices. */
 #include "lib/internal.h"
 
+#include "lib/claims.h"
 #include "strong/strong.h"
 
 #include <errno.h>
@@ -208,6 +209,7 @@ int strata_open(const char *dir, const strata_options *options, strata **out, st
     st_lib_log_notices(s);
     snprintf(s->workspace_id, sizeof s->workspace_id, "%016" PRIx64, s->log.identity.workspace);
     snprintf(s->replica_id, sizeof s->replica_id, "%016" PRIx64, s->log.identity.replica);
+    st_claims_touch(s);
     *out = s;
     return ST_OK;
 }
@@ -341,8 +343,8 @@ static enum st_code init_state(const char *state, const char *name, strata_init_
     /* Before there is a workspace that could be copied: see st_strong_found(). */
     if (st_env_posix()->random(NULL, &id.workspace, sizeof id.workspace) < 0)
         return st_fail(fault, ST_IO, "no random numbers");
-    enum st_code code = st_strong_found(st_env_posix(), st_alloc_libc(), state, id.workspace, name,
-                                        true, fault);
+    enum st_code code =
+        st_strong_found(st_env_posix(), st_alloc_libc(), state, id.workspace, name, true, fault);
     if (code == ST_OK)
         code = st_log_create(st_env_posix(), st_alloc_libc(), state, &id, fault);
     result->created = code == ST_OK;

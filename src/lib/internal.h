@@ -9,10 +9,10 @@
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
- *   strong.c     once-only operations, locks
  *   files.c      the files of the work tree: their list, and going through it
  *   views.c      edits of views taken in, views written
  *   ignore.c     what Git is told of them
+ *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
  */
@@ -48,6 +48,8 @@ struct strata {
     char workspace_id[17], replica_id[17];
     char *dir;              /* the directory it was opened from; NULL: none is known */
     struct st_files *files; /* NULL until the files of the work tree are looked at */
+    uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
+    uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
     char *names; /* the file `names`, see status.c; NULL: not read yet */
 };
 

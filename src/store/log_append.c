@@ -531,7 +531,7 @@ static enum st_code tail_verify(struct st_log *log)
         checksum != tail.checksum)
         return tail_lost(log, &tail, "was changed");
     if (info.size > tail.offset) {
-        bool broken;
+        bool broken = false;
         code = st_tail_scan(log, log->fd, st_log_writer(log), &tail, UINT64_MAX, &broken);
         if (code == ST_OK && broken)
             code = st_tail_quarantine(log, log->fd, &tail);

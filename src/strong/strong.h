@@ -24,7 +24,7 @@
 #include "store/index.h"
 
 /* Commands of one entry: lapses of what is due, then what the caller wants. */
-#define ST_ENTRY_COMMANDS_MAX 16
+#define ST_ENTRY_COMMANDS_MAX 48
 
 struct st_strong;
 
