@@ -420,10 +420,32 @@ enum {
     STRATA_FILES_RENDER = 4, /* write views that Git has, too */
 };
 
+/*
+ * A tracked file is merged by lines, between editors and between copies of the workspace: against what
+ * its editor had read (strata_file_seen), else against what was last written there. Up to 245,760
+ * bytes of UTF-8. path: relative to the current directory; or a pattern such as memory/ *.md (without
+ * the space), whose files are tracked as they appear.
+ */
+int strata_track(strata *s, const char *path);
+int strata_untrack(strata *s, const char *path);
+int strata_file_each(strata *s, int (*visit)(void *arg, const char *path, bool pattern), void *arg);
+/* The handle's agent has read the file now: its next edit is merged against what it has now. */
+int strata_file_seen(strata *s, const char *path);
+/* Appends a line to a file, tracked or not, made if need be: one write at the end, on disk when this
+ * returns. At most 65,536 bytes. */
+int strata_append(strata *s, const char *path, const char *text, size_t size);
+
 /* Looks after the views and tracked files of the work tree: takes in edits, writes what changed.
  * Costs a stat(2) per file when there is nothing to do. What is wrong with single files is told by
  * strata_next_notice(). result may be NULL. */
 int strata_files_update(strata *s, unsigned flags, strata_files_result *result);
+
+/*
+ * Sleeps until a view or tracked file may have been edited, or the state may have changed, at most
+ * wait_ms. STRATA_OK: look (strata_files_update); *all: look into every file, events were lost.
+ * STRATA_TIMEOUT: nothing. Watches with inotify(7) from the first call to strata_close().
+ */
+int strata_files_wait(strata *s, uint32_t wait_ms, bool *all);
 
 /* --- layer 3: once-only operations -------------------------------------------------------- */
 

@@ -351,3 +351,236 @@ line() {
     chmod -R u+w .git/strata
     cmp FACTS.md saved
 }
+
+# --- documents ---------------------------------------------------------------------------------------
+
+# a second copy of the workspace beside it, with the same file tracked
+second_copy() {
+    mkdir ../other && (cd ../other && git init -q . && "$STRATA" init --name other) >/dev/null
+    (cd ../other && "$STRATA" merge-state ../work) >/dev/null 2>&1
+    (cd ../other && "$STRATA" track MEMORY.md) >/dev/null
+}
+
+exchange() {
+    (cd ../other && "$STRATA" merge-state ../work) >/dev/null 2>&1
+    strata merge-state ../other >/dev/null 2>&1
+    (cd ../other && "$STRATA" merge-state ../work) >/dev/null 2>&1
+}
+
+@test "a tracked file: edits become versions, the history has them all" {
+    printf 'one\ntwo\n' >MEMORY.md
+    try 0 track MEMORY.md
+    same "$output" "MEMORY.md is tracked"
+    same "$(strata track)" MEMORY.md
+    echo three >>MEMORY.md
+    try 0 status
+    same "$(strata fact get file:MEMORY.md text)" "$(cat MEMORY.md)"
+    sed -i 's/one/1/' MEMORY.md
+    strata status >/dev/null
+    try 0 history file:MEMORY.md
+    same "$(wc -l <<<"$output")" 3
+    has "$output" 'one\ntwo\n'
+    # the same bytes again are no version
+    touch MEMORY.md && strata status >/dev/null
+    same "$(strata history file:MEMORY.md | wc -l)" 3
+    try 0 untrack MEMORY.md
+    echo four >>MEMORY.md
+    strata status >/dev/null
+    hasnt "$(strata fact get file:MEMORY.md text)" four
+}
+
+@test "a tracked file in two copies: separate changes are merged, alike on both" {
+    printf '%s\n' one two three four five >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    second_copy
+    cmp MEMORY.md ../other/MEMORY.md
+    sed -i 's/one/1/' MEMORY.md && echo six >>MEMORY.md
+    (cd ../other && sed -i 's/three/3/' MEMORY.md && echo seven >>MEMORY.md)
+    strata status >/dev/null
+    (cd ../other && "$STRATA" status) >/dev/null
+    # both merge before they see what the other made of it
+    cp -r ../other ../frozen
+    strata merge-state ../frozen >/dev/null 2>&1
+    (cd ../other && "$STRATA" merge-state ../work) >/dev/null 2>&1
+    exchange
+    cmp MEMORY.md ../other/MEMORY.md
+    same "$(sort MEMORY.md | tr '\n' ' ')" "1 3 five four seven six two "
+    same "$(strata pending)" "nothing is pending"
+    same "$(cd ../other && "$STRATA" pending)" "nothing is pending"
+    same "$(strata status | grep checksum)" "$(cd ../other && "$STRATA" status | grep checksum)"
+}
+
+@test "a tracked file in two copies: an overlap keeps both versions, and is settled once" {
+    printf '%s\n' one two three four >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    second_copy
+    sed -i 's/two/here/; s/four/4/' MEMORY.md
+    (cd ../other && sed -i 's/two/there/; s/one/1/' MEMORY.md)
+    strata status >/dev/null
+    sleep 0.01
+    (cd ../other && "$STRATA" status) >/dev/null
+    exchange
+    cmp MEMORY.md ../other/MEMORY.md
+    # what does not overlap is in, whoever wrote it
+    same "$(tr '\n' ' ' <MEMORY.md)" "1 there three 4 "
+    try 0 pending
+    has "$output" "there"
+    has "$output" "here"
+    local id
+    id=$(strata pending --json | jq -r '.data.pending[0].id')
+    local value='1
+here
+three
+4
+'
+    strata resolve "$id" --value "$value" >/dev/null
+    same "$(tr '\n' ' ' <MEMORY.md)" "1 here three 4 "
+    exchange
+    (cd ../other && "$STRATA" status) >/dev/null
+    cmp MEMORY.md ../other/MEMORY.md
+    same "$(cd ../other && "$STRATA" pending)" "nothing is pending"
+}
+
+@test "an editor with an older text: merged against the base that it had, if that is known" {
+    printf '%s\n' one two three >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    strata track --seen MEMORY.md --agent bob >/dev/null
+    cp MEMORY.md bobs
+    sed -i 's/one/1/' MEMORY.md
+    strata status >/dev/null
+    # bob writes what he made of the older text
+    echo four >>bobs && cp bobs MEMORY.md
+    try 0 status --agent bob
+    same "$(tr '\n' ' ' <MEMORY.md)" "1 two three four "
+    has "$(strata history file:MEMORY.md --limit 1)" "(bob on desk"
+}
+
+@test "an editor with an older text: base unknown, what it removes of others is listed and kept" {
+    printf '%s\n' one two three >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    strata track --seen MEMORY.md --agent bob >/dev/null
+    cp MEMORY.md old
+    sed -i '1i added by bob' MEMORY.md
+    strata status --agent bob >/dev/null
+    same "$(head -1 MEMORY.md)" "added by bob"
+    echo four >>old && cp old MEMORY.md
+    try 0 status
+    has "$stderr" '1 line that bob added lately was removed: "added by bob"'
+    same "$(tr '\n' ' ' <MEMORY.md)" "one two three four "
+    try 0 pending --unseen
+    has "$output" "added by bob"
+    has "$(strata history file:MEMORY.md)" "added by bob"
+}
+
+@test "documents of every size up to the limit, and what is refused" {
+    head -c 100000 /dev/zero | tr '\0' 'e' | fold -w 79 | sed 's/e$/é/' >MEMORY.md
+    printf 'no end' >>MEMORY.md
+    cp MEMORY.md saved
+    try 0 track MEMORY.md
+    rm MEMORY.md
+    try 0 status
+    has "$stderr" "MEMORY.md is gone; its text is kept"
+    [ ! -e MEMORY.md ]
+    try 0 track MEMORY.md
+    cmp MEMORY.md saved
+    # every byte of the largest one escaped
+    head -c 245760 /dev/zero | tr '\0' '\n' >full.md
+    try 0 track full.md
+    rm full.md && strata track full.md >/dev/null
+    same "$(stat -c %s full.md)" 245760
+    # one more, and others that are no text
+    echo >>full.md
+    try 0 status
+    has "$stderr" "the limit of a tracked file is 245760"
+    same "$(stat -c %s full.md)" 245761
+    printf 'a\0b\n' >nul.md
+    try 2 track nul.md
+    has "$stderr" 'line 1 of nul.md has the control character \x00'
+    printf 'a\nb\xff\n' >bytes.md
+    try 2 track bytes.md
+    has "$stderr" "is not UTF-8"
+    same "$(od -c bytes.md | head -1)" "0000000   a  \n   b 377  \n"
+    printf 'a\r\nb' >crlf.md
+    try 0 track crlf.md
+    printf '\r\nc\r\n' >>crlf.md
+    strata status >/dev/null
+    same "$(strata fact get file:crlf.md text | od -c | head -1)" "$(printf 'a\r\nb\r\nc\r\n\n' | od -c | head -1)"
+    same "$(strata track | tr '\n' ' ')" "MEMORY.md full.md crlf.md "
+    try 1 track missing.md
+    try 3 view add heartbeat --file missing.md || true
+}
+
+@test "a pattern tracks what matches, later files too" {
+    mkdir memory && echo a >memory/a.md && echo t >memory/t.txt
+    try 0 track 'memory/*.md'
+    same "$(strata fact get file:memory/a.md text)" a
+    sleep 0.05
+    echo b >memory/b.md
+    strata status >/dev/null
+    same "$(strata fact get file:memory/b.md text)" b
+    try 1 fact get file:memory/t.txt text
+    try 2 track '**/*.md'
+}
+
+@test "append: many at once, tracked or not; each line once and whole" {
+    printf 'no newline' >log.md
+    strata track log.md >/dev/null
+    local i
+    for i in $(seq 12); do
+        strata append log.md "line $i" --wait 60s >/dev/null &
+        strata append plain.log "line $i" --wait 60s >/dev/null &
+    done
+    wait
+    same "$(grep -c '^line [0-9]*$' plain.log)" 12
+    same "$(sort -u plain.log | wc -l)" 12
+    same "$(grep -c '^line [0-9]*$' log.md)" 12
+    same "$(strata fact get file:log.md text)" "$(cat log.md)"
+    has "$(head -1 log.md)" "no newline"
+    # the editor's line beside them is kept
+    echo by hand >>log.md
+    strata append log.md last >/dev/null
+    same "$(tail -2 log.md)" $'by hand\nlast'
+    try 4 append ../outside.md x
+    try 2 append log.md "$(head -c 70000 /dev/zero | tr '\0' x)"
+}
+
+# --- watching ----------------------------------------------------------------------------------------
+
+eventually() {
+    local i
+    for i in $(seq 100); do
+        if "$@"; then return 0; fi
+        sleep 0.1
+    done
+    echo "never: $*"
+    return 1
+}
+
+log_has() {
+    strata_quiet=$("$STRATA" log --limit 0 --state-dir "$PWD/.git/strata" --dir / 2>/dev/null)
+    [[ $strata_quiet == *"$1"* ]]
+}
+
+@test "watch: edits are taken in at once, by write, by rename and by swap file" {
+    strata fact set x y 1 >/dev/null
+    strata view add facts >/dev/null
+    echo one >MEMORY.md && strata track MEMORY.md >/dev/null
+    strata watch >watch.out 2>&1 &
+    local watcher=$!
+    eventually test -e watch.out
+    sleep 0.3
+    sed 's/| x | y | 1 |/| x | y | 2 |/' FACTS.md >new && cat new >FACTS.md
+    eventually log_has "x y = 2"
+    sed -i 's/| x | y | 2 |/| x | y | 3 |/' FACTS.md
+    eventually log_has "x y = 3"
+    cp FACTS.md .FACTS.md.swp && sed -i 's/| x | y | 3 |/| x | y | 4 |/' .FACTS.md.swp && mv .FACTS.md.swp FACTS.md
+    eventually log_has "x y = 4"
+    echo two >>MEMORY.md
+    eventually log_has 'one\ntwo'
+    # what others write is shown at once
+    "$STRATA" fact set x z 5 --state-dir "$PWD/.git/strata" --dir / >/dev/null
+    eventually grep -q '| x | z | 5 |' FACTS.md
+    kill "$watcher"
+    wait "$watcher" || true
+    grep -q 'taken in' watch.out
+}

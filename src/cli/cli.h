@@ -97,6 +97,7 @@ enum cli_option_id {
     OPT_FILE, /* view */
     OPT_ENTITY_VIEW, /* view --entity */
     OPT_COMMITTED,
+    OPT_SEEN_FILE, /* track --seen */
     OPT_COUNT,
 };
 _Static_assert(OPT_COUNT <= 64, "the options of a command are a set in one word");
@@ -309,6 +310,10 @@ int cmd_view_add(struct cli *c);
 int cmd_view_remove(struct cli *c);
 int cmd_view_list(struct cli *c);
 int cmd_view_render(struct cli *c);
+int cmd_track(struct cli *c);
+int cmd_untrack(struct cli *c);
+int cmd_append(struct cli *c);
+int cmd_watch(struct cli *c);
 int cmd_completion(struct cli *c);
 int cmd_help(struct cli *c);
 

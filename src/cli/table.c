@@ -88,6 +88,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_ENTITY_VIEW] = {"--entity", 0, "ENTITY", "facts: only those of this entity", false},
     [OPT_COMMITTED] = {"--committed", 0, NULL,
         "Git has the file: write it after edits, and by `view render` only", false},
+    [OPT_SEEN_FILE] = {"--seen", 0, NULL,
+        "the agent has read FILE: merge its next edit against what FILE has now", false},
 };
 
 #define ON(id) ((uint64_t)1 << (id))
@@ -332,6 +334,29 @@ const struct cli_command cli_commands[] = {
      "Every command does that for what has changed; this one looks into every file, and also writes "
      "the views that were added with --committed.",
      {{"strata view render", "before a commit"}}, cmd_view_render, false},
+    {"track", "[FILE ...]", 0, 1024, ON(OPT_SEEN_FILE),
+     "share a text file, merged by lines; without FILE: list them",
+     "What any editor writes into a tracked file is taken in by the next strata command. It is merged "
+     "by lines with what others wrote meanwhile, here or in another copy of the workspace. Where both "
+     "changed the same lines, both versions are kept: `strata pending`. A pattern in quotes tracks "
+     "files of one directory as they appear. Up to 240 KiB of UTF-8. A missing file is written again.",
+     {{"strata track MEMORY.md", "one file"},
+      {"strata track 'memory/*.md'", "all in a directory, later ones too"},
+      {"strata track --seen MEMORY.md --agent ann", "for hooks: ann has read it now"}},
+     cmd_track, false},
+    {"untrack", "FILE ...", 1, 1024, 0, "no longer track a file",
+     "The file stays as it is, and so does its history.",
+     {{"strata untrack MEMORY.md", "from now on a file like others"}}, cmd_untrack, false},
+    {"append", "FILE TEXT", 2, 2, 0, "append a line to a file",
+     "One write at the end of the file, on disk when it has answered; many may append at once. Works "
+     "for tracked files and for others.",
+     {{"strata append memory/today.md \"- the port is 9090\"", "one line"},
+      {"git log -1 | strata append log.md -", "a longer text"}},
+     cmd_append, false},
+    {"watch", "", 0, 0, 0, "take in edits at once, and keep the views up to date",
+     "Runs until it is ended. Prints a line for each time that something was taken in or written; with "
+     "--json one JSON object per line.",
+     {{"strata watch", "in a terminal of its own"}}, cmd_watch, false},
     {"completion", "bash|zsh|fish", 1, 1, 0,
      "print a completion script for a shell", NULL,
      {{"source <(strata completion bash)", "in ~/.bashrc"},
@@ -390,7 +415,7 @@ static const struct {
     {"fact rm", "fact remove"},    {"fact ls", "fact list"},  {"fact show", "fact list"},
     {"fact history", "history"},   {"fact search", "search"}, {"fact del", "fact unset"},
     {"fact delete", "fact unset"}, {"facts", "fact list"},    {"agents", "agent list"},
-    {"agent ls", "agent list"},    {"agent beat", "beat"},    {"counter", "count"},
+    {"agent ls", "agent list"},    {"views", "view list"},    {"agent beat", "beat"},    {"counter", "count"},
     {"heartbeat", "beat"},         {"merge", "merge-state"},  {"conflicts", "pending"},
 };
 

@@ -8,6 +8,7 @@
  */
 #include "lib/files.h"
 
+#include "core/glob.h"
 #include "store/log_internal.h"
 
 #include <errno.h>
@@ -65,11 +66,20 @@ static int files_find(strata *s)
     return STRATA_OK;
 }
 
+static int no_tree(strata *s)
+{
+    st_lib_fail(s, ST_NOT_FOUND,
+                "there is no work tree here: views and tracked files are files of one");
+    st_lib_hint(s, "run it in a work tree, or name one with --dir");
+    return ST_NOT_FOUND;
+}
+
 void st_files_close(strata *s)
 {
     if (s->files == NULL)
         return;
     st_registry_release(&s->files->registry);
+    st_watch_close(s->files->watch);
     if (s->files->lock_fd >= 0)
         close(s->files->lock_fd);
     free(s->files);
@@ -95,6 +105,14 @@ static int list_load(strata *s)
     f->list_stamp = stamp;
     f->loaded = true;
     return STRATA_OK;
+}
+
+int st_files_list(strata *s)
+{
+    if (files_find(s) != STRATA_OK)
+        return no_tree(s);
+    int code = list_load(s);
+    return code == ST_NOT_FOUND ? STRATA_OK : code;
 }
 
 static int list_save(strata *s)
@@ -332,7 +350,8 @@ static int absorb(strata *s, const struct journal *j, const char *path, struct s
     uint64_t sum = st_checksum(now.p, now.n);
     int result = STRATA_OK;
     if (code == ST_OK && e != NULL && (sum == j->text || sum == j->made_from))
-        result = st_view_absorb(s, e, unseen, st_buf_str(&now));
+        result = e->kind == ST_ENTRY_VIEW ? st_view_absorb(s, e, unseen, st_buf_str(&now))
+                                          : st_document_absorb(s, e, unseen, st_buf_str(&now));
     else
         st_files_put_aside(s, path, unseen,
                            "a process died while it was written, and it has been "
@@ -502,15 +521,70 @@ static bool board_moved(strata *s, const struct st_registry *r)
            now - r->checked_ms > ST_FILES_BOARD_MS;
 }
 
+/* The directory of a pattern; 0: none. */
+static int64_t directory_ns(strata *s, const char *pattern, char out[ST_PATH_SIZE])
+{
+    struct stat st;
+    if (snprintf(out, ST_PATH_SIZE, "%s/%s", s->files->root, pattern) >= ST_PATH_SIZE)
+        return 0;
+    *strrchr(out, '/') = '\0';
+    return stat(out, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec : 0;
+}
+
+struct matches {
+    strata *s;
+    const char *pattern;
+    size_t prefix; /* of the pattern, up to its last slash */
+    int code;
+};
+
+static int match_one(void *arg, const char *name)
+{
+    struct matches *m = arg;
+    char relative[ST_PATH_SIZE], path[ST_PATH_SIZE];
+    struct st_file_stamp stamp;
+    struct st_fault fault;
+    int n = snprintf(relative, sizeof relative, "%.*s%s", (int)m->prefix, m->pattern, name);
+    if (name[0] == '.' || n > ST_FILE_PATH_MAX || entry_of(m->s, relative) != NULL ||
+        !st_glob_match(st_str_of(m->pattern), st_str_of(relative)) ||
+        st_files_path(m->s, relative, path) != STRATA_OK ||
+        st_file_stamp_get(path, &stamp, &fault) != ST_OK)
+        return 0;
+    struct st_entry entry = {.kind = ST_ENTRY_FILE, .path = relative};
+    if (m->s->files->registry.count >= ST_FILES_MAX)
+        return 0;
+    struct st_entry *e = st_registry_add(&m->s->files->registry, &entry);
+    m->s->files->changed_set = true;
+    m->code = e == NULL ? st_lib_fail(m->s, ST_NO_MEMORY, "out of memory") : STRATA_OK;
+    return m->code;
+}
+
+/* Files that match by now are tracked from now on. */
+static int pattern_update(strata *s, struct st_entry *e)
+{
+    char dir[ST_PATH_SIZE];
+    const char *pattern = e->path, *slash = strrchr(pattern, '/');
+    struct matches m = {s, pattern, slash != NULL ? (size_t)(slash - pattern) + 1 : 0, STRATA_OK};
+    int64_t ns = directory_ns(s, pattern, dir);
+    /* The list may move while it grows: the entry is changed first. */
+    e->looked_ns = ns + ST_STAMP_GRAIN_NS < now_ns() ? ns : 0;
+    s->files->changed = true;
+    s->log.env->list(s->log.env->ctx, dir, match_one, &m);
+    return m.code;
+}
+
 static bool entry_dirty(strata *s, const struct st_entry *e)
 {
     char path[ST_PATH_SIZE];
     struct st_file_stamp stamp;
     struct st_fault fault;
-    if (e->kind == ST_ENTRY_GLOB ||
-        snprintf(path, sizeof path, "%s/%s", s->files->root, e->path) >= (int)sizeof path)
+    if (e->kind == ST_ENTRY_GLOB)
+        return directory_ns(s, e->path, path) != e->looked_ns;
+    if (snprintf(path, sizeof path, "%s/%s", s->files->root, e->path) >= (int)sizeof path)
         return false;
-    return st_file_stamp_get(path, &stamp, &fault) != ST_OK || !st_entry_unchanged(e, &stamp);
+    if (st_file_stamp_get(path, &stamp, &fault) != ST_OK)
+        return e->kind == ST_ENTRY_VIEW || e->content != 0;
+    return !st_entry_unchanged(e, &stamp);
 }
 
 struct work {
@@ -548,6 +622,19 @@ static unsigned why_of(strata *s, const struct work *w, const struct st_entry *e
     return why;
 }
 
+static int entry_update(strata *s, struct st_entry *e, unsigned why)
+{
+    switch (e->kind) {
+    case ST_ENTRY_VIEW:
+        return st_view_update(s, e, why);
+    case ST_ENTRY_FILE:
+        return st_document_update(s, e, why);
+    case ST_ENTRY_GLOB:
+        return pattern_update(s, e);
+    }
+    return STRATA_OK;
+}
+
 /* What is wrong with one file is told, and does not keep the others from being looked after. */
 static int go_through(strata *s, const struct work *w)
 {
@@ -555,7 +642,8 @@ static int go_through(strata *s, const struct work *w)
     for (size_t i = 0; i < r->count; i++) {
         struct st_entry *e = &r->list[i];
         unsigned why = why_of(s, w, e);
-        int code = why != 0 && e->kind == ST_ENTRY_VIEW ? st_view_update(s, e, why) : STRATA_OK;
+        int code = why != 0 ? entry_update(s, e, why) : STRATA_OK;
+        e = &r->list[i]; /* new files of a pattern may have moved the list */
         if (code != STRATA_OK)
             st_lib_notice(s, "%s: %s", e->path, s->error.message);
     }
@@ -858,4 +946,255 @@ int strata_view_each(strata *s, int (*visit)(void *arg, const strata_view *v), v
     if (code == ST_NOT_FOUND)
         code = STRATA_OK;
     return code == STRATA_OK && result < 0 ? result : code;
+}
+
+/* --- tracked files ----------------------------------------------------------------------------- */
+
+static void seen_path(const struct st_files *f, const char *agent, char out[ST_PATH_SIZE + 80])
+{
+    snprintf(out, ST_PATH_SIZE + 80, "%s/seen-%s", f->home, agent);
+}
+
+/* Takes the mark of a path out of an agent's file, and puts another in. */
+static bool seen_change(strata *s, const char *path, const char *put, char dot[ST_ID_SIZE])
+{
+    char file[ST_PATH_SIZE + 80];
+    struct st_buf text, out;
+    struct st_fault fault;
+    struct st_str rest, line;
+    bool found = false;
+    seen_path(s->files, s->agent, file);
+    st_buf_init(&text, st_alloc_libc());
+    st_buf_init(&out, st_alloc_libc());
+    (void)st_file_get(file, ST_SEEN_SIZE_MAX, &text, NULL, &fault);
+    rest = st_buf_str(&text);
+    while (st_line_next(&rest, &line)) {
+        const char *tab = memchr(line.p, '\t', line.n);
+        size_t n = tab != NULL ? (size_t)(tab - line.p) : 0;
+        bool same = tab != NULL && st_str_equal((struct st_str){tab + 1, line.n - n - 1},
+                                                st_str_of(path));
+        if (same && n < ST_ID_SIZE) {
+            memcpy(dot, line.p, n);
+            dot[n] = '\0';
+            found = true;
+        } else if (!same && out.n < ST_SEEN_SIZE_MAX / 2) {
+            st_buf_add_str(&out, line);
+            st_buf_add_char(&out, '\n');
+        }
+    }
+    if (put != NULL) {
+        st_buf_add_text(&out, put);
+        st_buf_add_char(&out, '\t');
+        st_buf_add_text(&out, path);
+        st_buf_add_char(&out, '\n');
+    }
+    if ((found || put != NULL) && !out.failed)
+        st_file_put(s->log.env, file, st_buf_str(&out), false, &fault);
+    st_buf_release(&text);
+    st_buf_release(&out);
+    return found;
+}
+
+bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE])
+{
+    return s->agent[0] != '\0' && seen_change(s, path, NULL, dot);
+}
+
+int strata_file_seen(strata *s, const char *given)
+{
+    char path[ST_PATH_SIZE], dot[ST_ID_SIZE];
+    if (s->agent[0] == '\0')
+        return st_lib_fail(s, ST_USAGE, "who has read it? a mark needs an agent's name");
+    int code = files_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    code = relative_path(s, given, path);
+    struct st_entry *e = code == STRATA_OK ? entry_of(s, path) : NULL;
+    if (code == STRATA_OK && (e == NULL || e->kind != ST_ENTRY_FILE))
+        code = st_lib_fail(s, ST_NOT_FOUND, "%s is not tracked", path);
+    if (code == STRATA_OK)
+        code = st_document_update(s, e, ST_VIEW_DIRTY);
+    if (code == STRATA_OK)
+        seen_change(s, path, e->base, dot);
+    return files_end(s, code);
+}
+
+static bool is_pattern(const char *path)
+{
+    return strpbrk(path, "*?[") != NULL;
+}
+
+static int track_pattern(strata *s, const char *pattern)
+{
+    const char *slash = strrchr(pattern, '/');
+    if (st_glob_check(st_str_of(pattern)) != ST_OK || strstr(pattern, "**") != NULL ||
+        (slash != NULL && strcspn(pattern, "*?[") < (size_t)(slash - pattern)))
+        return st_lib_fail(s, ST_INVALID,
+                           "'%.80s': a pattern is a directory of the work tree, a slash, and a name "
+                           "with * ? or [..] in it", pattern);
+    struct st_entry entry = {.kind = ST_ENTRY_GLOB, .path = pattern};
+    for (size_t i = 0; i < s->files->registry.count; i++)
+        if (s->files->registry.list[i].kind == ST_ENTRY_GLOB &&
+            strcmp(s->files->registry.list[i].path, pattern) == 0)
+            return STRATA_OK;
+    struct st_entry *e = st_registry_add(&s->files->registry, &entry);
+    if (e == NULL)
+        return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    s->files->changed_set = true;
+    int code = pattern_update(s, e);
+    for (size_t i = 0; code == STRATA_OK && i < s->files->registry.count; i++) {
+        e = &s->files->registry.list[i];
+        if (e->kind != ST_ENTRY_FILE || e->content != 0)
+            continue;
+        if (st_document_update(s, e, ST_VIEW_DIRTY) != STRATA_OK)
+            st_lib_notice(s, "%s: %s", e->path, s->error.message);
+    }
+    return code;
+}
+
+static int track_file(strata *s, const char *given, char path[ST_PATH_SIZE])
+{
+    int code = relative_path(s, given, path);
+    struct st_entry *e = code == STRATA_OK ? entry_of(s, path) : NULL;
+    if (code != STRATA_OK)
+        return code;
+    if (e != NULL && e->kind != ST_ENTRY_FILE)
+        return st_lib_fail(s, ST_EXISTS, "%s has a view in it; it cannot be tracked as well", path);
+    bool added = e == NULL;
+    struct st_entry entry = {.kind = ST_ENTRY_FILE, .path = path};
+    if (added && s->files->registry.count >= ST_FILES_MAX)
+        return st_lib_fail(s, ST_LIMIT, "there are %d views and tracked files here; that is the "
+                           "limit", ST_FILES_MAX);
+    if (added)
+        e = st_registry_add(&s->files->registry, &entry);
+    if (e == NULL)
+        return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    s->files->changed_set = s->files->changed_set || added;
+    code = st_document_update(s, e, ST_VIEW_DIRTY | ST_VIEW_FORCE);
+    if (code == STRATA_OK && e->content == 0) {
+        char full[ST_PATH_SIZE];
+        struct st_file_stamp stamp;
+        struct st_fault fault;
+        if (st_files_path(s, path, full) != STRATA_OK ||
+            st_file_stamp_get(full, &stamp, &fault) != ST_OK)
+            code = st_lib_fail(s, ST_NOT_FOUND, "there is no file %s", path);
+    }
+    if (code != STRATA_OK && added)
+        st_registry_remove(&s->files->registry, e);
+    return code;
+}
+
+int strata_track(strata *s, const char *given)
+{
+    char path[ST_PATH_SIZE];
+    int code = files_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    code = is_pattern(given) ? track_pattern(s, given) : track_file(s, given, path);
+    return files_end(s, code);
+}
+
+int strata_untrack(strata *s, const char *given)
+{
+    char path[ST_PATH_SIZE];
+    int code = files_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    if (is_pattern(given))
+        snprintf(path, sizeof path, "%s", given);
+    else
+        code = relative_path(s, given, path);
+    struct st_registry *r = &s->files->registry;
+    bool found = false;
+    for (size_t i = r->count; code == STRATA_OK && i > 0; i--)
+        if (r->list[i - 1].kind != ST_ENTRY_VIEW && strcmp(r->list[i - 1].path, path) == 0) {
+            st_registry_remove(r, &r->list[i - 1]);
+            found = s->files->changed_set = true;
+        }
+    if (code == STRATA_OK && !found)
+        code = st_lib_fail(s, ST_NOT_FOUND, "%s is not tracked", path);
+    return files_end(s, code);
+}
+
+int strata_file_each(strata *s, int (*visit)(void *arg, const char *path, bool pattern), void *arg)
+{
+    if (files_find(s) != STRATA_OK)
+        return STRATA_OK;
+    int code = list_load(s), result = 0;
+    for (size_t i = 0; code == STRATA_OK && result == 0 && i < s->files->registry.count; i++) {
+        const struct st_entry *e = &s->files->registry.list[i];
+        if (e->kind != ST_ENTRY_VIEW)
+            result = visit(arg, e->path, e->kind == ST_ENTRY_GLOB);
+    }
+    if (code == ST_NOT_FOUND)
+        code = STRATA_OK;
+    return code == STRATA_OK && result < 0 ? result : code;
+}
+
+/* --- appending --------------------------------------------------------------------------------- */
+
+/* One write(2) at the end, flushed. *again: another file is there by now. */
+static enum st_code append_once(const char *path, struct st_str text, bool *again,
+                                struct st_fault *fault)
+{
+    struct stat mine, there;
+    struct st_buf line;
+    char last = '\n';
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0)
+        return st_fail_system(fault, -errno, "cannot open %s", path);
+    st_buf_init(&line, st_alloc_libc());
+    if (fstat(fd, &mine) == 0 && mine.st_size > 0)
+        (void)!pread(fd, &last, 1, mine.st_size - 1);
+    if (last != '\n')
+        st_buf_add_char(&line, '\n');
+    st_buf_add_str(&line, text);
+    if (text.n == 0 || text.p[text.n - 1] != '\n')
+        st_buf_add_char(&line, '\n');
+    enum st_code code = ST_OK;
+    if (line.failed)
+        code = st_fail(fault, ST_NO_MEMORY, "out of memory");
+    ssize_t n = code == ST_OK ? write(fd, line.p, line.n) : 0;
+    if (code == ST_OK && n >= 0 && (size_t)n < line.n) {
+        /* A full disk: all or nothing, unless somebody has written behind it. */
+        off_t end = lseek(fd, 0, SEEK_END);
+        if (end == mine.st_size + n)
+            (void)!ftruncate(fd, mine.st_size);
+        errno = ENOSPC;
+        n = -1;
+    }
+    if (code == ST_OK && (n < 0 || fdatasync(fd) < 0))
+        code = st_fail_system(fault, -errno, "cannot append to %s", path);
+    *again = code == ST_OK && (stat(path, &there) < 0 || there.st_ino != mine.st_ino ||
+                               there.st_dev != mine.st_dev);
+    close(fd);
+    st_buf_release(&line);
+    return code;
+}
+
+int strata_append(strata *s, const char *given, const char *text, size_t size)
+{
+    char relative[ST_PATH_SIZE], path[ST_PATH_SIZE];
+    struct st_fault fault;
+    struct st_str line = {text, size == STRATA_NUL ? strlen(text) : size};
+    if (line.n > ST_VALUE_SIZE_MAX)
+        return st_lib_fail(s, ST_LIMIT, "the text is %zu bytes long; the limit is %d", line.n,
+                           ST_VALUE_SIZE_MAX);
+    int code = files_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    code = relative_path(s, given, relative);
+    if (code == STRATA_OK)
+        code = st_files_path(s, relative, path);
+    struct st_entry *e = code == STRATA_OK ? entry_of(s, relative) : NULL;
+    bool tracked = e != NULL && e->kind == ST_ENTRY_FILE;
+    if (tracked)
+        code = st_document_update(s, e, ST_VIEW_DIRTY);
+    bool again = code == STRATA_OK;
+    for (int i = 0; code == STRATA_OK && again && i < ST_FILES_TRIES; i++)
+        if (append_once(path, line, &again, &fault) != ST_OK)
+            code = fault_code(s, &fault);
+    if (code == STRATA_OK && tracked)
+        code = st_document_update(s, e, ST_VIEW_DIRTY);
+    return files_end(s, code);
 }

@@ -19,9 +19,14 @@
 /* Heartbeats are no records: so often at most a board is looked at for them alone. Milliseconds. */
 #define ST_FILES_BOARD_MS 60000
 
+/* The marks of one agent: what it has read of which files, for some thousand files. Bytes. */
+#define ST_SEEN_SIZE_MAX (256u * 1024)
+
 /* Times that a file which others keep changing is written again, before it is left for the next
  * command. */
 #define ST_FILES_TRIES 8
+
+struct st_watch;
 
 struct st_files {
     char root[ST_PATH_SIZE];           /* of the work tree */
@@ -34,7 +39,14 @@ struct st_files {
     int lock_fd;
     bool loaded, changed, changed_set; /* changed_set: entries came or went */
     strata_files_result *result;
+    struct st_watch *watch; /* NULL until strata_files_wait() */
 };
+
+/* Finds the work tree and reads its list, if there is one. STRATA_NOT_FOUND: there is no work tree. */
+int st_files_list(strata *s);
+
+/* watch.c */
+void st_watch_close(struct st_watch *w);
 
 /* The absolute path of an entry. ST_LIMIT; ST_INVALID: a directory on the way leads elsewhere. */
 int st_files_path(strata *s, const char *relative, char out[ST_PATH_SIZE]);
@@ -55,6 +67,18 @@ void st_files_put_aside(strata *s, const char *path, struct st_str text, const c
 /* The entry was looked at: this is what is there. */
 void st_files_looked(strata *s, struct st_entry *e, const struct st_file_stamp *stamp,
                      struct st_str text);
+
+/* What the handle's agent has been told to have read of a file: the dot of a version. The mark is good
+ * for one edit: getting it takes it away. False: none. */
+bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE]);
+
+/* --- documents.c ------------------------------------------------------------------------------ */
+
+/* Takes in what was edited, merges what was written in two places, writes the file if its text is
+ * another then. With ST_VIEW_FORCE a missing file is written again. */
+int st_document_update(strata *s, struct st_entry *e, unsigned why);
+/* As st_view_absorb(). */
+int st_document_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct st_str now);
 
 /* --- ignore.c --------------------------------------------------------------------------------- */
 

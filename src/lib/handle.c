@@ -99,7 +99,10 @@ void st_lib_notice(strata *s, const char *format, ...)
 
 const char *strata_next_notice(strata *s)
 {
-    return s->notice_next < s->notice_count ? s->notices[s->notice_next++] : NULL;
+    if (s->notice_next < s->notice_count)
+        return s->notices[s->notice_next++];
+    s->notice_next = s->notice_count = 0; /* all told: room for others */
+    return NULL;
 }
 
 void st_lib_log_notices(strata *s)
