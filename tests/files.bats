@@ -18,6 +18,10 @@ setup() {
     "$STRATA" init --name desk >/dev/null
 }
 
+teardown() {
+    [ -z "${watcher:-}" ] || kill "$watcher" 2>/dev/null || true
+}
+
 strata() {
     "$STRATA" "$@"
 }
@@ -565,8 +569,8 @@ log_has() {
     strata fact set x y 1 >/dev/null
     strata view add facts >/dev/null
     echo one >MEMORY.md && strata track MEMORY.md >/dev/null
-    strata watch >watch.out 2>&1 &
-    local watcher=$!
+    "$STRATA" watch >watch.out 2>&1 3>&- &
+    watcher=$!
     eventually test -e watch.out
     sleep 0.3
     sed 's/| x | y | 1 |/| x | y | 2 |/' FACTS.md >new && cat new >FACTS.md
@@ -581,6 +585,5 @@ log_has() {
     "$STRATA" fact set x z 5 --state-dir "$PWD/.git/strata" --dir / >/dev/null
     eventually grep -q '| x | z | 5 |' FACTS.md
     kill "$watcher"
-    wait "$watcher" || true
     grep -q 'taken in' watch.out
 }

@@ -107,12 +107,22 @@ row 'fact unset E`, several attributes' fact unset x
 "$STRATA" fact set x w 1 >/dev/null
 object Written '.written[0] | del(.value, .link, .replaced)' fact unset x
 
+row 'view add' view add facts
+row 'view list' view list
+row 'view render' view render
+row 'view remove' view remove facts
+echo text >doc.md
+row 'track FILE' track doc.md
+row track track
+row append append doc.md more
+row untrack untrack doc.md
+
 if [ "$checked" -lt 30 ]; then
     echo "json.sh: only $checked comparisons" >&2
     failed=1
 fi
 rows=$(sed -n '/^| command/,/^$/p' "$page" | grep -c '^| `')
-if [ "$rows" -ne 27 ]; then
+if [ "$rows" -ne 35 ]; then
     echo "json.sh: docs/json.md has $rows rows; a new one has to be compared too" >&2
     failed=1
 fi

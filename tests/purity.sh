@@ -4,7 +4,7 @@
 #   tests/purity.sh [LIBCORE_A]
 #
 # core    includes itself and stddef, stdint, stdbool, limits, string; needs mem* and strlen only
-# store   does not know strong, lib, cli      strong  does not know lib, cli
+# store   does not know files, strong, lib, cli      strong, files  know neither each other nor lib, cli
 # lib     does not know cli                   cli     knows itself and strata.h: no private door
 set -eu
 
