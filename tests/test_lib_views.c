@@ -232,6 +232,40 @@ static void test_replaced_by_rename(void **state)
     is_clean();
 }
 
+static int turn;
+
+/* Two authors, one after the other: the second has the text that the first did not see. */
+static void writes_twice(const char *path)
+{
+    static char *first;
+    if (turn == 0) {
+        first = get(path);
+        edit(path, "before\n", "before\nof the first\n");
+    } else if (turn == 1) {
+        put_text(path, first);
+        edit(path, "behind\n", "behind\nof the second\n");
+        free(first);
+    }
+    turn++;
+}
+
+static void test_two_authors_in_between(void **state)
+{
+    (void)state;
+    strata *s = table();
+    edit(facts(), "| y | 1 |", "| y | 2 |");
+    turn = 0;
+    world_before_exchange = writes_twice;
+    update(s, 0);
+    world_before_exchange = NULL;
+    must_have(facts(), "before\nof the first\n");
+    must_have(facts(), "behind\nof the second\n");
+    must_have(facts(), "| y | 2 |");
+    world_shows(s, "x", "y", "2");
+    strata_close(s);
+    is_clean();
+}
+
 static void removes(const char *path)
 {
     if (interruptions-- > 0)
@@ -634,6 +668,7 @@ int main(void)
         TEST(test_written_between_read_and_replace),
         TEST(test_replaced_by_rename),
         TEST(test_removed_in_between),
+        TEST(test_two_authors_in_between),
         TEST(test_missing_file_is_written_again),
         TEST(test_edit_of_an_older_rendering),
         TEST(test_same_value_again_is_no_conflict),

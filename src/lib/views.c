@@ -8,6 +8,7 @@
 #include "lib/files.h"
 
 #include "files/kept.h"
+#include "files/lines.h"
 
 #include <stdlib.h>
 
@@ -234,14 +235,24 @@ static int step_until_done(struct job *j, struct st_buf *text, struct st_buf *ma
                 memcpy(j->e->rendering, j->hash, sizeof j->hash);
         }
         if (code == ST_CONFLICT) {
-            struct st_buf swap = *text;
-            *text = displaced;
-            displaced = swap;
-            swap = *made_from;
+            /* The first displaced text has all that was outside of the block. A later one may be of an
+             * author who did not have what the one before wrote. */
+            struct st_buf merged;
+            size_t overlaps;
+            st_buf_init(&merged, st_alloc_libc());
+            if (i == 0)
+                st_buf_add_str(&merged, st_buf_str(&displaced));
+            else if (st_lines_merge(st_buf_str(made_from), st_buf_str(&next),
+                                    st_buf_str(&displaced), ST_PREFER_B, &merged,
+                                    &overlaps) != ST_OK)
+                merged.failed = true;
+            st_buf_release(text);
+            *text = merged;
+            struct st_buf swap = *made_from;
             *made_from = next;
             next = swap;
             j->missing = false;
-            code = STRATA_OK;
+            code = text->failed ? no_memory(s) : STRATA_OK;
         }
         st_buf_release(&next);
         st_buf_release(&displaced);
