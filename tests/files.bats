@@ -384,6 +384,8 @@ exchange() {
     try 0 history file:MEMORY.md
     same "$(wc -l <<<"$output")" 3
     has "$output" 'one\ntwo\n'
+    try 4 fact set file:MEMORY.md text x
+    try 4 fact unset file:MEMORY.md
     # the same bytes again are no version
     touch MEMORY.md && strata status >/dev/null
     same "$(strata history file:MEMORY.md | wc -l)" 3

@@ -14,7 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* --- files ------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------------------
+ */
 
 static void put(const char *path, const char *text, size_t n)
 {
@@ -169,7 +170,8 @@ static void is_clean(void)
     assert_int_equal(access(world_file("a", "views/writing"), F_OK), -1);
 }
 
-/* --- somebody writes in between ------------------------------------------------------------------ */
+/* --- somebody writes in between ------------------------------------------------------------------
+ */
 
 static int interruptions;
 
@@ -300,7 +302,8 @@ static void test_missing_file_is_written_again(void **state)
     strata_close(s);
 }
 
-/* --- old, unknown and damaged renderings ---------------------------------------------------------- */
+/* --- old, unknown and damaged renderings
+ * ---------------------------------------------------------- */
 
 static void test_edit_of_an_older_rendering(void **state)
 {
@@ -393,7 +396,8 @@ static void test_unknown_rendering(void **state)
     strata_close(s);
 }
 
-/* Damage costs nothing: no item is removed or changed, new lines are taken in, no author's line goes. */
+/* Damage costs nothing: no item is removed or changed, new lines are taken in, no author's line
+ * goes. */
 static void damaged_is(const char *what)
 {
     strata *s = world_open("a", "ann");
@@ -457,7 +461,8 @@ static void test_begin_is_gone(void **state)
     (void)state;
     strata *s = table();
     update(s, 0);
-    world_run("cd a && grep -v strata:begin FACTS.md | grep -v '| z |' >new.md && mv new.md FACTS.md");
+    world_run(
+        "cd a && grep -v strata:begin FACTS.md | grep -v '| z |' >new.md && mv new.md FACTS.md");
     update(s, 0);
     world_shows(s, "x", "z", "1");
     must_have(facts(), "before\n");
@@ -477,8 +482,9 @@ static void test_lines_that_are_no_items(void **state)
     (void)state;
     strata *s = table();
     update(s, 0);
-    edit(facts(), "<!-- strata:end", "a thought\n| x | y |\n| #12 | title | x |\n"
-                                     "| file:a | text | x |\n<!-- strata:end");
+    edit(facts(), "<!-- strata:end",
+         "a thought\n| x | y |\n| #12 | title | x |\n"
+         "| file:a | text | x |\n<!-- strata:end");
     edit(facts(), "| z | 1 |", "| z | \x01 |");
     update(s, 0);
     world_shows(s, "x", "z", "1");
@@ -499,7 +505,8 @@ static void test_lines_that_are_no_items(void **state)
     strata_close(s);
 }
 
-/* --- the board ------------------------------------------------------------------------------------ */
+/* --- the board
+ * ------------------------------------------------------------------------------------ */
 
 static int first_status(void *arg, const strata_agent *a)
 {
@@ -543,7 +550,8 @@ static void test_board_edit_behind_a_newer_status(void **state)
     strata_close(s);
 }
 
-/* --- kill -9 -------------------------------------------------------------------------------------- */
+/* --- kill -9
+ * -------------------------------------------------------------------------------------- */
 
 static bool killed(void (*fn)(void), uint64_t strike)
 {
@@ -629,7 +637,8 @@ static void test_killed_at_every_step_interrupted(void **state)
     kill_at_every_step(true);
 }
 
-/* --- many at once --------------------------------------------------------------------------------- */
+/* --- many at once
+ * --------------------------------------------------------------------------------- */
 
 static int edit_and_update(void *arg, size_t i)
 {

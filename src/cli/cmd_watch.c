@@ -14,9 +14,9 @@ static int report(struct cli *c, const strata_files_result *r)
     c->now_ms = 0;
     cli_stamp(cli_now(c), stamp);
     if (c->json)
-        return cli_json_line(c, json_pack("{s:s,s:I,s:I}", "time", stamp, "taken_in",
-                                          (json_int_t)r->taken_in, "written",
-                                          (json_int_t)r->written));
+        return cli_json_line(c,
+                             json_pack("{s:s,s:I,s:I}", "time", stamp, "taken_in",
+                                       (json_int_t)r->taken_in, "written", (json_int_t)r->written));
     (void)printf("%s %zu taken in, %zu written\n", stamp, r->taken_in, r->written);
     return 0;
 }

@@ -1,15 +1,16 @@
 /*
  * documents.c - tracked files: texts that people and agents edit, merged by lines.
  *
- * A document is the entity `file:<path>`. A version is one record that sets the attribute `text`, and
- * for what is longer than a value `text.2`, `text.3`, ...: all of them in one record. Its `at` names
- * the versions that it replaces, its parents. So the versions form a graph, and two that were written at
- * the same time have a common ancestor, the same on every copy of the workspace: who sees both merges
- * them against it, and all who do come to the same text.
+ * A document is the entity `file:<path>`. A version is one record that sets the attribute `text`,
+ * and for what is longer than a value `text.2`, `text.3`, ...: all of them in one record. Its `at`
+ * names the versions that it replaces, its parents. So the versions form a graph, and two that were
+ * written at the same time have a common ancestor, the same on every copy of the workspace: who
+ * sees both merges them against it, and all who do come to the same text.
  *
  * The file has the text of one version, which the list of the work tree names (`base`). What an
- * editor made of it is merged against that version; with nothing newer it becomes the next version. An
- * overlap leaves two versions, which is a conflict like any other: `strata pending`, `strata resolve`.
+ * editor made of it is merged against that version; with nothing newer it becomes the next version.
+ * An overlap leaves two versions, which is a conflict like any other: `strata pending`, `strata
+ * resolve`.
  */
 #include "lib/files.h"
 
@@ -77,7 +78,8 @@ static enum st_code read_versions(strata *s, const char *entity, struct history 
     uint64_t number = 0;
     st_buf_init(&key, st_alloc_libc());
     st_key_register(&key, st_str_of(entity), ST_STR(ATTRIBUTE));
-    enum st_code code = key.failed ? ST_NO_MEMORY : st_index_head(s->index, st_buf_str(&key), &number);
+    enum st_code code =
+        key.failed ? ST_NO_MEMORY : st_index_head(s->index, st_buf_str(&key), &number);
     st_buf_release(&key);
     h->list = calloc(VERSIONS_MAX, sizeof *h->list);
     if (h->list == NULL)
@@ -226,7 +228,8 @@ static int check_text(struct job *j, struct st_str text)
         if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f)
             return st_lib_fail(j->s, ST_INVALID,
                                "line %zu of %s has the control character \\x%02x: it is no text, "
-                               "and was not taken in", line, j->e->path, c);
+                               "and was not taken in",
+                               line, j->e->path, c);
     }
     if (!st_utf8_valid(text))
         return st_lib_fail(j->s, ST_INVALID, "%s is not UTF-8, and was not taken in", j->e->path);
@@ -278,7 +281,8 @@ static int write_version(struct job *j, struct st_str text, const struct st_dot 
     return code == STRATA_OK ? read_history(j) : code;
 }
 
-/* --- merging what was written in two places ---------------------------------------------------- */
+/* --- merging what was written in two places ----------------------------------------------------
+ */
 
 /* Equal texts are one version. */
 static int same_text(struct job *j, const struct version *a, const struct version *b, bool *same)
@@ -377,7 +381,8 @@ static int dots_of(struct job *j, const struct version *v, struct st_dot dots[PA
     return code;
 }
 
-/* --- taking in what an editor wrote ------------------------------------------------------------ */
+/* --- taking in what an editor wrote ------------------------------------------------------------
+ */
 
 static struct version *base_of(struct job *j, const char *dot)
 {
@@ -391,8 +396,7 @@ static int set_base(struct job *j, const struct version *v)
     st_buf_init(&text, st_alloc_libc());
     st_dot_add(&text, v->dot);
     st_buf_add_char(&text, '\0');
-    const char *copy =
-        text.failed ? NULL : st_registry_text(&j->s->files->registry, text.p);
+    const char *copy = text.failed ? NULL : st_registry_text(&j->s->files->registry, text.p);
     st_buf_release(&text);
     if (copy == NULL)
         return no_memory(j->s);
@@ -424,9 +428,9 @@ static void note_removed(void *arg, struct st_str line)
 }
 
 /*
- * Lines of `base` that others added in the last minutes and that are not in the text any more: its author
- * may not have seen them. Then *read is the version before, so that the text is listed as overwritten
- * unseen.
+ * Lines of `base` that others added in the last minutes and that are not in the text any more: its
+ * author may not have seen them. Then *read is the version before, so that the text is listed as
+ * overwritten unseen.
  */
 static int look_for_recent(struct job *j, const struct version *base, struct st_str was,
                            struct st_str text, struct st_dot *read)
@@ -444,15 +448,16 @@ static int look_for_recent(struct job *j, const struct version *base, struct st_
     st_buf_init(&before, st_alloc_libc());
     int code = old != base ? read_text(j, old, &before) : STRATA_OK;
     r.before = st_buf_str(&before);
-    if (code == STRATA_OK && old != base &&
-        st_lines_removed(was, text, note_removed, &r) != ST_OK)
+    if (code == STRATA_OK && old != base && st_lines_removed(was, text, note_removed, &r) != ST_OK)
         code = no_memory(j->s);
     st_buf_release(&before);
     if (code != STRATA_OK || r.count == 0)
         return code;
     *read = old->dot;
-    st_lib_notice(j->s, "%s: %zu %s that %s added lately %s removed: \"%s\"; the text is kept, see: "
-                  "strata pending --unseen", j->e->path, r.count, r.count == 1 ? "line" : "lines",
+    st_lib_notice(j->s,
+                  "%s: %zu %s that %s added lately %s removed: \"%s\"; the text is kept, see: "
+                  "strata pending --unseen",
+                  j->e->path, r.count, r.count == 1 ? "line" : "lines",
                   base->agent[0] != '\0' ? base->agent : "somebody", r.count == 1 ? "was" : "were",
                   r.first);
     return STRATA_OK;
@@ -486,8 +491,10 @@ static int merge_edit(struct job *j, const struct version *base, struct st_str t
     if (code == STRATA_OK && !st_str_equal(st_buf_str(&out), st_buf_str(&now)))
         code = write_version(j, st_buf_str(&out), replaced, count, (struct st_dot){0});
     if (code == STRATA_OK && overlaps > 0)
-        st_lib_notice(j->s, "%s: the edit overlaps with what %s wrote meanwhile; both versions are "
-                      "kept, see: strata pending", j->e->path, by);
+        st_lib_notice(j->s,
+                      "%s: the edit overlaps with what %s wrote meanwhile; both versions are "
+                      "kept, see: strata pending",
+                      j->e->path, by);
     st_buf_release(&was);
     st_buf_release(&now);
     st_buf_release(&out);
@@ -539,7 +546,8 @@ static int take_in(struct job *j, struct st_str text)
 
 /* --- the file --------------------------------------------------------------------------------- */
 
-/* Writes the shown version into the file, until nobody writes in between. `text`: what the file has. */
+/* Writes the shown version into the file, until nobody writes in between. `text`: what the file
+ * has. */
 static int write_file(struct job *j, struct st_buf *text, bool missing)
 {
     strata *s = j->s;
@@ -555,13 +563,14 @@ static int write_file(struct job *j, struct st_buf *text, bool missing)
         if (code == STRATA_OK && st_str_equal(st_buf_str(&next), st_buf_str(text)) && !missing)
             done = true;
         else if (code == STRATA_OK)
-            code = st_files_replace(s, j->e, j->path, st_buf_str(&next), st_buf_str(text),
-                                    &displaced);
+            code =
+                st_files_replace(s, j->e, j->path, st_buf_str(&next), st_buf_str(text), &displaced);
         if (code == STRATA_OK) {
             code = set_base(j, &shown);
             done = true;
         } else if (code == ST_CONFLICT) {
-            /* The displaced text is an edit of the base that the file had; then of what it has now. */
+            /* The displaced text is an edit of the base that the file had; then of what it has now.
+             */
             code = take_in(j, st_buf_str(&displaced));
             if (code == STRATA_OK)
                 code = set_base(j, &shown);

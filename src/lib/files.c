@@ -948,7 +948,8 @@ int strata_view_each(strata *s, int (*visit)(void *arg, const strata_view *v), v
     return code == STRATA_OK && result < 0 ? result : code;
 }
 
-/* --- tracked files ----------------------------------------------------------------------------- */
+/* --- tracked files -----------------------------------------------------------------------------
+ */
 
 static void seen_path(const struct st_files *f, const char *agent, char out[ST_PATH_SIZE + 80])
 {
@@ -971,8 +972,8 @@ static bool seen_change(strata *s, const char *path, const char *put, char dot[S
     while (st_line_next(&rest, &line)) {
         const char *tab = memchr(line.p, '\t', line.n);
         size_t n = tab != NULL ? (size_t)(tab - line.p) : 0;
-        bool same = tab != NULL && st_str_equal((struct st_str){tab + 1, line.n - n - 1},
-                                                st_str_of(path));
+        bool same =
+            tab != NULL && st_str_equal((struct st_str){tab + 1, line.n - n - 1}, st_str_of(path));
         if (same && n < ST_ID_SIZE) {
             memcpy(dot, line.p, n);
             dot[n] = '\0';
@@ -1029,9 +1030,11 @@ static int track_pattern(strata *s, const char *pattern)
     const char *slash = strrchr(pattern, '/');
     if (st_glob_check(st_str_of(pattern)) != ST_OK || strstr(pattern, "**") != NULL ||
         (slash != NULL && strcspn(pattern, "*?[") < (size_t)(slash - pattern)))
-        return st_lib_fail(s, ST_INVALID,
-                           "'%.80s': a pattern is a directory of the work tree, a slash, and a name "
-                           "with * ? or [..] in it", pattern);
+        return st_lib_fail(
+            s, ST_INVALID,
+            "'%.80s': a pattern is a directory of the work tree, a slash, and a name "
+            "with * ? or [..] in it",
+            pattern);
     struct st_entry entry = {.kind = ST_ENTRY_GLOB, .path = pattern};
     for (size_t i = 0; i < s->files->registry.count; i++)
         if (s->files->registry.list[i].kind == ST_ENTRY_GLOB &&
@@ -1063,8 +1066,10 @@ static int track_file(strata *s, const char *given, char path[ST_PATH_SIZE])
     bool added = e == NULL;
     struct st_entry entry = {.kind = ST_ENTRY_FILE, .path = path};
     if (added && s->files->registry.count >= ST_FILES_MAX)
-        return st_lib_fail(s, ST_LIMIT, "there are %d views and tracked files here; that is the "
-                           "limit", ST_FILES_MAX);
+        return st_lib_fail(s, ST_LIMIT,
+                           "there are %d views and tracked files here; that is the "
+                           "limit",
+                           ST_FILES_MAX);
     if (added)
         e = st_registry_add(&s->files->registry, &entry);
     if (e == NULL)
@@ -1131,7 +1136,8 @@ int strata_file_each(strata *s, int (*visit)(void *arg, const char *path, bool p
     return code == STRATA_OK && result < 0 ? result : code;
 }
 
-/* --- appending --------------------------------------------------------------------------------- */
+/* --- appending ---------------------------------------------------------------------------------
+ */
 
 /* One write(2) at the end, flushed. *again: another file is there by now. */
 static enum st_code append_once(const char *path, struct st_str text, bool *again,
@@ -1165,8 +1171,8 @@ static enum st_code append_once(const char *path, struct st_str text, bool *agai
     }
     if (code == ST_OK && (n < 0 || fdatasync(fd) < 0))
         code = st_fail_system(fault, -errno, "cannot append to %s", path);
-    *again = code == ST_OK && (stat(path, &there) < 0 || there.st_ino != mine.st_ino ||
-                               there.st_dev != mine.st_dev);
+    *again = code == ST_OK &&
+             (stat(path, &there) < 0 || there.st_ino != mine.st_ino || there.st_dev != mine.st_dev);
     close(fd);
     st_buf_release(&line);
     return code;

@@ -42,7 +42,8 @@ struct st_files {
     struct st_watch *watch; /* NULL until strata_files_wait() */
 };
 
-/* Finds the work tree and reads its list, if there is one. STRATA_NOT_FOUND: there is no work tree. */
+/* Finds the work tree and reads its list, if there is one. STRATA_NOT_FOUND: there is no work tree.
+ */
 int st_files_list(strata *s);
 
 /* watch.c */
@@ -68,8 +69,8 @@ void st_files_put_aside(strata *s, const char *path, struct st_str text, const c
 void st_files_looked(strata *s, struct st_entry *e, const struct st_file_stamp *stamp,
                      struct st_str text);
 
-/* What the handle's agent has been told to have read of a file: the dot of a version. The mark is good
- * for one edit: getting it takes it away. False: none. */
+/* What the handle's agent has been told to have read of a file: the dot of a version. The mark is
+ * good for one edit: getting it takes it away. False: none. */
 bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE]);
 
 /* --- documents.c ------------------------------------------------------------------------------ */

@@ -29,8 +29,7 @@ bool st_git_has(const char *root, const char *path)
 {
     char spec[ST_PATH_SIZE + 16];
     snprintf(spec, sizeof spec, ":(literal,top)%s", path);
-    const char *const argv[] = {"git",   "-C", root, "ls-files", "--error-unmatch", "--", spec,
-                                NULL};
+    const char *const argv[] = {"git", "-C", root, "ls-files", "--error-unmatch", "--", spec, NULL};
     posix_spawn_file_actions_t actions;
     pid_t child;
     int status = -1;

@@ -235,8 +235,8 @@ static int step_until_done(struct job *j, struct st_buf *text, struct st_buf *ma
                 memcpy(j->e->rendering, j->hash, sizeof j->hash);
         }
         if (code == ST_CONFLICT) {
-            /* The first displaced text has all that was outside of the block. A later one may be of an
-             * author who did not have what the one before wrote. */
+            /* The first displaced text has all that was outside of the block. A later one may be of
+             * an author who did not have what the one before wrote. */
             struct st_buf merged;
             size_t overlaps;
             st_buf_init(&merged, st_alloc_libc());

@@ -1,7 +1,7 @@
 /*
- * watch.c - waiting for edits: inotify(7) on the directories of the files, not on the files, so that
- * renames and swap files of editors are seen; on the list of files; and on the log, for what others
- * write.
+ * watch.c - waiting for edits: inotify(7) on the directories of the files, not on the files, so
+ * that renames and swap files of editors are seen; on the list of files; and on the log, for what
+ * others write.
  */
 #include "lib/files.h"
 
@@ -15,8 +15,8 @@
 
 /* An editor writes, renames and touches within this time: one look is enough. Milliseconds. */
 #define SETTLE_MS 50
-/* Without events for a directory (a limit of the system, a network file system) files are looked at this
- * often. Milliseconds. */
+/* Without events for a directory (a limit of the system, a network file system) files are looked at
+ * this often. Milliseconds. */
 #define POLL_MS 2000
 
 struct st_watch {
@@ -32,8 +32,10 @@ static void add(strata *s, const char *dir, uint32_t mask)
     struct st_watch *w = s->files->watch;
     if (inotify_add_watch(w->fd, dir, mask | IN_ONLYDIR) < 0 && errno != ENOENT) {
         if (!w->blind)
-            st_lib_notice(s, "not every directory can be watched (see fs.inotify.max_user_watches); "
-                          "files are looked at every %d s instead", POLL_MS / 1000);
+            st_lib_notice(s,
+                          "not every directory can be watched (see fs.inotify.max_user_watches); "
+                          "files are looked at every %d s instead",
+                          POLL_MS / 1000);
         w->blind = true;
     }
 }
@@ -92,7 +94,8 @@ int strata_files_wait(strata *s, uint32_t wait_ms, bool *all)
             return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
         f->watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
         if (f->watch->fd < 0) {
-            code = st_lib_fail(s, ST_UNAVAILABLE, "cannot watch files: the limit of the system is "
+            code = st_lib_fail(s, ST_UNAVAILABLE,
+                               "cannot watch files: the limit of the system is "
                                "reached (fs.inotify.max_user_instances)");
             free(f->watch);
             f->watch = NULL;
