@@ -129,13 +129,23 @@ object Task '.[0]' ready
 object Task . update 1 --priority 1
 row show show 1
 row done done 1
+row 'view add' view add facts
+row 'view list' view list
+row 'view render' view render
+row 'view remove' view remove facts
+echo text >doc.md
+row 'track FILE' track doc.md
+row track track
+row append append doc.md more
+row untrack untrack doc.md
 
 if [ "$checked" -lt 30 ]; then
     echo "json.sh: only $checked comparisons" >&2
     failed=1
 fi
-# A new row has to be compared, too: the names of all are taken from the page.
-sed -n '/^| command/,/^$/s/^| `\([^|]*[^|` ]\)`* | .*/\1/p' "$page" >"$dir/rows"
+# A new row of keys has to be compared, too: the names of all are taken from the page.
+sed -n '/^| command/,/^$/p' "$page" | grep -v ' | an object ' |
+    sed -n 's/^| `\([^|]*[^|` ]\)`* | .*/\1/p' >"$dir/rows"
 while read -r name; do
     if ! grep -qxF -e "$name" "$dir/compared"; then
         echo "json.sh: docs/json.md has a row \`$name\` that nothing is compared with" >&2

@@ -4,7 +4,8 @@
 #   tests/purity.sh [LIBCORE_A]
 #
 # core    includes itself and stddef, stdint, stdbool, limits, string; needs mem* and strlen only
-# store   does not know strong, lib, cli      strong  does not know lib, cli
+# store   does not know files, strong, lib, edge, mcp, cli
+# strong, files  know neither each other nor lib, edge, mcp, cli
 # lib     does not know edge, mcp, cli         edge    what mcp and cli share; like them it knows
 # mcp     does not know cli                            strata.h and no other header of the library:
 # cli     knows all three                              no private door
@@ -40,12 +41,13 @@ found=$(includes src/core |
 [ -z "$found" ] || fail "src/core must not include this:
 $found"
 
-refuse store 'strong/|lib/|edge/|mcp/|cli/|strata\.h'
-refuse strong 'lib/|edge/|mcp/|cli/'
+refuse store 'files/|strong/|lib/|edge/|mcp/|cli/|strata\.h'
+refuse files 'strong/|lib/|edge/|mcp/|cli/|strata\.h'
+refuse strong 'files/|lib/|edge/|mcp/|cli/'
 refuse lib 'edge/|mcp/|cli/'
-refuse edge 'core/|store/|strong/|lib/|mcp/|cli/'
-refuse mcp 'core/|store/|strong/|lib/|cli/'
-refuse cli 'core/|store/|strong/|lib/'
+refuse edge 'core/|store/|files/|strong/|lib/|mcp/|cli/'
+refuse mcp 'core/|store/|files/|strong/|lib/|cli/'
+refuse cli 'core/|store/|files/|strong/|lib/'
 
 if [ $# -gt 0 ]; then
     # Symbols that the archive needs and does not define itself. A sanitizer adds its own.

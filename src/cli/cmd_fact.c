@@ -174,12 +174,24 @@ static int read_expect(struct cli *c, strata_expect *expect, struct cli_text *ol
     return status;
 }
 
+/* A tracked file is written through the file, so that its text and its versions stay together. */
+static int refuse_document(struct cli *c)
+{
+    if (strncmp(c->args[0], "file:", 5) != 0)
+        return 0;
+    return cli_error(c, STRATA_DENIED, "edit the file, or use: strata append FILE TEXT",
+                     "entities that begin with file: are tracked files; nothing was written");
+}
+
 static int write_value(struct cli *c, int kind)
 {
     struct cli_text value = {0}, old = {0};
     strata_expect expect;
     bool expects = cli_given(c, OPT_EXPECT) || cli_given(c, OPT_EXPECT_ABSENT);
     int status = cli_subject_check(c);
+
+    if (status == 0)
+        status = refuse_document(c);
 
     if (status == 0)
         status = cli_text_read(c, "VALUE", c->args[2], CLI_VALUE_SIZE_MAX, &value);
@@ -313,6 +325,9 @@ int cmd_fact_unset(struct cli *c)
     struct cli_text old = {0};
     strata_expect expect;
     int status = cli_subject_check(c);
+
+    if (status == 0)
+        status = refuse_document(c);
 
     if (status == 0 && c->arg_count == 1 && cli_given(c, OPT_EXPECT))
         status =

@@ -136,6 +136,12 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_CREATE] = {"--create", 0, NULL, "also to an agent that was never heard of", false},
     [OPT_ACK] = {"--ack", 0, NULL, "they are read: not shown again", false},
     [OPT_DEP_KIND] = {"--kind", 0, "blocks|parent", "what N is to M; blocks if not given", false},
+    [OPT_FILE] = {"--file", 'f', "FILE", "the file it is in", false},
+    [OPT_ENTITY_VIEW] = {"--entity", 0, "ENTITY", "facts: only those of this entity", false},
+    [OPT_COMMITTED] = {"--committed", 0, NULL,
+        "Git has the file: write it after edits, and by `view render` only", false},
+    [OPT_SEEN_FILE] = {"--seen", 0, NULL,
+        "the agent has read FILE: merge its next edit against what FILE has now", false},
 };
 
 #define ON(id) CLI_SET(id)
@@ -575,6 +581,49 @@ const struct cli_command cli_commands[] = {
      {{"claude mcp add strata -- strata mcp", "for Claude Code"},
       {"MEMORY_FILE_PATH=~/memory.jsonl strata mcp --memory", "a memory for several agents"}},
      cmd_mcp, false},
+    {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
+     "show a part of the state as Markdown, to read and to edit",
+     "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "
+     "of one, in ENTITY.md. The view is a block between two comments; the rest of the file stays "
+     "yours. Whatever is changed in its lines, by any editor, is written to the state when the next "
+     "strata command runs in this work tree.",
+     {{"strata view add heartbeat --file AGENTS-STATUS.md", "the board"},
+      {"strata view add facts", "all facts"},
+      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"}},
+     cmd_view_add, false},
+    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW),
+     "take a view out of its file",
+     "Edits are taken in first. The state stays as it is. A file with nothing else in it goes.",
+     {{"strata view remove heartbeat", "the block goes"}}, cmd_view_remove, false},
+    {"view list", "", 0, 0, 0, "the views of this work tree", NULL,
+     {{"strata view list", "names and files"}}, cmd_view_list, false},
+    {"view render", "", 0, 0, 0, "take in all edits and write all views",
+     "Every command does that for what has changed; this one looks into every file, and also writes "
+     "the views that were added with --committed.",
+     {{"strata view render", "before a commit"}}, cmd_view_render, false},
+    {"track", "[FILE ...]", 0, 1024, ON(OPT_SEEN_FILE),
+     "share a text file, merged by lines; without FILE: list them",
+     "What any editor writes into a tracked file is taken in by the next strata command. It is merged "
+     "by lines with what others wrote meanwhile, here or in another copy of the workspace. Where both "
+     "changed the same lines, both versions are kept: `strata pending`. A pattern in quotes tracks "
+     "files of one directory as they appear. Up to 240 KiB of UTF-8. A missing file is written again.",
+     {{"strata track MEMORY.md", "one file"},
+      {"strata track 'memory/*.md'", "all in a directory, later ones too"},
+      {"strata track --seen MEMORY.md --agent ann", "for hooks: ann has read it now"}},
+     cmd_track, false},
+    {"untrack", "FILE ...", 1, 1024, 0, "no longer track a file",
+     "The file stays as it is, and so does its history.",
+     {{"strata untrack MEMORY.md", "from now on a file like others"}}, cmd_untrack, false},
+    {"append", "FILE TEXT", 2, 2, 0, "append a line to a file",
+     "One write at the end of the file, on disk when it has answered; many may append at once. Works "
+     "for tracked files and for others.",
+     {{"strata append memory/today.md \"- the port is 9090\"", "one line"},
+      {"git log -1 | strata append log.md -", "a longer text"}},
+     cmd_append, false},
+    {"watch", "", 0, 0, 0, "take in edits at once, and keep the views up to date",
+     "Runs until it is ended. Prints a line for each time that something was taken in or written; with "
+     "--json one JSON object per line.",
+     {{"strata watch", "in a terminal of its own"}}, cmd_watch, false},
     {"completion", "bash|zsh|fish", 1, 1, 0,
      "print a completion script for a shell", NULL,
      {{"source <(strata completion bash)", "in ~/.bashrc"},
@@ -634,7 +683,7 @@ static const struct {
     {"fact rm", "fact remove"},    {"fact ls", "fact list"},  {"fact show", "fact list"},
     {"fact history", "history"},   {"fact search", "search"}, {"fact del", "fact unset"},
     {"fact delete", "fact unset"}, {"facts", "fact list"},    {"agents", "agent list"},
-    {"agent ls", "agent list"},    {"agent beat", "beat"},    {"counter", "count"},
+    {"agent ls", "agent list"},    {"views", "view list"},    {"agent beat", "beat"},    {"counter", "count"},
     {"heartbeat", "beat"},         {"merge", "merge-state"},  {"conflicts", "pending"},
 };
 

@@ -25,6 +25,10 @@
 /* One value: a long paragraph or a small file; larger texts are documents. Bytes. */
 #define ST_VALUE_SIZE_MAX 65536
 
+/* A tracked text file: goes into one record, in parts of one value each, and a line of
+ * ST_LINE_SIZE_MAX has to hold it even when every byte of it is escaped as two. Bytes. */
+#define ST_DOCUMENT_SIZE_MAX (240 * 1024)
+
 /* Operations of one record: a command touches a handful; a bulk import is cut into records
  * of at most this many, so that a reader can hold one in memory. */
 #define ST_RECORD_OPS_MAX 1024
