@@ -270,7 +270,8 @@ typedef struct strata_agent {
     uint64_t status_ms;    /* since when it has this status; 0: none */
     uint64_t beat_ms;      /* last sign of life */
     uint64_t age_ms;       /* how long ago that was by this machine's clock */
-    int state;             /* STRATA_AGENT_... */
+    int state;             /* STRATA_AGENT_...: of its process, by its last sign of life */
+    uint64_t incarnation;  /* of its registration; 0: not registered. status_ms tells its progress */
 } strata_agent;
 
 enum {
@@ -278,6 +279,13 @@ enum {
     STRATA_AGENT_SILENT = 1, /* within an hour */
     STRATA_AGENT_GONE = 2,
 };
+
+/* Registers the handle's agent: a lease of its name, for an hour from its last command on. *incarnation
+ * tells this start from earlier ones of the same name: give it in strata_options of later handles.
+ * STRATA_CONFLICT: the name is registered; with takeover it is taken, and what the earlier one asks
+ * for from then on is refused. */
+int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation);
+int strata_agent_retire(strata *s);
 
 int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a), void *arg);
 
@@ -646,6 +654,9 @@ typedef struct strata_op_request {
     int op_class;
     uint64_t valid_for_ms; /* STRATA_KEYED: how long the service remembers the key; 0: for ever */
     bool needs_approval;
+    uint64_t term_ms;      /* 0: the caller lives until it reports (`executor`). Else it may end in
+                              between: it counts as at work for this long, from the last call on */
+    bool only_grant;       /* do not start it yet: strata_op_start() before the call is made */
 } strata_op_request;
 
 enum {
@@ -670,6 +681,11 @@ typedef struct strata_op_answer {
 /* One look and, if it is to be run, the grant and the start: durable when this returns.
  * STRATA_UNAVAILABLE: this copy of the workspace does not decide; nothing was recorded. */
 int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer);
+/* After only_grant: it is on disk, when this returns, that the effect may happen. Accepted once: who
+ * did not get the answer must not act. STRATA_CONFLICT. */
+int strata_op_start(strata *s, const char *key, uint64_t token);
+/* Begins the term anew. STRATA_CONFLICT: the token is not the current one. */
+int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms);
 /* Ends what strata_op_begin gave out; `executor` is closed. result_size: at most 131,072. */
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
                      size_t result_size, int executor);
@@ -692,6 +708,13 @@ int strata_op_settle(strata *s, const char *key, int outcome, const char *person
 int strata_op_decide(strata *s, const char *key, bool approve, const char *person,
                      const char *reason);
 int strata_op_again(strata *s, const char *key, const char *person, const char *reason);
+/* The check command of a queryable operation in doubt says that it happened. STRATA_UNAVAILABLE:
+ * something of it still runs. STRATA_DENIED: not queryable. */
+int strata_op_checked(strata *s, const char *key, const char *evidence, const void *result,
+                      size_t result_size);
+/* Forgets the results of operations that ended longer ago; their keys stay known, and are never run
+ * in silence. What is in doubt, or has not ended, stays. *count: how many. */
+int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count);
 
 /* --- layer 3: who decides --------------------------------------------------------------------- */
 
@@ -729,6 +752,37 @@ int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t w
 int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_ms);
 int strata_lock_release(strata *s, const char *name, uint64_t token);
 int strata_lock_each(strata *s, int (*visit)(void *arg, const strata_lock *l), void *arg);
+/* Whether this is the current token of a lock that is held: STRATA_CONFLICT if not. Advice: it may be
+ * lost before you have done anything about it. */
+int strata_fence(strata *s, const char *name, uint64_t token);
+
+/* --- layer 3: reservations of paths ---------------------------------------------------------- */
+
+typedef struct strata_reservation {
+    const char *pattern, *holder, *reason; /* lent */
+    const char *tree; /* which work tree: an id */
+    bool here;        /* of the work tree that was asked for */
+    bool shared;
+    uint64_t token, left_ms, since_ms;
+} strata_reservation;
+
+typedef struct strata_reserve_request {
+    size_t size;
+    const char *tree;    /* path of the work tree's root; its files are not those of another */
+    const char *pattern; /* src/ ** (without the space), as in docs/strong.md; relative to the root */
+    const char *reason;  /* may be NULL */
+    bool shared;
+    uint64_t ttl_ms;     /* at most 30 days */
+} strata_reserve_request;
+
+/* Reserves the paths for the handle's agent; the same again begins the term anew. STRATA_TIMEOUT:
+ * somebody else has some of them in this work tree; the message tells who. */
+int strata_reserve(strata *s, const strata_reserve_request *request, uint64_t *token);
+/* STRATA_CONFLICT: there is none with this token. */
+int strata_reserve_release(strata *s, const char *tree, const char *pattern, uint64_t token);
+/* All; or (path) those that hold a path; or (pattern) those that have a path in common with it. */
+int strata_reserve_each(strata *s, const char *tree, const char *path, const char *pattern,
+                        int (*visit)(void *arg, const strata_reservation *r), void *arg);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # defects_ledger.sh - are the tests of the strong layer able to fail?
 #
-# Builds test_ledger, test_lease and explore_ledger with one deliberate defect each (ST_DEFECT_*,
+# Builds test_ledger, test_lease, explore_ledger and explore_claims with one deliberate defect each (ST_DEFECT_*,
 # never defined in a normal build; START_NOT_DURABLE is one of the world around the machine) and runs
 # them. A defect that none notices fails this script. One line per defect, with all that caught it.
 #
@@ -14,11 +14,13 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 
 flags="-std=gnu17 -O1 -w -D_GNU_SOURCE -Iinclude -Isrc -Itests"
-ledger="src/core/ledger.c src/core/operation.c src/core/lease.c src/core/ledger_rows.c"
+ledger="src/core/ledger.c src/core/operation.c src/core/lease.c src/core/claim.c
+        src/core/ledger_rows.c src/core/ledger_each.c"
 rest="base clock memkv rows attribute state record record_encode record_unknown command glob"
 defects="NAKED_RETRY FENCED_RETRY SETTLE_EARLY START_NOT_DURABLE REPORT_ANY_TOKEN PROPOSE_MISMATCH
          PRUNE_IN_DOUBT GENERATION_SAME LAPSE_STALE KEYED_FOREVER END_WITH_OPEN START_AGAIN
-         FORCED_ABSENT AGAIN_KEEPS_TOKEN RELEASE_ANY_TOKEN"
+         FORCED_ABSENT AGAIN_KEEPS_TOKEN RELEASE_ANY_TOKEN CLAIM_STALE_TOKEN CLAIM_DONE_TWICE
+         CLAIM_DONE_TAKEN CLAIM_OUTBOX_FORGOTTEN CLAIM_REOPEN_KEEPS_TOKEN"
 
 # Every switch in the sources is tried here, and the other way round.
 # shellcheck disable=SC2086 # lists of words
@@ -63,10 +65,16 @@ for defect in $defects; do
             by="$by${by:+, }$name ($failed)"
         fi
     done
-    build explore_ledger "-DST_DEFECT_$defect" -lxxhash
-    if ! timeout 120 "$dir/explore_ledger" >"$dir/out" 2>&1; then
-        by="$by${by:+, }explore_ledger ($(sed -n 's/^VIOLATION in //p' "$dir/out"))"
-    fi
+    case $defect in
+    CLAIM_*) explorers=explore_claims ;; # the other one knows no claims
+    *) explorers=explore_ledger ;;
+    esac
+    for name in $explorers; do
+        build "$name" "-DST_DEFECT_$defect" -lxxhash
+        if ! timeout 120 "$dir/$name" >"$dir/out" 2>&1; then
+            by="$by${by:+, }$name ($(sed -n 's/^VIOLATION in //p' "$dir/out"))"
+        fi
+    done
     if [ -n "$by" ]; then
         echo "caught  $defect: $by"
     else

@@ -68,11 +68,20 @@ row count count
 row beat beat busy
 row 'agent list' agent list
 object Agent '.agents[0]' agent list
+row 'agent register' agent register
+row 'agent retire' agent retire
 row status status
 object Replica '.replicas[0]' status
 row doctor doctor
 row uninit uninit
 row search search api
+row 'op begin' op begin --key k
+row 'op prune' op prune --older-than 1h
+object Operation . op show k
+row 'reserve PATTERN' reserve 'src/**'
+object Reservation '.[0]' reserve list
+"$STRATA" lock acquire l >/dev/null
+object Lock '.[0]' lock list
 row history history api
 object Event '.events[0] | del(.entity, .attribute, .value, .link, .current)' history api
 row log log
@@ -120,7 +129,7 @@ if [ "$checked" -lt 30 ]; then
     failed=1
 fi
 rows=$(sed -n '/^| command/,/^$/p' "$page" | grep -c '^| `')
-if [ "$rows" -ne 31 ]; then
+if [ "$rows" -ne 36 ]; then
     echo "json.sh: docs/json.md has $rows rows; a new one has to be compared too" >&2
     failed=1
 fi

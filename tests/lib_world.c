@@ -60,6 +60,14 @@ void world_forget_writes(void)
     closed_dirty = world_unflushed = 0;
 }
 
+uint64_t world_dirty(void)
+{
+    uint64_t count = closed_dirty;
+    for (int i = 0; i < FDS; i++)
+        count += dirty[i];
+    return count;
+}
+
 static void note_write(int fd)
 {
     world_unflushed = closed_dirty;

@@ -246,6 +246,114 @@ EOF
     try 0 op list
 }
 
+# --- step by step ---------------------------------------------------------------------------------
+
+@test "begin, start, report in processes of their own; every answer has a status of its own" {
+    echo "to: ann" >mail
+    try 0 op begin --key m --params @mail
+    token=$output
+    try 5 op begin --key m --params @mail
+    try 3 op begin --key m --params other
+    try 3 op report m --token "$token" --result early # not started
+    try 0 op start m --token "$token"
+    try 3 op start m --token "$token" # accepted once
+    try 0 op renew m --token "$token" --term 10m
+    try 0 op report m --token "$token" --result "250 ok"
+    try 0 op report m --token "$token" --result "250 ok"
+    try 3 op report m --token "$token" --result "251 ok"
+    try 8 op begin --key m --params @mail
+    same "$output" "250 ok"
+    try 8 op begin --key m --params @mail --json
+    json '.data.answer == "replay" and .data.operation.result == "250 ok"'
+    try 3 op start m --token 1
+    try 2 op start m
+    try 2 op begin
+    try 0 op begin --key n --json
+    json '.data.answer == "run" and .data.token > 0'
+    try 0 op start n --token "$(jq .data.token <<<"$output")"
+    try 0 op refuse n --token "$(("$token" + 1))" --evidence "550 no such user"
+    try 9 op begin --key n
+    try 4 op begin --key a --needs-approval
+    person 0 op approve a
+    try 0 op begin --key a --needs-approval
+}
+
+@test "a term that ends: started is in doubt, not started is free" {
+    try 0 op begin --key s --term 300ms
+    try 0 op start s --token "$output"
+    try 0 op begin --key f --term 300ms
+    first=$output
+    try 5 op begin --key s
+    sleep 0.4
+    try 7 op begin --key s
+    has "$stderr" "Do not retry and do not use another key"
+    try 0 op begin --key f
+    [ "$output" -gt "$first" ]
+    try 3 op start f --token "$first"
+    state_is s in_doubt
+    # A person is asked; who comes late with the current token may still tell what happened.
+    try 0 pending
+    has "$output" "s: in doubt"
+    try 0 op report s --token "$((first - 1))" --result done
+    state_is s committed
+}
+
+@test "pending lists what waits for a person" {
+    make_doubt d
+    try 115 once --key p --needs-approval -- true
+    try 0 pending
+    has "$output" "d: in doubt"
+    has "$output" "p: proposed, waits for approval"
+    has "$stderr" "strata op settle KEY"
+    try 0 pending --json
+    json '.data.operations | map(.key) == ["d", "p"]'
+    try 4 op approve p
+    has "$stderr" "strata pending"
+    person 0 op settle d --outcome failed --evidence "nothing there"
+    person 0 op reject p --reason no
+    try 0 pending
+    same "$output" "nothing is pending"
+}
+
+@test "prune: results go, keys stay known, doubts stay" {
+    for n in 1 2 3; do try 0 once --key k$n -- sh -c "$effect"; done
+    make_doubt d
+    sleep 0.2
+    try 0 op prune --older-than 1h --json
+    json '.data.pruned == 0'
+    try 0 op prune --older-than 100ms --json
+    json '.data.pruned == 3'
+    try 113 once --key k1 -- sh -c "$effect"
+    has "$stderr" "k1 was known before; its result was pruned"
+    try 9 op begin --key k2
+    try 117 once --key d -- sh -c "$effect; exec sleep 60"
+    ran 4
+    try 2 op prune
+}
+
+@test "queryable: the check command says that it happened; else a person" {
+    for k in yes no; do
+        "$STRATA" once --key $k --class queryable --check 'test -e $STRATA_OP_KEY && echo found' \
+            -- sh -c "$effect; exec sleep 60" 3>&- &
+        wrapper=$!
+        until_so test -s "$EFFECTS"
+        child=$(pgrep -P $wrapper)
+        kill -9 $wrapper "$child"
+        : >"$EFFECTS"
+    done
+    touch yes
+    try 0 once --key yes --class queryable --check 'test -e $STRATA_OP_KEY && echo found' \
+        -- sh -c "$effect; exec sleep 60"
+    same "$output" found
+    try 117 once --key no --class queryable --check 'test -e $STRATA_OP_KEY && echo found' \
+        -- sh -c "$effect; exec sleep 60"
+    state_is yes committed
+    json '.data.evidence | startswith("the check command ended with 0")'
+    state_is no in_doubt
+    try 112 once --key x --check true -- true
+    ran 0
+}
+
 # --- in doubt -------------------------------------------------------------------------------------
 
 @test "whoever ran it died: 117, and not run again, however often it is asked" {
@@ -307,7 +415,7 @@ EOF
     make_doubt k
     try 4 op settle k --outcome failed --evidence "I think so"
     has "$stderr" "STRATA_AGENT says that an agent is calling"
-    has "$stderr" "strata op list"
+    has "$stderr" "strata pending"
     for mark in CLAUDECODE CODEX_SANDBOX OPENCLAW_SESSION; do
         run env -u STRATA_AGENT "$mark=1" script -qec \
             "'$STRATA' op settle k --outcome failed --evidence 'I think so'" /dev/null </dev/null
@@ -510,4 +618,114 @@ commands() {
     [ "$status" -eq 113 ]
     [ "$SECONDS" -lt 4 ]
     [ ! -e "/proc/$(cat pid)" ]
+}
+
+@test "fence: is this the current token" {
+    try 0 lock acquire db --ttl 20s
+    token=$output
+    try 0 fence db "$token"
+    try 3 fence db 1000000
+    has "$stderr" "the current token of db is $token (ann)"
+    try 0 lock release db --token "$token"
+    try 3 fence db "$token"
+    has "$stderr" "held by nobody"
+    try 2 fence db x
+}
+
+# --- reservations ---------------------------------------------------------------------------------
+
+@test "reserve: overlapping patterns of two agents block, shared ones do not" {
+    try 0 reserve 'src/**' --reason renaming
+    token=$output
+    STRATA_AGENT=bob try 5 reserve 'src/a/*.c'
+    has "$stderr" 'src/** is reserved by ann: renaming'
+    STRATA_AGENT=bob try 5 reserve '*/x.c' --shared
+    STRATA_AGENT=bob try 0 reserve 'docs/*' --shared
+    try 0 reserve 'docs/a*' --shared
+    STRATA_AGENT=cem try 5 reserve 'docs/a.md'
+    try 0 reserve 'src/**' --ttl 2h # the same again: its term begins anew
+    same "$output" "$token"
+    try 0 reserve list --json
+    json 'length > 0 and (.data | length == 3) and (.data | all(.here))'
+    json '[.data[] | select(.pattern == "src/**") | .reason] == ["renaming"]'
+    try 0 reserve check src/deep/down.c
+    has "$output" 'src/**: ann'
+    STRATA_AGENT=bob try 3 reserve check src/deep/down.c
+    STRATA_AGENT=bob try 0 reserve check docs/b.md
+    STRATA_AGENT=bob try 0 reserve check elsewhere.c
+    same "$output" ""
+    try 3 reserve release 'src/**' --token 999
+    try 0 reserve release 'src/**' --token "$token"
+    STRATA_AGENT=bob try 0 reserve 'src/a/*.c'
+    for bad in /etc ../x 'a//b' 'src/**x' ''; do try 2 reserve "$bad"; done
+    try 2 reserve "$(printf 'k%.0s' {1..238})"
+    try 0 reserve "$(printf 'k%.0s' {1..237})"
+    try 2 reserve release 'src/**'
+}
+
+@test "a reservation ends with its term" {
+    try 0 reserve 'src/**' --ttl 300ms
+    STRATA_AGENT=bob try 5 reserve src/main.c
+    sleep 0.4
+    try 0 reserve list
+    same "$output" ""
+    STRATA_AGENT=bob try 0 reserve src/main.c
+}
+
+@test "another work tree has other files: only a warning" {
+    cd "$BATS_TEST_TMPDIR"
+    git init -q repo && cd repo
+    git -c user.name=t -c user.email=t@t commit -q --allow-empty -m first
+    git worktree add -q ../second
+    "$STRATA" init >/dev/null
+    try 0 reserve 'src/**'
+    cd ../second
+    STRATA_AGENT=bob try 0 reserve 'src/*.c'
+    has "$stderr" 'ann has reserved src/** in another work tree'
+    STRATA_AGENT=bob try 0 reserve check src/main.c
+    has "$output" "in another work tree"
+    STRATA_AGENT=cem try 5 reserve src/x.c
+    cd ../repo/ && mkdir deep && cd deep
+    STRATA_AGENT=cem try 5 reserve src/x.c # the same work tree from below its root
+}
+
+# --- agents ---------------------------------------------------------------------------------------
+
+@test "register: a name once; a taken-over namesake is refused what it asks for" {
+    try 0 agent register
+    one=$output
+    try 3 agent register
+    has "$stderr" "ann is registered already"
+    STRATA_INCARNATION=$one try 0 agent register # its own: begins the term anew
+    same "$output" "$one"
+    try 0 agent list --json
+    json --argjson n "$one" '[.data.agents[] | select(.agent == "ann") | .incarnation] == [$n]'
+    STRATA_INCARNATION=$one try 0 lock acquire db
+    lock=$output
+    try 0 agent register --force --json
+    two=$(jq .data.incarnation <<<"$output")
+    [ "$two" -gt "$one" ]
+    STRATA_INCARNATION=$one try 3 agent retire
+    STRATA_INCARNATION=$one try 3 lock renew db --token "$lock"
+    STRATA_INCARNATION=$one try 0 lock release db --token "$lock" # what it gives back is taken
+    STRATA_INCARNATION=$one try 113 once --key k -- sh -c "$effect"
+    has "$stderr" "another ann has been registered since"
+    STRATA_INCARNATION=$one try 3 lock acquire other
+    STRATA_INCARNATION=$one try 3 reserve 'src/**'
+    ran 0
+    STRATA_INCARNATION=$two try 0 once --key k -- sh -c "$effect"
+    STRATA_INCARNATION=$two try 0 agent retire
+    try 1 agent retire
+    try 0 agent list --json
+    json '.data.agents | all(.incarnation == 0)'
+}
+
+@test "status counts what waits for a person" {
+    make_doubt d
+    try 115 once --key p --needs-approval -- true
+    try 0 status
+    has "$output" "in doubt   1"
+    has "$output" "to approve 1"
+    try 0 status --json
+    json '.data.operations_in_doubt == 1 and .data.operations_to_approve == 1'
 }

@@ -3,10 +3,10 @@
  * late and repeated commands against a plain model.
  *
  * The model knows what the rules say and nothing of rows: per name the holder, its token, whether
- * it is held. Every command that an agent ever sent may arrive again at any later time. The judge:
- * at most one holder of the current token per name; tokens only grow; a former holder's renew,
- * release or lapse has no effect; two reservations that overlap and are not both shared have one
- * holder.
+ * it is held, the outcome (of claims; in half of the rounds the names are claims). Every command
+ * that an agent ever sent may arrive again at any later time. The judge: at most one holder of the
+ * current token per name; tokens only grow; a former holder's renew, release or lapse has no
+ * effect; two reservations that overlap and are not both shared have one holder.
  */
 #include "core/glob.h"
 #include "ledger_world.h"
@@ -176,12 +176,16 @@ struct model {
     uint64_t token[NAMES];
     unsigned holder[NAMES];
     bool held[NAMES];
+    enum st_claim_outcome outcome[NAMES];
+    uint64_t finished[NAMES];
     uint64_t last;
     uint64_t own[AGENTS][NAMES]; /* what each agent believes to hold */
 };
 
 static struct st_command pool[POOL];
 static unsigned pool_count;
+
+static enum st_lease_kind kind; /* of this round */
 
 static void send(struct st_command c)
 {
@@ -203,9 +207,13 @@ static enum st_verdict model_step(struct model *m, const struct st_command *c, b
 {
     unsigned n = index_of(c->key, names, NAMES), a = index_of(c->agent, agents, AGENTS);
     *grants = false;
+    bool ended = m->outcome[n] == ST_CLAIM_DONE || m->outcome[n] == ST_CLAIM_FAILED;
     if (c->kind == ST_CMD_LEASE_ACQUIRE) {
+        if (ended)
+            return ST_VERDICT_ENDED;
         if (!m->held[n]) {
             m->held[n] = *grants = true;
+            m->outcome[n] = ST_CLAIM_NONE;
             m->holder[n] = a;
             return ST_VERDICT_DONE;
         }
@@ -213,13 +221,38 @@ static enum st_verdict model_step(struct model *m, const struct st_command *c, b
     }
     if (m->token[n] == 0)
         return ST_VERDICT_REFUSED;
+    if (c->kind == ST_CMD_CLAIM_REOPEN && m->held[n])
+        return ST_VERDICT_HELD;
     if (c->token != m->token[n])
         return ST_VERDICT_STALE;
+    if (c->kind == ST_CMD_CLAIM_REOPEN) {
+        *grants = ended; /* a token, to nobody */
+        if (ended)
+            m->outcome[n] = ST_CLAIM_NONE;
+        return ended ? ST_VERDICT_DONE : ST_VERDICT_SAME;
+    }
+    if (c->kind == ST_CMD_CLAIM_CHECKPOINT || c->kind == ST_CMD_CLAIM_FINISH) {
+        static const enum st_claim_outcome ends[] = {ST_CLAIM_DONE, ST_CLAIM_FAILED,
+                                                     ST_CLAIM_RETRY};
+        if (m->outcome[n] != ST_CLAIM_NONE) {
+            bool same = c->kind == ST_CMD_CLAIM_FINISH && m->finished[n] == c->token &&
+                        ends[c->outcome] == m->outcome[n];
+            return same ? ST_VERDICT_SAME : ended ? ST_VERDICT_ENDED : ST_VERDICT_REFUSED;
+        }
+        m->held[n] = c->kind == ST_CMD_CLAIM_CHECKPOINT;
+        if (!m->held[n]) {
+            m->outcome[n] = ends[c->outcome];
+            m->finished[n] = c->token;
+        }
+        return ST_VERDICT_DONE;
+    }
     if (c->kind == ST_CMD_LEASE_RENEW)
         return m->held[n] ? ST_VERDICT_DONE : ST_VERDICT_REFUSED;
     if (!m->held[n])
         return ST_VERDICT_SAME;
     m->held[n] = false;
+    if (kind == ST_LEASE_CLAIM && c->kind == ST_CMD_LEASE_RELEASE)
+        m->outcome[n] = ST_CLAIM_RETRY;
     return ST_VERDICT_DONE;
 }
 
@@ -233,12 +266,13 @@ static void deliver(struct ledger *w, struct model *m, const struct st_command *
     if (grants) {
         assert_true(r.token > m->last); /* only grow */
         m->last = m->token[n] = r.token;
-        if (pick(4) != 0) /* else the answer is lost */
+        if (c->kind == ST_CMD_LEASE_ACQUIRE && pick(4) != 0) /* else the answer is lost */
             m->own[a][n] = r.token;
     }
     if (m->token[n] == 0)
         return;
-    struct st_lease lease = read_lease(w, ST_LEASE_LOCK, names[n]);
+    struct st_lease lease = read_lease(w, kind, names[n]);
+    assert_int_equal(lease.outcome, m->outcome[n]);
     assert_int_equal(lease.token, m->token[n]);
     assert_int_equal(lease.held, m->held[n]);
     assert_true(st_str_equal(lease.holder, st_str_of(agents[m->holder[n]])));
@@ -250,13 +284,22 @@ static void deliver(struct ledger *w, struct model *m, const struct st_command *
 
 static void random_send(struct model *m)
 {
-    static const enum st_command_kind kinds[] = {ST_CMD_LEASE_ACQUIRE, ST_CMD_LEASE_RENEW,
-                                                 ST_CMD_LEASE_RELEASE, ST_CMD_LEASE_LAPSE};
+    static const enum st_command_kind kinds[] = {
+        ST_CMD_LEASE_ACQUIRE,    ST_CMD_LEASE_RENEW,  ST_CMD_LEASE_RELEASE, ST_CMD_LEASE_LAPSE,
+        ST_CMD_CLAIM_CHECKPOINT, ST_CMD_CLAIM_FINISH, ST_CMD_CLAIM_FINISH,  ST_CMD_CLAIM_REOPEN};
     unsigned a = pick(AGENTS), n = pick(NAMES);
-    struct st_command c = {
-        .kind = kinds[pick(4)], .key = st_str_of(names[n]), .agent = st_str_of(agents[a])};
+    struct st_command c = {.kind = kinds[pick(kind == ST_LEASE_CLAIM ? 8 : 4)],
+                           .key = st_str_of(names[n]),
+                           .agent = st_str_of(agents[a])};
     /* A lapse is decided by whoever looked: it names the token that was current then. */
-    c.token = c.kind == ST_CMD_LEASE_LAPSE ? m->token[n] : m->own[a][n];
+    bool seen = c.kind == ST_CMD_LEASE_LAPSE || c.kind == ST_CMD_CLAIM_REOPEN;
+    c.token = seen ? m->token[n] : m->own[a][n];
+    if (c.kind < ST_CMD_CLAIM_CHECKPOINT)
+        c.lease = kind;
+    if (c.kind == ST_CMD_CLAIM_CHECKPOINT)
+        c.deadline = (struct st_deadline){7, 9, 9};
+    if (c.kind == ST_CMD_CLAIM_FINISH)
+        c.outcome = (enum st_outcome)pick(3);
     if (c.kind != ST_CMD_LEASE_ACQUIRE && c.token == 0)
         return;
     send(c);
@@ -270,6 +313,7 @@ static void test_interleavings(void **state)
         struct model m = {.last = 0};
         seed = round;
         pool_count = 0;
+        kind = round % 2 == 0 ? ST_LEASE_CLAIM : ST_LEASE_LOCK;
         ledger_open(&own);
         for (int step = 0; step < 400; step++) {
             unsigned what = pick(5);

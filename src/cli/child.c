@@ -119,7 +119,8 @@ static bool pump(struct child *c, struct stream *s)
     if (n == 0)
         return false;
     s->taken += (size_t)n;
-    write_all(s->to, buf, (size_t)n);
+    if (!c->silent)
+        write_all(s->to, buf, (size_t)n);
     size_t room = CHILD_KEEP_MAX - *s->size, take = (size_t)n < room ? (size_t)n : room;
     c->cut = c->cut || take < (size_t)n;
     if (take == 0)

@@ -25,6 +25,7 @@ struct child {
     int (*tick)(void *arg);
     void *tick_arg;
     uint64_t tick_ms;
+    bool silent; /* with keep: do not pass it on */
     bool keep; /* keep the output (else it goes straight through) */
     /* out */
     bool started; /* the program was executed; else `error` tells why not */

@@ -94,6 +94,10 @@ enum cli_option_id {
     OPT_TTL, /* lock */
     OPT_TOKEN,
     OPT_FORCE, /* coordinator move */
+    OPT_PARAMS, /* op begin */
+    OPT_OLDER_THAN, /* op prune */
+    OPT_CHECK,      /* once */
+    OPT_SHARED,     /* reserve */
     OPT_DEPENDS, /* add --after */
     OPT_CHANNEL, /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
@@ -242,6 +246,9 @@ int cli_subject_check(struct cli *c);
 int cli_open(struct cli *c);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
+/* --class, --token, and --term or --ttl: usage errors name the option. */
+int cli_class(struct cli *c, int *out);
+int cli_token(struct cli *c, uint64_t *token);
 
 /* --- output.c --------------------------------------------------------------------------------- */
 
@@ -269,6 +276,12 @@ json_t *cli_json_text(const char *text, size_t n); /* lossy if it is not UTF-8 *
 json_t *cli_json_item(const strata_item *item);
 json_t *cli_json_attribute(const strata_attribute *a);
 json_t *cli_json_event(const strata_event *e);
+json_t *cli_json_operation(const strata_operation *o);
+/* One line about an operation. */
+void cli_put_operation(struct cli *c, const strata_operation *o);
+/* Operations that wait for a person: in doubt, or to be approved. Prints them, or (list) adds them to
+ * it; *count: how many. Where this copy has no ledger: none. */
+int cli_operations_waiting(struct cli *c, json_t *list, size_t *in_doubt, size_t *approval);
 
 uint64_t cli_now(struct cli *c); /* wall clock, read once a command */
 #define CLI_STAMP_SIZE 48
@@ -326,6 +339,20 @@ int cmd_op_settle(struct cli *c);
 int cmd_op_approve(struct cli *c);
 int cmd_op_reject(struct cli *c);
 int cmd_op_again(struct cli *c);
+int cmd_op_begin(struct cli *c);
+int cmd_op_start(struct cli *c);
+int cmd_op_renew(struct cli *c);
+int cmd_op_report(struct cli *c);
+int cmd_op_refuse(struct cli *c);
+int cmd_op_prune(struct cli *c);
+
+int cmd_fence(struct cli *c);
+int cmd_reserve(struct cli *c);
+int cmd_reserve_check(struct cli *c);
+int cmd_reserve_list(struct cli *c);
+int cmd_reserve_release(struct cli *c);
+int cmd_agent_register(struct cli *c);
+int cmd_agent_retire(struct cli *c);
 int cmd_coordinator_show(struct cli *c);
 int cmd_coordinator_move(struct cli *c);
 int cmd_lock(struct cli *c);

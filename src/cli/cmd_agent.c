@@ -3,6 +3,7 @@
  */
 #include "cli/cli.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* --- beat, agent list ------------------------------------------------------------------------- */
@@ -58,17 +59,19 @@ static int visit_agent(void *arg, const strata_agent *a)
 
     l->count++;
     if (l->c->json) {
-        json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I}", "agent", a->agent, "replica",
-                              a->replica, "state", agent_state(a->state), "status",
-                              cli_json_text(a->status, strlen(a->status)), "status_at",
-                              cli_json_time(a->status_ms), "beat_at", cli_json_time(a->beat_ms),
-                              "age_ms", (json_int_t)a->age_ms);
+        json_t *o = json_pack(
+            "{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:I}", "agent", a->agent, "replica", a->replica, "state",
+            agent_state(a->state), "status", cli_json_text(a->status, strlen(a->status)),
+            "status_at", cli_json_time(a->status_ms), "beat_at", cli_json_time(a->beat_ms),
+            "age_ms", (json_int_t)a->age_ms, "incarnation", (json_int_t)a->incarnation);
         return json_array_append_new(l->list, o) == 0 ? 0 : STRATA_NO_MEMORY;
     }
     cli_span(a->age_ms, span);
     (void)printf("%s on ", a->agent);
     cli_put_text(stdout, a->replica, strlen(a->replica), 0);
     (void)printf(": %s, last heard of %s ago", agent_state(a->state), span);
+    if (a->incarnation != 0)
+        (void)printf("; registered, incarnation %" PRIu64, a->incarnation);
     if (a->status[0] != '\0') {
         cli_age(l->c, a->status_ms, since);
         (void)fputs("; ", stdout);
@@ -97,6 +100,40 @@ int cmd_agent_list(struct cli *c)
     if (l.count == 0)
         cli_note(c, "no agent has been heard of yet; one says it is there with: strata beat");
     return 0;
+}
+
+/* --- register, retire ------------------------------------------------------------------------- */
+
+int cmd_agent_register(struct cli *c)
+{
+    uint64_t incarnation;
+    int status = cli_open(c);
+    if (status == 0)
+        status = cli_need_agent(c);
+    if (status != 0)
+        return status;
+    int code = strata_agent_register(c->s, cli_given(c, OPT_FORCE), &incarnation);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (c->json)
+        return cli_json(
+            c, json_pack("{s:s,s:I}", "agent", c->agent, "incarnation", (json_int_t)incarnation));
+    (void)printf("%" PRIu64 "\n", incarnation);
+    cli_note(c, "export STRATA_INCARNATION=%" PRIu64, incarnation);
+    return 0;
+}
+
+int cmd_agent_retire(struct cli *c)
+{
+    int status = cli_open(c);
+    if (status == 0)
+        status = cli_need_agent(c);
+    if (status != 0)
+        return status;
+    int code = strata_agent_retire(c->s);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    return c->json ? cli_json(c, json_pack("{s:s}", "agent", c->agent)) : 0;
 }
 
 /* --- count ------------------------------------------------------------------------------------ */

@@ -165,19 +165,12 @@ int cmd_lock_acquire(struct cli *c)
     return 0;
 }
 
-static int read_token(struct cli *c, uint64_t *token)
-{
-    if (!cli_given(c, OPT_TOKEN))
-        return cli_usage(c, "--token N: the number that `lock acquire` printed");
-    return cli_number(c, "--token", c->options[OPT_TOKEN], (UINT64_C(1) << 53) - 1, token);
-}
-
 int cmd_lock_renew(struct cli *c)
 {
     uint64_t ttl_ms, wait_ms, token;
     int status = read_times(c, 3600ull * 1000, &ttl_ms, &wait_ms);
     if (status == 0)
-        status = read_token(c, &token);
+        status = cli_token(c, &token);
     if (status == 0)
         status = cli_open(c);
     if (status != 0)
@@ -189,7 +182,7 @@ int cmd_lock_renew(struct cli *c)
 int cmd_lock_release(struct cli *c)
 {
     uint64_t token;
-    int status = read_token(c, &token);
+    int status = cli_token(c, &token);
     if (status == 0)
         status = cli_open(c);
     if (status != 0)

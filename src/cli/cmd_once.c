@@ -25,6 +25,9 @@
 /* Statuses of --nothing-happened-on; one program has no more ways to say no. */
 #define NOTHING_MAX 16
 
+/* A check command that takes longer knows nothing. Milliseconds. */
+#define CHECK_MS_MAX 60000
+
 struct once {
     struct cli *c;
     const char *key;
@@ -42,19 +45,6 @@ static int wrapped(int status)
 }
 
 /* --- arguments -------------------------------------------------------------------------------- */
-
-static int read_class(struct cli *c, int *out)
-{
-    static const char *const names[] = {"naked", "keyed", "queryable", "idempotent"};
-    const char *text = c->options[OPT_CLASS];
-    *out = STRATA_NAKED;
-    for (int i = 0; text != NULL && i < 4; i++)
-        if (strcmp(text, names[i]) == 0)
-            *out = i;
-    if (text != NULL && strcmp(text, names[*out]) != 0)
-        return cli_usage(c, "--class is naked, keyed, queryable or idempotent, not `%s`", text);
-    return 0;
-}
 
 static int read_nothing(struct once *o)
 {
@@ -108,7 +98,7 @@ static int once_read(struct once *o)
 {
     struct cli *c = o->c;
     uint64_t valid_ms = 0;
-    int class, status = read_class(c, &class);
+    int class, status = cli_class(c, &class);
     o->wait_ms = UINT64_MAX;
     if (status == 0 && !cli_given(c, OPT_KEY))
         status = cli_usage(c, "--key names what must not happen twice");
@@ -124,6 +114,8 @@ static int once_read(struct once *o)
         status = read_parameters(o);
     if (status != 0)
         return status;
+    if (cli_given(c, OPT_CHECK) && class != STRATA_QUERYABLE)
+        return cli_usage(c, "--check is for --class queryable");
     o->key = c->options[OPT_KEY];
     o->request = (strata_op_request){
         .size = sizeof o->request,
@@ -342,9 +334,35 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* In doubt, and there is a command that knows: true when it said that it happened. */
+static bool checked(struct once *o)
+{
+    char *argv[] = {"/bin/sh", "-c", (char *)(uintptr_t)o->c->options[OPT_CHECK], NULL};
+    char key[300], text[400], evidence[400];
+    snprintf(key, sizeof key, "STRATA_OP_KEY=%s", o->key);
+    const char *const environment[] = {key, NULL};
+    struct child child = {.argv = argv,
+                          .environment = environment,
+                          .inherit_fd = -1,
+                          .timeout_ms = CHECK_MS_MAX,
+                          .keep = true,
+                          .silent = true};
+    bool happened = child_run(&child) && child.started && !child.timed_out && child.signal == 0 &&
+                    child.status == 0;
+    if (happened) {
+        snprintf(text, sizeof text, "the check command ended with 0: %.300s", argv[2]);
+        cli_clean(text, evidence, sizeof evidence);
+        happened =
+            strata_op_checked(o->c->s, o->key, evidence, child.out, child.out_size) == STRATA_OK;
+    }
+    child_release(&child);
+    return happened;
+}
+
 static int once_run(struct once *o)
 {
     uint64_t start = now_ms();
+    bool asked = !cli_given(o->c, OPT_CHECK);
     for (;;) {
         strata_op_answer a;
         int code = strata_op_begin(o->c->s, &o->request, &a);
@@ -352,6 +370,11 @@ static int once_run(struct once *o)
             return wrapped(cli_fail(o->c, code));
         if (a.answer == STRATA_OP_RUN)
             return run(o, a.token, a.executor);
+        if (a.answer == STRATA_OP_DOUBT && !asked) {
+            asked = true;
+            if (checked(o))
+                continue;
+        }
         if (a.answer != STRATA_OP_BUSY || now_ms() - start >= o->wait_ms)
             return answered(o, &a);
         /* Only looking, until something changes: the ledger need not be written for that. */

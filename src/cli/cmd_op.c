@@ -15,7 +15,7 @@ static const char *const class_names[] = {"naked", "keyed", "queryable", "idempo
 
 /* --- printing --------------------------------------------------------------------------------- */
 
-static json_t *operation_json(const strata_operation *o)
+json_t *cli_json_operation(const strata_operation *o)
 {
     json_t *j = json_pack(
         "{s:s,s:s,s:s,s:I,s:i,s:i,s:s,s:b,s:b,s:b,s:o,s:o,s:o,s:s,s:s}", "key", o->key, "state",
@@ -34,7 +34,7 @@ static json_t *operation_json(const strata_operation *o)
     return j;
 }
 
-static void put_operation(struct cli *c, const strata_operation *o)
+void cli_put_operation(struct cli *c, const strata_operation *o)
 {
     uint64_t since = o->ended_ms != 0     ? o->ended_ms
                      : o->started_ms != 0 ? o->started_ms
@@ -56,6 +56,40 @@ static void put_operation(struct cli *c, const strata_operation *o)
     (void)putchar('\n');
 }
 
+/* --- what waits for a person ------------------------------------------------------------------ */
+
+struct waiting {
+    struct cli *c;
+    json_t *list;
+    bool print;
+    size_t count;
+};
+
+static int visit_waiting(void *arg, const strata_operation *o)
+{
+    struct waiting *w = arg;
+    if (o->state == STRATA_OP_PROPOSED && (!o->needs_approval || o->approved))
+        return 0;
+    w->count++;
+    if (w->list != NULL)
+        return json_array_append_new(w->list, cli_json_operation(o)) == 0 ? 0 : STRATA_NO_MEMORY;
+    if (w->print)
+        cli_put_operation(w->c, o);
+    return 0;
+}
+
+int cli_operations_waiting(struct cli *c, json_t *list, size_t *in_doubt, size_t *approval)
+{
+    bool print = list == NULL && !c->json && c->command->run == cmd_pending;
+    struct waiting doubts = {c, list, print, 0}, approvals = {c, list, print, 0};
+    int code = strata_op_each(c->s, STRATA_OP_IN_DOUBT, NULL, 0, visit_waiting, &doubts);
+    if (code == STRATA_OK)
+        code = strata_op_each(c->s, STRATA_OP_PROPOSED, NULL, 0, visit_waiting, &approvals);
+    *in_doubt = doubts.count;
+    *approval = approvals.count;
+    return code == STRATA_UNAVAILABLE ? STRATA_OK : code;
+}
+
 /* --- list, show ------------------------------------------------------------------------------- */
 
 struct op_list {
@@ -73,8 +107,8 @@ static int visit_operation(void *arg, const strata_operation *o)
     }
     l->count++;
     if (l->list != NULL)
-        return json_array_append_new(l->list, operation_json(o)) == 0 ? 0 : STRATA_NO_MEMORY;
-    put_operation(l->c, o);
+        return json_array_append_new(l->list, cli_json_operation(o)) == 0 ? 0 : STRATA_NO_MEMORY;
+    cli_put_operation(l->c, o);
     return 0;
 }
 
@@ -124,8 +158,8 @@ int cmd_op_show(struct cli *c)
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (c->json)
-        return cli_json(c, operation_json(&o));
-    put_operation(c, &o);
+        return cli_json(c, cli_json_operation(&o));
+    cli_put_operation(c, &o);
     (void)printf("class %s, token %llu, attempts %u, runs %u\n", class_names[o.op_class & 3],
                  (unsigned long long)o.token, o.attempts, o.runs);
     if (o.evidence[0] != '\0')
@@ -149,13 +183,13 @@ static int need_person(struct cli *c, const char **name)
     for (size_t i = 0; i < sizeof agent_marks / sizeof agent_marks[0]; i++)
         if (getenv(agent_marks[i]) != NULL)
             return cli_error(c, STRATA_DENIED,
-                             "nothing was changed; it is listed by `strata op list`, where a "
+                             "nothing was changed; it is listed by `strata pending`, where a "
                              "person finds it",
                              "this is for a person: %s says that an agent is calling",
                              agent_marks[i]);
     if (!isatty(STDIN_FILENO) && !isatty(STDERR_FILENO))
         return cli_error(c, STRATA_DENIED,
-                         "nothing was changed; it is listed by `strata op list`, where a person "
+                         "nothing was changed; it is listed by `strata pending`, where a person "
                          "finds it",
                          "this is for a person at a terminal");
     const struct passwd *user = getpwuid(getuid());
@@ -176,9 +210,9 @@ static int said(struct cli *c, int code, const char *key)
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (c->json)
-        return cli_json(c, operation_json(&o));
+        return cli_json(c, cli_json_operation(&o));
     if (!c->quiet)
-        put_operation(c, &o);
+        cli_put_operation(c, &o);
     return 0;
 }
 

@@ -111,8 +111,26 @@ int cmd_pending(struct cli *c)
         json_decref(l.list);
         return cli_fail(c, code);
     }
+    size_t in_doubt = 0, approval = 0;
+    json_t *operations = c->json ? json_array() : NULL;
+    if (!unseen)
+        code = cli_operations_waiting(c, operations, &in_doubt, &approval);
+    if (code != STRATA_OK && code != STRATA_NOT_FOUND) {
+        json_decref(l.list);
+        json_decref(operations);
+        return cli_fail(c, code);
+    }
     if (c->json)
-        return cli_json(c, json_pack("{s:o,s:b}", "pending", l.list, "more", l.more));
+        return cli_json(c, json_pack("{s:o,s:b,s:o}", "pending", l.list, "more", l.more,
+                                     "operations", operations));
+    if (in_doubt > 0)
+        cli_note(c, "a person finds out what happened, and says so: strata op settle KEY --outcome "
+                    "committed|failed|retry --evidence TEXT");
+    if (approval > 0)
+        cli_note(c,
+                 "a person decides: strata op approve KEY, or strata op reject KEY --reason TEXT");
+    if (l.count == 0 && in_doubt + approval > 0)
+        return 0;
     if (l.count == 0)
         (void)puts(unseen ? "nothing was overwritten unseen" : "nothing is pending");
     else

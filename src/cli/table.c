@@ -83,7 +83,13 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false},
     [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
     [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false},
-    [OPT_TOKEN] = {"--token", 0, "N", "the number that `lock acquire` printed", false},
+    [OPT_TOKEN] = {"--token", 0, "N", "the number that was printed when it was given out", false},
+    [OPT_PARAMS] = {"--params", 0, "TEXT",
+        "what is done: the same key with others is refused; `-` and @FILE read it", false},
+    [OPT_OLDER_THAN] = {"--older-than", 0, "DURATION", "only what ended longer ago", false},
+    [OPT_CHECK] = {"--check", 0, "COMMAND",
+        "with --class queryable: a shell command that ends with 0 if it happened", false},
+    [OPT_SHARED] = {"--shared", 0, NULL, "others may reserve it too, as shared", false},
 
     [OPT_DEPENDS] = {"--after", 0, "N", "not before task N is done; several: 141,142, or again",
         false, true},
@@ -114,7 +120,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
         "of the claim; your live claim on the task if not given", false},
     [OPT_CHECKPOINT_DATA] = {"--data", 0, "TEXT",
         "how far it is: for whoever goes on with it; `-` and @FILE read it", false},
-    [OPT_TERM] = {"--term", 0, "DURATION", "how long a claim lasts without a sign of life", false},
+    [OPT_TERM] = {"--term", 0, "DURATION",
+        "how long it lasts without a sign of life; an hour if not given", false},
     [OPT_TASKS_MAX] = {"--limit", 'n', "N", "end after N tasks", false},
     [OPT_CREATE] = {"--create", 0, NULL, "also to an agent that was never heard of", false},
     [OPT_ACK] = {"--ack", 0, NULL, "they are read: not shown again", false},
@@ -161,6 +168,14 @@ const struct cli_command cli_commands[] = {
      "alive: a sign of life within 2 minutes. silent: within an hour. gone: longer ago.",
      {{"strata agent list", "all agents"}},
      cmd_agent_list, false},
+    {"agent register", "", 0, 0, ON(OPT_FORCE), "register this agent; prints its incarnation",
+     "The name is this agent's for an hour from its last command on. The incarnation tells this start "
+     "from earlier ones: with STRATA_INCARNATION in its environment, an agent whose name was taken over "
+     "(--force) is refused what it asks for.",
+     {{"export STRATA_INCARNATION=$(strata agent register --agent ann)", "at the start"}},
+     cmd_agent_register, false},
+    {"agent retire", "", 0, 0, 0, "end this agent's registration", NULL,
+     {{"strata agent retire --agent ann", "at the end"}}, cmd_agent_retire, false},
     {"fact set", "ENTITY ATTRIBUTE VALUE", 3, 3,
      ON(OPT_LINK) | ON(OPT_EXPECT) | ON(OPT_EXPECT_ABSENT),
      "set an attribute to one value",
@@ -349,7 +364,7 @@ const struct cli_command cli_commands[] = {
      cmd_cancel, false},
     {"once", "-- COMMAND [ARGUMENT ...]", 1, 4096,
      ON(OPT_KEY) | ON(OPT_CLASS) | ON(OPT_VALID_FOR) | ON(OPT_TIMEOUT) | ON(OPT_NEEDS_APPROVAL) |
-         ON(OPT_NOTHING_ON),
+         ON(OPT_NOTHING_ON) | ON(OPT_CHECK),
      "run a command at most once, across all agents and restarts",
      "The first caller of a key runs the command. Everybody else waits if it is running (--wait "
      "bounds that), and is then given its output and exit status, byte for byte, as long as the "
@@ -357,7 +372,9 @@ const struct cli_command cli_commands[] = {
      "command finds STRATA_OP_KEY and STRATA_FENCE in its environment.\n\n"
      "If whoever runs it dies in between, nobody knows whether it happened: it is in doubt, and is "
      "not run again until a person has found out and settles it (`strata op settle`). With "
-     "--class idempotent, or keyed within --valid-for, it is run again without asking.\n\n"
+     "--class idempotent, or keyed within --valid-for, it is run again without asking. With --class "
+     "queryable, --check is asked: if that ends with 0, it happened, and what it printed is the "
+     "result; that nothing happened is for a person to say, as something of it may still come.\n\n"
      "Exit status: the command's own; 110 plus the code where Strata has to say something: 113 the "
      "key stands for something else, 115 not in time, 116 unavailable, 117 in doubt.",
      {{"strata once --key deploy-42 -- ./deploy.sh staging", "deploys once"},
@@ -391,6 +408,40 @@ const struct cli_command cli_commands[] = {
      "have an ended operation run once more (for persons)", NULL,
      {{"strata op again deploy-42 --reason \"rolled back by hand\"", "the next caller runs it"}},
      cmd_op_again, false},
+    {"op begin", "", 0, 0,
+     ON(OPT_KEY) | ON(OPT_PARAMS) | ON(OPT_CLASS) | ON(OPT_VALID_FOR) | ON(OPT_NEEDS_APPROVAL) |
+         ON(OPT_TERM),
+     "ask for the right to make a call that must not happen twice",
+     "For programs that make the call themselves, in several steps: begin prints a token; `op start` "
+     "just before the call; then `op report` with the result, or `op refuse` if it is certain that "
+     "nothing happened. Who does not report within the term (`op renew` begins it anew) leaves the "
+     "operation in doubt if it was started, and free if it was not.\n\n"
+     "Exit status: 0 go on, the token is printed; 8 done before, the result is printed; 5 somebody "
+     "is at it; 7 in doubt; 3 the key stands for something else; 4 a person has to approve it; "
+     "9 it ended without effect, or its result was pruned.",
+     {{"token=$(strata op begin --key mail-7 --params @mail.txt)", "may I?"},
+      {"strata op start mail-7 --token $token && ./send", "on disk before the call"},
+      {"strata op report mail-7 --token $token --result @answer.txt", "it happened"}},
+     cmd_op_begin, false},
+    {"op start", "KEY", 1, 1, ON(OPT_TOKEN), "say that the call is made now",
+     "When it has answered, that is on disk. It is accepted once: without exit status 0 do not make "
+     "the call.",
+     {{"strata op start mail-7 --token $token", "just before the call"}}, cmd_op_start, false},
+    {"op renew", "KEY", 1, 1, ON(OPT_TOKEN) | ON(OPT_TERM), "begin the term anew", NULL,
+     {{"strata op renew mail-7 --token $token --term 10m", "still at it"}}, cmd_op_renew, false},
+    {"op report", "KEY", 1, 1, ON(OPT_TOKEN) | ON(OPT_RESULT), "it happened: keep the result",
+     "Every later caller of the key is given this result.",
+     {{"strata op report mail-7 --token $token --result @answer.txt", "it happened"}},
+     cmd_op_report, false},
+    {"op refuse", "KEY", 1, 1, ON(OPT_TOKEN) | ON(OPT_EVIDENCE),
+     "nothing happened: the service said no, or the call was not made", NULL,
+     {{"strata op refuse mail-7 --token $token --evidence \"550 no such user\"", "with the proof"}},
+     cmd_op_refuse, false},
+    {"op prune", "", 0, 0, ON(OPT_OLDER_THAN),
+     "forget the results of operations that ended long ago",
+     "Their keys stay known: who asks for one is told that it was known before, and it is not run. "
+     "What is in doubt stays.",
+     {{"strata op prune --older-than 90d", "results of the last 90 days stay"}}, cmd_op_prune, false},
     {"lock", "NAME -- COMMAND [ARGUMENT ...]", 1, 4096, ON(OPT_TTL),
      "run a command while holding a lock",
      "The lock is renewed while the command lives. When it is lost (this machine was stopped for "
@@ -411,6 +462,27 @@ const struct cli_command cli_commands[] = {
      {{"strata lock release deploy --token $token", "done"}}, cmd_lock_release, false},
     {"lock list", "", 0, 0, 0, "who holds what, and for how long", NULL,
      {{"strata lock list", "all locks"}}, cmd_lock_list, false},
+    {"fence", "NAME TOKEN", 2, 2, 0, "is this the current token of a lock?",
+     "Exit status 3 when it is not. Advice: the lock may be lost before you have acted on the answer. "
+     "What has to be certain, the one who is written to has to check.",
+     {{"strata fence deploy $STRATA_FENCE && ./step-2.sh", "still ours"}}, cmd_fence, false},
+    {"reserve", "PATTERN", 1, 1, ON(OPT_SHARED) | ON(OPT_REASON) | ON(OPT_TTL),
+     "reserve paths of this work tree; prints a token",
+     "PATTERN is relative to the work tree: * and ? within a name, ** for any directories. Exit status "
+     "5 when somebody else has some of these paths; two --shared ones may overlap. In another work "
+     "tree the same paths are other files: that is only warned of. For an hour if --ttl is not given; "
+     "the same again begins the term anew. A reservation is a promise between agents: nothing keeps an "
+     "editor from writing.",
+     {{"strata reserve 'src/**' --agent ann --reason \"renaming\"", "these files are ann's"},
+      {"strata reserve 'docs/*.md' --shared", "others may, too"}},
+     cmd_reserve, false},
+    {"reserve check", "PATH", 1, 1, 0, "who has reserved this path",
+     "Exit status 3 when somebody else has it in this work tree, alone.",
+     {{"strata reserve check src/main.c", "before you write"}}, cmd_reserve_check, false},
+    {"reserve list", "", 0, 0, 0, "who has reserved what", NULL,
+     {{"strata reserve list", "all work trees"}}, cmd_reserve_list, false},
+    {"reserve release", "PATTERN", 1, 1, ON(OPT_TOKEN), "give reserved paths back", NULL,
+     {{"strata reserve release 'src/**' --token $token", "done"}}, cmd_reserve_release, false},
     {"coordinator show", "", 0, 0, 0, "which copy decides about once-only operations and locks",
      NULL, {{"strata coordinator show", "here or elsewhere"}}, cmd_coordinator_show, false},
     {"coordinator move", "", 0, 0, ON(OPT_FORCE) | ON(OPT_REASON) | ON(OPT_BY),
@@ -479,6 +551,7 @@ const struct cli_example cli_statuses[] = {
 
 const struct cli_example cli_environment[] = {
     {"STRATA_AGENT", "who is writing and reading, as --agent"},
+    {"STRATA_INCARNATION", "which start of the agent, as `strata agent register` printed it"},
     {"STRATA_DIR", "the workspace that this directory belongs to, as --dir"},
     {"STRATA_STATE_DIR", "where the state is, as --state-dir"},
     {"NO_COLOR", "has no effect: no colors are printed"},

@@ -90,6 +90,17 @@ static int fail_with(struct cli *c, int code, const strata_error *error)
     return cli_error(c, code, hint, "%s", message[0] != '\0' ? message : strata_code_name(code));
 }
 
+/* Which start of the agent; what is not a number is as if it were not there. */
+static uint64_t incarnation(void)
+{
+    const char *text = getenv("STRATA_INCARNATION");
+    char *end;
+    if (text == NULL || text[0] < '0' || text[0] > '9')
+        return 0;
+    uint64_t value = strtoull(text, &end, 10);
+    return *end == '\0' && value < UINT64_C(1) << 53 ? value : 0;
+}
+
 static strata_options open_options(const struct cli *c)
 {
     return (strata_options){
@@ -97,6 +108,7 @@ static strata_options open_options(const struct cli *c)
         .state_dir = c->state_dir,
         .agent = c->agent,
         .program = "strata",
+        .incarnation = incarnation(),
         .wait_ms = c->wait_ms,
     };
 }
@@ -188,7 +200,7 @@ int cmd_uninit(struct cli *c)
 
 /* --- status ----------------------------------------------------------------------------------- */
 
-static int status_json(struct cli *c, const strata_status *st)
+static int status_json(struct cli *c, const strata_status *st, size_t in_doubt, size_t approval)
 {
     json_t *replicas = json_array();
     for (size_t i = 0; i < st->replica_count; i++) {
@@ -199,14 +211,15 @@ static int status_json(struct cli *c, const strata_status *st)
         (void)json_array_append_new(replicas, o);
     }
     json_t *data = json_pack(
-        "{s:s,s:s,s:s,s:o,s:i,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:b,s:b,s:s?}", "workspace",
-        st->workspace, "replica", st->replica, "name", st->name, "state_dir",
+        "{s:s,s:s,s:s,s:o,s:i,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:b,s:b,s:I,s:I,s:s?}",
+        "workspace", st->workspace, "replica", st->replica, "name", st->name, "state_dir",
         cli_json_text(st->state_dir, strlen(st->state_dir)), "epoch", (int)st->epoch, "digest",
         st->digest, "records", (json_int_t)st->records, "attributes", (json_int_t)st->attributes,
         "pending", (json_int_t)st->pending, "unseen", (json_int_t)st->unseen, "waiting",
         (json_int_t)st->waiting, "quarantined_bytes", (json_int_t)st->quarantined, "log_bytes",
         (json_int_t)st->log_size, "replicas", replicas, "read_only", st->read_only, "index_behind",
-        st->index_behind, "agent", c->agent);
+        st->index_behind, "operations_in_doubt", (json_int_t)in_doubt, "operations_to_approve",
+        (json_int_t)approval, "agent", c->agent);
     return cli_json(c, data);
 }
 
@@ -272,15 +285,24 @@ static void status_text(struct cli *c, const strata_status *st)
 int cmd_status(struct cli *c)
 {
     strata_status st = {0};
+    size_t in_doubt = 0, approval = 0;
     int status = cli_open(c);
     if (status != 0)
         return status;
-    int code = strata_status_get(c->s, &st);
+    int code = cli_operations_waiting(c, NULL, &in_doubt, &approval);
+    if (code == STRATA_OK)
+        code = strata_status_get(c->s, &st);
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (c->json)
-        return status_json(c, &st);
+        return status_json(c, &st, in_doubt, approval);
     status_text(c, &st);
+    if (in_doubt > 0)
+        (void)printf(
+            "in doubt   %zu once-only operations: a person settles them (strata pending)\n",
+            in_doubt);
+    if (approval > 0)
+        (void)printf("to approve %zu once-only operations (strata pending)\n", approval);
     return 0;
 }
 

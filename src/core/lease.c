@@ -66,6 +66,7 @@ static enum st_code give(struct st_ledger *l, struct st_head *h, const struct st
     lease->holder = lease->kind == ST_LEASE_AGENT ? lease->name : c->agent;
     lease->incarnation = lease->kind == ST_LEASE_AGENT ? token : c->incarnation;
     lease->run = c->run;
+    lease->reason = c->evidence;
     lease->outcome = ST_CLAIM_NONE;
     lease->held = true;
     lease->shared = lease->kind == ST_LEASE_PATH && c->shared;

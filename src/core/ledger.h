@@ -221,7 +221,7 @@ struct st_command {
     bool takeover, shared;
     bool alternative;       /* acquire: not when an earlier one of the entry was granted */
     uint64_t run;           /* grant, acquire: the executor's run file; 0: the deadline decides */
-    /* report, refuse, settle, approve, reject, again, clear, checkpoint, finish, reopen */
+    /* report, refuse, settle, approve, reject, again, clear, checkpoint, finish, reopen, reserve */
     struct st_str result;   /* opaque bytes */
     struct st_str evidence; /* evidence, proof, reason */
     struct st_str person;   /* who settles, approves, ...; empty: not a person */
@@ -277,7 +277,7 @@ struct st_operation {
 
 struct st_lease {
     enum st_lease_kind kind;
-    struct st_str name, holder;
+    struct st_str name, holder, reason;
     uint64_t incarnation, token, run;
     bool held, shared;
     enum st_claim_outcome outcome; /* claims only */

@@ -4,7 +4,8 @@
  *   operation.c    the table of ledger.h: one operation, one command
  *   lease.c        leases and reservations
  *   claim.c        what claims have beside that: checkpoints, outcomes, the outbox
- *   ledger_rows.c  rows, and reading them
+ *   ledger_rows.c  rows, one by one
+ *   ledger_each.c  reading many of them
  */
 #ifndef ST_CORE_LEDGER_INTERNAL_H
 #define ST_CORE_LEDGER_INTERNAL_H
@@ -45,6 +46,13 @@ enum st_code st_claim_kept_write(struct st_ledger *l, struct st_str name,
 /* The outbox: a name at a position, and gone again. */
 enum st_code st_claim_note_write(struct st_ledger *l, uint64_t position, struct st_str name);
 enum st_code st_claim_note_delete(struct st_ledger *l, uint64_t position);
+
+/* For reading many: keys (lent by out) and values. */
+struct st_str st_key_operation(struct st_buf *out, struct st_str name);
+struct st_str st_key_state(struct st_buf *out, enum st_operation_state state, struct st_str name);
+struct st_str st_key_note(struct st_buf *out, uint64_t position);
+bool st_operation_decode(struct st_str s, struct st_operation *o);
+bool st_lease_decode(struct st_str s, struct st_lease *out);
 
 /* --- deadlines -------------------------------------------------------------------------------- */
 

@@ -1,10 +1,10 @@
 /*
- * ledger_rows.c - the rows of the ledger, and reading them.
+ * ledger_rows.c - the rows of the ledger, one by one.
  *
  * Values (numbers are varints, strings have their length before them; state_internal.h):
  *   'O'  state class flags hash(16 bytes) valid-until token attempts runs open generation
  *        expiry deadlines holder incarnation run proposed started ended result evidence person
- *   'L' 'P'  flags token incarnation run since deadlines holder
+ *   'L' 'P'  flags token incarnation run since deadlines holder reason
  *   'D'  position outcome token by ended checkpoint-token checkpoint-time result checkpoint
  *   'U'  name
  *   'T'  flags generation number doubt position copies successor
@@ -96,13 +96,19 @@ static struct st_str key_of(struct st_buf *out, char kind, struct st_str name)
     return st_buf_str(out);
 }
 
-static void key_of_state(struct st_buf *out, enum st_operation_state state, struct st_str name)
+struct st_str st_key_operation(struct st_buf *out, struct st_str name)
+{
+    return key_of(out, 'O', name);
+}
+
+struct st_str st_key_state(struct st_buf *out, enum st_operation_state state, struct st_str name)
 {
     st_buf_reset(out);
     st_buf_add_char(out, 'Q');
     st_buf_add_char(out, (char)state);
     st_buf_add_str(out, name);
     st_buf_add_char(out, '\0');
+    return st_buf_str(out);
 }
 
 static void key_of_lease(struct st_buf *out, enum st_lease_kind kind, struct st_str name,
@@ -208,7 +214,7 @@ static void operation_encode(struct st_buf *out, const struct st_operation *o)
     st_row_add_bytes(out, o->person);
 }
 
-static bool operation_decode(struct st_str s, struct st_operation *o)
+bool st_operation_decode(struct st_str s, struct st_operation *o)
 {
     unsigned state, class, flags;
     if (!take_small(&s, ST_OPERATION_IN_DOUBT, &state) || state == ST_OPERATION_NONE ||
@@ -242,7 +248,7 @@ enum st_code st_operation_read(struct st_ledger *l, struct st_str key, struct st
     enum st_code code = row_get(l, &value);
     if (code != ST_OK)
         return code;
-    return operation_decode(value, out) ? ST_OK : ST_DAMAGED;
+    return st_operation_decode(value, out) ? ST_OK : ST_DAMAGED;
 }
 
 enum st_code st_operation_write(struct st_ledger *l, const struct st_operation *o,
@@ -255,11 +261,11 @@ enum st_code st_operation_write(struct st_ledger *l, const struct st_operation *
     if (code != ST_OK || o->state == was)
         return code;
     if (was != ST_OPERATION_NONE) {
-        key_of_state(&l->key, was, o->key);
+        st_key_state(&l->key, was, o->key);
         code = row_del(l);
     }
     st_buf_reset(&l->value);
-    key_of_state(&l->key, o->state, o->key);
+    st_key_state(&l->key, o->state, o->key);
     return code == ST_OK ? row_put(l) : code;
 }
 
@@ -268,7 +274,7 @@ enum st_code st_operation_prune(struct st_ledger *l, struct st_str key,
 {
     key_of(&l->key, 'O', key);
     enum st_code code = row_del(l);
-    key_of_state(&l->key, state, key);
+    st_key_state(&l->key, state, key);
     if (code == ST_OK)
         code = row_del(l);
     st_buf_reset(&l->value);
@@ -306,13 +312,15 @@ static void key_of_held(struct st_buf *out, struct st_str holder, struct st_str 
     st_buf_add_char(out, '\0');
 }
 
-/* Which claims are held. The holder changes only while nobody holds it: no row is left behind. */
-static enum st_code held_write(struct st_ledger *l, const struct st_lease *lease)
+/* Which claims are held; the key is in l->list. The holder changes only while nobody holds it: no
+ * row is left behind. */
+static enum st_code held_write(struct st_ledger *l, bool held)
 {
-    key_of_held(&l->key, lease->holder, lease->name);
-    if (!lease->held || l->key.failed)
-        return row_del(l);
-    return l->kv->put(l->kv->ctx, st_buf_str(&l->key), (struct st_str){"", 0});
+    if (l->list.failed)
+        return ST_NO_MEMORY;
+    struct st_str key = st_buf_str(&l->list);
+    return held ? l->kv->put(l->kv->ctx, key, (struct st_str){NULL, 0})
+                : l->kv->del(l->kv->ctx, key);
 }
 
 enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
@@ -327,19 +335,23 @@ enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
     st_buf_add_varint(out, lease->since_ms);
     add_deadlines(out, lease->deadline, lease->earlier);
     st_row_add_bytes(out, lease->holder);
-    /* First: the holder may be lent by the row that is written next. */
-    enum st_code code = lease->kind == ST_LEASE_CLAIM ? held_write(l, lease) : ST_OK;
+    st_row_add_bytes(out, lease->reason);
     key_of_lease(&l->key, lease->kind, lease->name, lease->token);
-    return code == ST_OK ? row_put(l) : code;
+    /* Now: what the lease has of the store is lent until the next call on it. */
+    bool claim = lease->kind == ST_LEASE_CLAIM, held = lease->held;
+    if (claim)
+        key_of_held(&l->list, lease->holder, lease->name);
+    enum st_code code = row_put(l);
+    return code == ST_OK && claim ? held_write(l, held) : code;
 }
 
-static bool lease_decode(struct st_str s, struct st_lease *out)
+bool st_lease_decode(struct st_str s, struct st_lease *out)
 {
     unsigned flags;
     if (!take_small(&s, FLAGS_LEASE_MAX, &flags) || !st_take_varint(&s, &out->token) ||
         !st_take_varint(&s, &out->incarnation) || !st_take_varint(&s, &out->run) ||
         !st_take_varint(&s, &out->since_ms) || !take_deadlines(&s, &out->deadline, out->earlier) ||
-        !st_row_take_bytes(&s, &out->holder) || s.n != 0)
+        !st_row_take_bytes(&s, &out->holder) || !st_row_take_bytes(&s, &out->reason) || s.n != 0)
         return false;
     out->held = (flags & FLAG_HELD) != 0;
     out->shared = (flags & FLAG_SHARED) != 0;
@@ -353,7 +365,7 @@ static enum st_code lease_get(struct st_ledger *l, struct st_lease *out)
     enum st_code code = row_get(l, &value);
     if (code != ST_OK)
         return code;
-    return lease_decode(value, out) ? ST_OK : ST_DAMAGED;
+    return st_lease_decode(value, out) ? ST_OK : ST_DAMAGED;
 }
 
 enum st_code st_lease_read(struct st_ledger *l, enum st_lease_kind kind, struct st_str name,
@@ -424,24 +436,25 @@ enum st_code st_claim_kept_read(struct st_ledger *l, struct st_str name, struct 
     return kept_decode(value, out) ? ST_OK : ST_DAMAGED;
 }
 
-static void key_of_note(struct st_buf *out, uint64_t position)
+struct st_str st_key_note(struct st_buf *out, uint64_t position)
 {
     st_buf_reset(out);
     st_buf_add_char(out, 'U');
     st_row_add_u64(out, position);
+    return st_buf_str(out);
 }
 
 enum st_code st_claim_note_write(struct st_ledger *l, uint64_t position, struct st_str name)
 {
     st_buf_reset(&l->value);
     st_row_add_bytes(&l->value, name);
-    key_of_note(&l->key, position);
+    st_key_note(&l->key, position);
     return row_put(l);
 }
 
 enum st_code st_claim_note_delete(struct st_ledger *l, uint64_t position)
 {
-    key_of_note(&l->key, position);
+    st_key_note(&l->key, position);
     return row_del(l);
 }
 
@@ -479,249 +492,4 @@ enum st_code st_clear_delete(struct st_ledger *l, struct st_str key)
 {
     key_of(&l->key, 'C', key);
     return row_del(l);
-}
-
-/* --- reading many ----------------------------------------------------------------------------- */
-
-struct operation_visit {
-    struct st_ledger *l;
-    enum st_code (*visit)(void *arg, const struct st_operation *o);
-    void *arg;
-};
-
-/* A key of one letter, a name and a NUL, as written by key_of(). */
-static bool key_name(struct st_str key, size_t head, size_t tail, struct st_str *name)
-{
-    if (key.n < head + tail + 2 || key.p[key.n - tail - 1] != '\0')
-        return false;
-    *name = (struct st_str){key.p + head, key.n - head - tail - 1};
-    return true;
-}
-
-static enum st_code visit_operation(void *arg, struct st_str key, struct st_str value)
-{
-    struct operation_visit *v = arg;
-    struct st_operation o = {0};
-    if (!key_name(key, 1, 0, &o.key) || !operation_decode(value, &o))
-        return ST_DAMAGED;
-    return v->visit(v->arg, &o);
-}
-
-/* During a scan the store may not be read: keys first, a batch of them. */
-#define BATCH_SIZE 4096
-
-static enum st_code collect_key(void *arg, struct st_str key, struct st_str value)
-{
-    struct st_buf *list = arg;
-    (void)value;
-    st_row_add_bytes(list, key);
-    if (list->failed)
-        return ST_NO_MEMORY;
-    return list->n >= BATCH_SIZE ? ST_SCAN_STOP : ST_OK;
-}
-
-static enum st_code each_in_state(struct operation_visit *v, enum st_operation_state state,
-                                  struct st_str after)
-{
-    struct st_ledger *l = v->l;
-    char prefix[] = {'Q', (char)state};
-    struct st_buf batch, last;
-    enum st_code code = ST_OK;
-
-    st_buf_init(&batch, l->alloc);
-    st_buf_init(&last, l->alloc);
-    if (after.n > 0)
-        key_of_state(&last, state, after);
-    while (code == ST_OK && !last.failed) {
-        struct st_str rest, key;
-        st_buf_reset(&batch);
-        code = l->kv->scan(l->kv->ctx, (struct st_str){prefix, 2}, st_buf_str(&last), collect_key,
-                           &batch);
-        if (code != ST_OK || batch.n == 0)
-            break;
-        rest = st_buf_str(&batch);
-        while (code == ST_OK && st_row_take_bytes(&rest, &key)) {
-            struct st_operation o;
-            struct st_str name;
-            st_buf_reset(&last);
-            st_buf_add_str(&last, key);
-            code = key_name(key, 2, 0, &name) ? st_operation_read(l, name, &o) : ST_DAMAGED;
-            if (code == ST_NOT_FOUND || (code == ST_OK && o.state != state))
-                code = ST_DAMAGED; /* the index names what is not there */
-            if (code == ST_OK)
-                code = v->visit(v->arg, &o);
-        }
-    }
-    if (last.failed)
-        code = ST_NO_MEMORY;
-    st_buf_release(&batch);
-    st_buf_release(&last);
-    return code == ST_SCAN_STOP ? ST_OK : code;
-}
-
-enum st_code st_operation_each(struct st_ledger *l, enum st_operation_state state,
-                               struct st_str after,
-                               enum st_code (*visit)(void *arg, const struct st_operation *o),
-                               void *arg)
-{
-    struct operation_visit v = {l, visit, arg};
-    if (state != ST_OPERATION_NONE)
-        return each_in_state(&v, state, after);
-    struct st_str from = {NULL, 0};
-    if (after.n > 0)
-        from = key_of(&l->key, 'O', after);
-    if (after.n > 0 && l->key.failed)
-        return ST_NO_MEMORY;
-    return l->kv->scan(l->kv->ctx, ST_STR("O"), from, visit_operation, &v);
-}
-
-struct lease_visit {
-    enum st_lease_kind kind;
-    enum st_code (*visit)(void *arg, const struct st_lease *o);
-    void *arg;
-};
-
-static enum st_code visit_lease(void *arg, struct st_str key, struct st_str value)
-{
-    struct lease_visit *v = arg;
-    struct st_lease lease = {.kind = v->kind};
-    bool path = v->kind == ST_LEASE_PATH;
-    if (!key_name(key, path ? 1 : 2, path ? 8 : 0, &lease.name) || !lease_decode(value, &lease))
-        return ST_DAMAGED;
-    return v->visit(v->arg, &lease);
-}
-
-enum st_code st_lease_each(struct st_ledger *l, enum st_lease_kind kind,
-                           enum st_code (*visit)(void *arg, const struct st_lease *o), void *arg)
-{
-    struct lease_visit v = {kind, visit, arg};
-    char prefix[] = {'L', (char)kind};
-    struct st_str from = {prefix, 2};
-    if (kind == ST_LEASE_PATH)
-        from = ST_STR("P");
-    return l->kv->scan(l->kv->ctx, from, (struct st_str){NULL, 0}, visit_lease, &v);
-}
-
-/* Keys or values of one prefix, in batches: during a scan the store may not be read. */
-struct batch {
-    struct st_buf rows; /* key, value; key, value; ... */
-    struct st_buf last; /* where to go on */
-};
-
-static enum st_code collect_row(void *arg, struct st_str key, struct st_str value)
-{
-    struct st_buf *list = arg;
-    st_row_add_bytes(list, key);
-    st_row_add_bytes(list, value);
-    if (list->failed)
-        return ST_NO_MEMORY;
-    return list->n >= BATCH_SIZE ? ST_SCAN_STOP : ST_OK;
-}
-
-/* Calls visit(arg, key, value) for every row behind a prefix; visit may read the store. */
-static enum st_code
-each_row(struct st_ledger *l, struct st_str prefix, struct st_str after,
-         enum st_code (*visit)(void *arg, struct st_str key, struct st_str value), void *arg)
-{
-    struct batch b;
-    enum st_code code = ST_OK;
-    st_buf_init(&b.rows, l->alloc);
-    st_buf_init(&b.last, l->alloc);
-    st_buf_add_str(&b.last, after);
-    while (code == ST_OK && !b.last.failed) {
-        struct st_str rest, key, value;
-        st_buf_reset(&b.rows);
-        code = l->kv->scan(l->kv->ctx, prefix, st_buf_str(&b.last), collect_row, &b.rows);
-        if (code != ST_OK || b.rows.n == 0)
-            break;
-        rest = st_buf_str(&b.rows);
-        while (code == ST_OK && st_row_take_bytes(&rest, &key) &&
-               st_row_take_bytes(&rest, &value)) {
-            st_buf_reset(&b.last);
-            st_buf_add_str(&b.last, key);
-            code = visit(arg, key, value);
-        }
-    }
-    if (b.last.failed)
-        code = ST_NO_MEMORY;
-    st_buf_release(&b.rows);
-    st_buf_release(&b.last);
-    return code == ST_SCAN_STOP ? ST_OK : code;
-}
-
-struct claim_visit {
-    struct st_ledger *l;
-    enum st_code (*visit)(void *arg, const struct st_lease *o);
-    void *arg;
-};
-
-static enum st_code visit_held(void *arg, struct st_str key, struct st_str value)
-{
-    struct claim_visit *v = arg;
-    struct st_lease lease;
-    struct st_str name;
-    (void)value;
-    size_t holder = 1;
-    while (holder < key.n && key.p[holder] != '\0')
-        holder++;
-    if (holder + 1 >= key.n || !key_name(key, holder + 1, 0, &name))
-        return ST_DAMAGED;
-    enum st_code code = st_lease_read(v->l, ST_LEASE_CLAIM, name, &lease);
-    if (code == ST_NOT_FOUND || (code == ST_OK && !lease.held))
-        return ST_DAMAGED; /* the index names what is not there */
-    return code == ST_OK ? v->visit(v->arg, &lease) : code;
-}
-
-enum st_code st_claim_held_each(struct st_ledger *l, struct st_str holder,
-                                enum st_code (*visit)(void *arg, const struct st_lease *o),
-                                void *arg)
-{
-    struct claim_visit v = {l, visit, arg};
-    struct st_buf prefix;
-    st_buf_init(&prefix, l->alloc);
-    st_buf_add_char(&prefix, 'H');
-    st_buf_add_str(&prefix, holder);
-    if (holder.n > 0)
-        st_buf_add_char(&prefix, '\0');
-    enum st_code code =
-        prefix.failed ? ST_NO_MEMORY
-                      : each_row(l, st_buf_str(&prefix), (struct st_str){NULL, 0}, visit_held, &v);
-    st_buf_release(&prefix);
-    return code;
-}
-
-struct note_visit {
-    struct st_ledger *l;
-    enum st_code (*visit)(void *arg, struct st_str name, const struct st_claim_kept *kept);
-    void *arg;
-};
-
-static enum st_code visit_note(void *arg, struct st_str key, struct st_str value)
-{
-    struct note_visit *v = arg;
-    struct st_claim_kept kept;
-    struct st_str name;
-    (void)key;
-    if (!st_row_take_bytes(&value, &name) || value.n != 0)
-        return ST_DAMAGED;
-    enum st_code code = st_claim_kept_read(v->l, name, &kept);
-    if (code == ST_NOT_FOUND)
-        return ST_DAMAGED; /* the outbox names what is not there */
-    return code == ST_OK ? v->visit(v->arg, name, &kept) : code;
-}
-
-enum st_code st_claim_uncopied_each(struct st_ledger *l, uint64_t after,
-                                    enum st_code (*visit)(void *arg, struct st_str name,
-                                                          const struct st_claim_kept *kept),
-                                    void *arg)
-{
-    struct note_visit v = {l, visit, arg};
-    struct st_str from = {NULL, 0};
-    if (after > 0) {
-        key_of_note(&l->key, after);
-        if (l->key.failed)
-            return ST_NO_MEMORY;
-        from = st_buf_str(&l->key);
-    }
-    return each_row(l, ST_STR("U"), from, visit_note, &v);
 }

@@ -344,6 +344,8 @@ static int take(strata *s, const char *const *names, size_t count, uint64_t term
         return refused(s, end->name, end->token, &e.results[end_at]);
     if (out->token != 0 || count == 0)
         return STRATA_OK;
+    if (e.count > first && e.results[first].verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
     code = look_all(s, names, count, claims, NULL); /* somebody was faster */
     return code == STRATA_OK ? none_free(s, claims, count) : code;
 }
@@ -468,6 +470,40 @@ int st_claims_reopen(strata *s, const char *name, const char *reason)
 }
 
 /* --- the outbox ------------------------------------------------------------------------------- */
+
+/* Between two tries. Nanoseconds. */
+#define COPY_POLL_NS 2000000ull
+
+int st_claims_copy_lock(strata *s, int *fd)
+{
+    const struct st_env *env = s->log.env;
+    char path[ST_PATH_SIZE];
+    int code = check_writable(s);
+    *fd = -1;
+    if (code != STRATA_OK)
+        return code;
+    if (snprintf(path, sizeof path, "%s/strong/copy.lock", s->log.dir) >= (int)sizeof path)
+        return st_lib_fail(s, ST_LIMIT, "the path is too long");
+    *fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
+    if (*fd < 0)
+        return st_lib_fail(s, ST_IO, "cannot create %s", path);
+    uint64_t until_ns = env->boot_ns(env->ctx) + s->log.wait_ms * ST_NS_PER_MS;
+    while (env->lock_try(env->ctx, *fd) < 0) {
+        if (env->boot_ns(env->ctx) >= until_ns) {
+            env->close(env->ctx, *fd);
+            *fd = -1;
+            return st_lib_fail(s, ST_TIMEOUT, "another process copies outcomes of tasks");
+        }
+        env->sleep_ns(env->ctx, COPY_POLL_NS);
+    }
+    return STRATA_OK;
+}
+
+void st_claims_copy_unlock(strata *s, int fd)
+{
+    if (fd >= 0)
+        s->log.env->close(s->log.env->ctx, fd);
+}
 
 struct outbox {
     strata *s;

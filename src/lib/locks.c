@@ -91,6 +91,8 @@ static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *o
         .deadline = st_strong_deadline(s->strong, ttl_ms * ST_NS_PER_MS),
     };
     code = st_lib_submit(s, &c, 1, &result);
+    if (code == STRATA_OK && result.verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
     *got = code == STRATA_OK && result.verdict == ST_VERDICT_DONE;
     return code == STRATA_OK ? lock_look(s, name, out, &deadline, &held) : code;
 }
@@ -155,6 +157,25 @@ int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_
 int strata_lock_release(strata *s, const char *name, uint64_t token)
 {
     return lock_command(s, ST_CMD_LEASE_RELEASE, name, token, 0);
+}
+
+int strata_fence(strata *s, const char *name, uint64_t token)
+{
+    strata_lock lock;
+    struct st_deadline deadline;
+    bool held;
+    int code = st_lib_name(s, "lock's name", name);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = lock_look(s, name, &lock, &deadline, &held);
+    if (code != STRATA_OK || (lock.held && lock.token == token))
+        return code;
+    if (!lock.held)
+        return st_lib_fail(s, ST_CONFLICT, "%s is held by nobody", name);
+    return st_lib_fail(s, ST_CONFLICT, "the current token of %s is %llu (%s)", name,
+                       (unsigned long long)lock.token,
+                       lock.holder[0] != '\0' ? lock.holder : "somebody");
 }
 
 struct locks {

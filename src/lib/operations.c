@@ -14,6 +14,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* Terms longer than this would outlive any program. Milliseconds: 30 days. */
+#define TERM_MS_MAX (30ull * 24 * 3600 * 1000)
+
 #define HAS(o, field) ((o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
 
 const char *strata_op_state_name(int state)
@@ -197,13 +200,15 @@ static int answer_of(const struct known *known, enum st_verdict proposed)
 
 /* Propose, grant and start in one entry: either all of it is on disk before the caller may act, or
  * the caller may not. */
-static int try_begin(strata *s, const struct st_command *propose, uint64_t run,
-                     struct st_ledger_result results[3])
+static int try_begin(strata *s, const struct st_command *propose, uint64_t run, uint64_t term_ms,
+                     bool only_grant, struct st_ledger_result results[3])
 {
     struct st_command entry[3] = {*propose};
     entry[1] = (struct st_command){.kind = ST_CMD_GRANT, .key = propose->key, .run = run};
     entry[2] = (struct st_command){.kind = ST_CMD_START, .key = propose->key};
-    return st_lib_submit(s, entry, 3, results);
+    if (term_ms != 0)
+        entry[1].deadline = st_strong_deadline(s->strong, term_ms * ST_NS_PER_MS);
+    return st_lib_submit(s, entry, only_grant ? 2 : 3, results);
 }
 
 static struct st_command propose_of(strata *s, const strata_op_request *r)
@@ -252,26 +257,37 @@ static int begin_run(strata *s, const strata_op_request *request, strata_op_answ
 {
     struct st_command propose = propose_of(s, request);
     struct st_ledger_result results[3];
-    uint64_t run = st_lib_run_id(s);
-    if (run == 0)
+    uint64_t term_ms = HAS(request, term_ms) ? request->term_ms : 0;
+    bool only_grant = HAS(request, only_grant) && request->only_grant;
+    uint64_t run = term_ms == 0 ? st_lib_run_id(s) : 0;
+    int fd = -1;
+    if (term_ms == 0 && run == 0)
         return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
-    int fd;
-    if (st_strong_run_begin(s->strong, run, &fd) != ST_OK)
+    if (run != 0 && st_strong_run_begin(s->strong, run, &fd) != ST_OK)
         return st_lib_strong_fault(s);
-    int code = try_begin(s, &propose, run, results);
+    int code = try_begin(s, &propose, run, term_ms, only_grant, results);
     if (code == STRATA_OK && results[1].verdict == ST_VERDICT_DONE &&
-        results[2].verdict == ST_VERDICT_DONE) {
+        (only_grant || results[2].verdict == ST_VERDICT_DONE)) {
         answer->answer = STRATA_OP_RUN;
         answer->token = results[1].token;
         answer->executor = fd;
         return look(s, request->key, &answer->operation, known);
     }
-    st_strong_run_end(s->strong, run, fd);
+    if (run != 0)
+        st_strong_run_end(s->strong, run, fd);
     if (code != STRATA_OK)
         return code;
+    if (results[0].verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
     code = look(s, request->key, &answer->operation, known);
     answer->answer = answer_of(known, results[0].verdict);
     return code;
+}
+
+static int check_term(strata *s, uint64_t term_ms)
+{
+    return term_ms <= TERM_MS_MAX ? STRATA_OK
+                                  : st_lib_fail(s, ST_LIMIT, "a term is at most 30 days");
 }
 
 int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer)
@@ -282,6 +298,8 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
     if (code == STRATA_OK &&
         (request->op_class < STRATA_NAKED || request->op_class > STRATA_IDEMPOTENT))
         code = st_lib_fail(s, ST_USAGE, "no operation has the class %d", request->op_class);
+    if (code == STRATA_OK && HAS(request, term_ms))
+        code = check_term(s, request->term_ms);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     if (code != STRATA_OK)
@@ -311,7 +329,8 @@ static int end_with(strata *s, struct st_command *c, int executor)
         close(executor);
     strata_operation o;
     struct known known;
-    if (code == STRATA_OK && look(s, c->key.p, &o, &known) == STRATA_OK && !o.alive)
+    if (code == STRATA_OK && look(s, c->key.p, &o, &known) == STRATA_OK && !o.alive &&
+        known.run != 0)
         st_strong_run_clear(s->strong, known.run);
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
@@ -350,6 +369,47 @@ int strata_op_abandon(strata *s, const char *key, uint64_t token, int executor)
     return end_with(s, &c, executor);
 }
 
+int strata_op_start(strata *s, const char *key, uint64_t token)
+{
+    struct st_command c = {.kind = ST_CMD_START, .key = st_str_of(key), .token = token};
+    if (token == 0) /* would mean: of the grant before it */
+        return st_lib_fail(s, ST_USAGE, "start needs the token that begin gave out");
+    return end_with(s, &c, -1);
+}
+
+int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms)
+{
+    struct st_command c = {.kind = ST_CMD_RENEW, .key = st_str_of(key), .token = token};
+    int code = check_term(s, term_ms);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    if (term_ms == 0 || token == 0)
+        return st_lib_fail(s, ST_USAGE, "renew needs a term, and the token that begin gave out");
+    c.deadline = st_strong_deadline(s->strong, term_ms * ST_NS_PER_MS);
+    return end_with(s, &c, -1);
+}
+
+/* --- pruning ---------------------------------------------------------------------------------- */
+
+int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count)
+{
+    struct st_ledger_result result = {.verdict = ST_VERDICT_DONE};
+    uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
+    struct st_command c = {.kind = ST_CMD_PRUNE};
+    *count = 0;
+    if (older_than_ms >= now)
+        return st_lib_fail(s, ST_USAGE, "nothing is as old as that");
+    c.limit_ms = now - older_than_ms;
+    int code = st_lib_strong_open(s);
+    while (code == STRATA_OK && result.verdict == ST_VERDICT_DONE) {
+        code = st_lib_submit(s, &c, 1, &result);
+        *count += code == STRATA_OK ? result.count : 0;
+    }
+    return code;
+}
+
 /* --- persons ---------------------------------------------------------------------------------- */
 
 static int by_person(strata *s, struct st_command *c, const char *what)
@@ -370,11 +430,10 @@ static int by_person(strata *s, struct st_command *c, const char *what)
                        st_operation_state_name(result.state), st_verdict_name(result.verdict));
 }
 
-int strata_op_settle(strata *s, const char *key, int outcome, const char *person,
-                     const char *evidence, const void *result, size_t result_size)
+/* Looks at what is to be settled; writes down what a dead executor left. */
+static int settle_prepare(strata *s, const char *key, size_t result_size, struct known *known)
 {
     strata_operation o;
-    struct known known;
     int code = st_lib_name(s, "key", key);
     if (code == STRATA_OK && result_size > ST_RESULT_SIZE_MAX)
         code = st_lib_fail(s, ST_LIMIT, "the result is %zu bytes long; the limit is %d",
@@ -382,15 +441,15 @@ int strata_op_settle(strata *s, const char *key, int outcome, const char *person
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
-        code = look(s, key, &o, &known);
-    if (code == STRATA_OK && orphaned(&known)) {
-        code = bury(s, key, &known);
+        code = look(s, key, &o, known);
+    if (code == STRATA_OK && orphaned(known)) {
+        code = bury(s, key, known);
         if (code == STRATA_OK)
-            code = look(s, key, &o, &known);
+            code = look(s, key, &o, known);
     }
     if (code != STRATA_OK)
         return code;
-    if (known.state == ST_OPERATION_NONE)
+    if (known->state == ST_OPERATION_NONE)
         return st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key);
     if (o.alive) {
         st_lib_fail(s, ST_UNAVAILABLE,
@@ -398,6 +457,47 @@ int strata_op_settle(strata *s, const char *key, int outcome, const char *person
         st_lib_hint(s, "end that process first, then settle");
         return ST_UNAVAILABLE;
     }
+    return STRATA_OK;
+}
+
+int strata_op_checked(strata *s, const char *key, const char *evidence, const void *result,
+                      size_t result_size)
+{
+    struct known known;
+    struct st_ledger_result answer;
+    int code = st_lib_text_check(s, "evidence", evidence, true);
+    if (code == STRATA_OK)
+        code = settle_prepare(s, key, result_size, &known);
+    if (code != STRATA_OK)
+        return code;
+    /* Only that it happened: that nothing did needs that nothing can come any more, and a
+     * descendant that closed its descriptors does not show. */
+    struct st_command c = {
+        .kind = ST_CMD_SETTLE,
+        .key = st_str_of(key),
+        .token = known.token,
+        .outcome = ST_OUTCOME_COMMITTED,
+        .evidence = st_str_of(evidence),
+        .result = {result, result_size},
+        .quiescent = true,
+        .by_check = true,
+    };
+    code = st_lib_submit(s, &c, 1, &answer);
+    if (code == STRATA_OK && answer.verdict == ST_VERDICT_PERSON)
+        return st_lib_fail(s, ST_DENIED, "%s is not of class queryable: a person settles it", key);
+    if (code == STRATA_OK && answer.verdict != ST_VERDICT_DONE)
+        return st_lib_fail(s, ST_CONFLICT, "%s cannot be settled: it is %s", key,
+                           st_operation_state_name(answer.state));
+    return code;
+}
+
+int strata_op_settle(strata *s, const char *key, int outcome, const char *person,
+                     const char *evidence, const void *result, size_t result_size)
+{
+    struct known known;
+    int code = settle_prepare(s, key, result_size, &known);
+    if (code != STRATA_OK)
+        return code;
     struct st_command c = {
         .kind = ST_CMD_SETTLE,
         .key = st_str_of(key),

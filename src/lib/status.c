@@ -6,6 +6,7 @@
  */
 #include "lib/internal.h"
 
+#include "lib/strong.h"
 #include "store/board.h"
 #include "store/intake.h"
 
@@ -163,6 +164,34 @@ static void add_slot(void *arg, const struct st_slot *slot)
     one->replica = st_lib_replica_name(a->s, slot->replica);
 }
 
+/* Only those that are registered now; lapsed ones are as if they had never been. */
+static enum st_code add_registered(void *arg, const struct st_lease *lease)
+{
+    struct agents *a = arg;
+    struct st_deadline d = st_lib_deadline(a->s, &lease->deadline, lease->earlier);
+    bool passed;
+    (void)st_lib_deadline_left(a->s, &d, &passed);
+    if (!lease->held || passed)
+        return ST_OK;
+    strata_agent *one = agent_of(a, lease->name);
+    if (one == NULL)
+        return ST_NO_MEMORY;
+    one->incarnation = lease->token;
+    if (lease->since_ms > one->beat_ms)
+        one->beat_ms = lease->since_ms;
+    return ST_OK;
+}
+
+static enum st_code read_registry(strata *s, struct agents *a)
+{
+    if (s->strong == NULL || st_strong_begin(s->strong) != ST_OK)
+        return ST_OK; /* this copy has no ledger: nobody is registered that it knows of */
+    enum st_code code =
+        st_lease_each(st_strong_ledger(s->strong), ST_LEASE_AGENT, add_registered, a);
+    st_strong_end(s->strong);
+    return code;
+}
+
 static int compare_agents(const void *x, const void *y)
 {
     return strcmp(((const strata_agent *)x)->agent, ((const strata_agent *)y)->agent);
@@ -178,6 +207,7 @@ static void judge(strata_agent *one, uint64_t now)
 
 int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a), void *arg)
 {
+    (void)st_lib_strong_open(s);
     int code = st_lib_begin(s), result = 0;
     if (code != STRATA_OK)
         return code;
@@ -190,6 +220,8 @@ int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a),
         code = st_lib_index_fault(s, got);
     if (code == STRATA_OK && st_board_each(s->log.env, s->log.dir, add_slot, &a, &fault) != ST_OK)
         code = st_lib_fault(s, &fault);
+    if (code == STRATA_OK && read_registry(s, &a) != ST_OK)
+        code = st_lib_fail(s, ST_DAMAGED, "the registry cannot be read");
     if (code == STRATA_OK && a.failed)
         code = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
     if (a.count > 1)

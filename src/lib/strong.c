@@ -34,6 +34,16 @@ int st_lib_submit(strata *s, struct st_command *commands, size_t count,
     return code == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
 }
 
+int st_lib_replaced(strata *s)
+{
+    st_lib_fail(s, ST_CONFLICT,
+                "another %s has been registered since; this one is refused what it "
+                "asks for",
+                s->agent);
+    st_lib_hint(s, "stop: somebody else goes on under this name");
+    return ST_CONFLICT;
+}
+
 struct st_deadline st_lib_deadline(strata *s, const struct st_deadline *newest,
                                    const struct st_deadline *earlier)
 {

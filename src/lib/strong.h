@@ -6,6 +6,8 @@
  *   coordinator.c  which copy decides
  *   claims.c       claims on tasks, for layer 2; its interface is claims.h
  *   touch.c        extending their terms
+ *   reserve.c      reservations of paths
+ *   registry.c     the registry of agents
  */
 #ifndef ST_LIB_STRONG_H
 #define ST_LIB_STRONG_H
@@ -22,6 +24,8 @@ int st_lib_strong_fault(strata *s);
 /* st_strong_submit() in the name of the handle's agent and incarnation. */
 int st_lib_submit(strata *s, struct st_command *commands, size_t count,
                   struct st_ledger_result *results);
+/* The agent's name was taken over by a later start: an error that says so. */
+int st_lib_replaced(strata *s);
 /* Evidence, reasons, names of persons: `what` in errors. */
 int st_lib_text_check(strata *s, const char *what, const char *text, bool needed);
 /* A random number for a run file (st_strong_run_begin); 0: no random numbers. */

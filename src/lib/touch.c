@@ -1,5 +1,6 @@
 /*
- * touch.c - the terms of an agent's claims are extended by whatever it does.
+ * touch.c - the terms of an agent's claims, and of its registration, are extended by whatever it
+ * does.
  *
  * <state>/strong/claims/<agent> exists while the agent has, or lately had, claims with a term:
  *   <clock, 16 hex> <when the next extension is due on that clock, ns, 16 hex>\n
@@ -118,14 +119,37 @@ static enum st_code visit_claim(void *arg, const struct st_lease *lease)
     return t->count == ST_CLAIMS_MAX ? ST_SCAN_STOP : ST_OK;
 }
 
+/* The agent's registration is extended with its claims. */
+static enum st_code add_registration(struct touch *t)
+{
+    strata *s = t->s;
+    struct st_lease lease;
+    enum st_code code =
+        st_lease_read(st_strong_ledger(s->strong), ST_LEASE_AGENT, st_str_of(s->agent), &lease);
+    if (code != ST_OK || !lease.held || t->count == ST_CLAIMS_MAX ||
+        (s->incarnation != 0 && s->incarnation != lease.token))
+        return code == ST_NOT_FOUND ? ST_OK : code;
+    t->commands[t->count++] = (struct st_command){
+        .kind = ST_CMD_LEASE_RENEW,
+        .lease = ST_LEASE_AGENT,
+        .key = st_str_of(s->agent),
+        .token = lease.token,
+        .deadline = st_strong_deadline(s->strong, ST_CLAIM_TERM_MS * ST_NS_PER_MS)};
+    if (ST_CLAIM_TERM_MS * ST_NS_PER_MS < t->term_ns_min)
+        t->term_ns_min = ST_CLAIM_TERM_MS * ST_NS_PER_MS;
+    return ST_OK;
+}
+
 static void extend(strata *s)
 {
     struct touch t = {.s = s, .term_ns_min = UINT64_MAX};
     struct st_ledger_result results[ST_CLAIMS_MAX];
     if (st_lib_strong_open(s) != STRATA_OK || st_strong_begin(s->strong) != ST_OK)
         return;
-    enum st_code code =
-        st_claim_held_each(st_strong_ledger(s->strong), st_str_of(s->agent), visit_claim, &t);
+    enum st_code code = add_registration(&t);
+    if (code == ST_OK)
+        code =
+            st_claim_held_each(st_strong_ledger(s->strong), st_str_of(s->agent), visit_claim, &t);
     st_strong_end(s->strong);
     if (code == ST_OK && t.count == 0)
         note_remove(s);

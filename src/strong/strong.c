@@ -33,7 +33,7 @@ static void result_key(uint64_t counter, uint32_t op, char out[16])
 
 struct kept_result {
     uint64_t epoch, counter, token;
-    uint32_t verdict, state, before, unused; /* no padding: it is stored as it is */
+    uint32_t verdict, state, before, count;
 };
 
 static enum st_code keep_result(const struct st_kv *kv, const struct st_record *r, uint32_t op,
@@ -47,6 +47,7 @@ static enum st_code keep_result(const struct st_kv *kv, const struct st_record *
         .verdict = (uint32_t)result->verdict,
         .state = (uint32_t)result->state,
         .before = (uint32_t)result->before,
+        .count = result->count,
     };
     result_key(r->dot.counter, op, key);
     return kv->put(kv->ctx, st_str_of(key), (struct st_str){(const char *)&kept, sizeof kept});
@@ -322,6 +323,7 @@ static enum st_code read_result(struct st_strong *s, const struct st_record *r, 
                 .token = kept.token,
                 .state = (enum st_operation_state)kept.state,
                 .before = (enum st_operation_state)kept.before,
+                .count = kept.count,
             };
             return ST_OK;
         }
