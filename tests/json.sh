@@ -107,12 +107,20 @@ row 'fact unset E`, several attributes' fact unset x
 "$STRATA" fact set x w 1 >/dev/null
 object Written '.written[0] | del(.value, .link, .replaced)' fact unset x
 
+git init -q --bare "$dir/hub"
+git init -q "$dir/c"
+cd "$dir/c"
+"$STRATA" init --name c >/dev/null
+"$STRATA" fact set x y 1 >/dev/null
+row sync sync "$dir/hub" --yes
+object Remote '.remotes[0]' sync
+
 if [ "$checked" -lt 30 ]; then
     echo "json.sh: only $checked comparisons" >&2
     failed=1
 fi
 rows=$(sed -n '/^| command/,/^$/p' "$page" | grep -c '^| `')
-if [ "$rows" -ne 27 ]; then
+if [ "$rows" -ne 28 ]; then
     echo "json.sh: docs/json.md has $rows rows; a new one has to be compared too" >&2
     failed=1
 fi

@@ -4,7 +4,8 @@
 #   tests/purity.sh [LIBCORE_A]
 #
 # core    includes itself and stddef, stdint, stdbool, limits, string; needs mem* and strlen only
-# store   does not know strong, lib, cli      strong  does not know lib, cli
+# store   does not know strong, sync, lib, cli
+# strong  does not know sync, lib, cli        sync    does not know strong, lib, cli
 # lib     does not know cli                   cli     knows itself and strata.h: no private door
 set -eu
 
@@ -38,10 +39,11 @@ found=$(includes src/core |
 [ -z "$found" ] || fail "src/core must not include this:
 $found"
 
-refuse store 'strong/|lib/|cli/|strata\.h'
-refuse strong 'lib/|cli/'
+refuse store 'strong/|sync/|lib/|cli/|strata\.h'
+refuse strong 'sync/|lib/|cli/'
+refuse sync 'strong/|lib/|cli/|strata\.h'
 refuse lib 'cli/'
-refuse cli 'core/|store/|strong/|lib/'
+refuse cli 'core/|store/|strong/|sync/|lib/'
 
 if [ $# -gt 0 ]; then
     # Symbols that the archive needs and does not define itself. A sanitizer adds its own.

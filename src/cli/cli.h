@@ -94,6 +94,8 @@ enum cli_option_id {
     OPT_TTL, /* lock */
     OPT_TOKEN,
     OPT_FORCE, /* coordinator move */
+    OPT_YES,   /* sync */
+    OPT_WATCH,
     OPT_COUNT,
 };
 _Static_assert(OPT_COUNT <= 64, "the options of a command are a set in one word");
@@ -272,6 +274,7 @@ int cmd_uninit(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_merge_state(struct cli *c);
+int cmd_sync(struct cli *c);
 int cmd_beat(struct cli *c);
 int cmd_agent_list(struct cli *c);
 int cmd_fact_set(struct cli *c);

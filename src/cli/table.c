@@ -83,6 +83,9 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false},
     [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
     [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false},
+    [OPT_YES] = {"--yes", 'y', NULL, "agree to the remote without being asked", false},
+    [OPT_WATCH] = {"--watch", 0, "INTERVAL", "again and again, this long after each (10s, 5m)",
+        false},
     [OPT_TOKEN] = {"--token", 0, "N", "the number that `lock acquire` printed", false},
 };
 
@@ -308,6 +311,20 @@ const struct cli_command cli_commands[] = {
      "it again is harmless.",
      {{"strata merge-state /mnt/usb/project", "take in the copy on the stick"}},
      cmd_merge_state, false},
+    {"sync", "[REMOTE]", 0, 1, ON(OPT_WATCH) | ON(OPT_DRY_RUN) | ON(OPT_YES),
+     "exchange records with other copies through a Git repository",
+     "REMOTE is a remote of the clone, or the address or path of a repository; a plain bare one "
+     "will do. Without REMOTE all are synced that were agreed to before. Records travel on a "
+     "reference of this copy, refs/strata/...; branches, index and work trees are not touched, and "
+     "nothing is ever sent by force. It may be interrupted at any time and run again.\n\n"
+     "Whoever can read the remote can read the records. So the first sync with a remote asks, and "
+     "is refused where nobody can answer, unless --yes is given. --wait bounds the wait for each "
+     "answer of the remote; 10m if not given.",
+     {{"strata sync origin", "the first time it asks, then never again"},
+      {"strata sync", "with all remotes that were agreed to"},
+      {"strata sync --watch 1m", "every minute, until it is interrupted"},
+      {"strata sync origin --dry-run", "what would be sent, and who has something new"}},
+     cmd_sync, false},
     {"completion", "bash|zsh|fish", 1, 1, 0,
      "print a completion script for a shell", NULL,
      {{"source <(strata completion bash)", "in ~/.bashrc"},

@@ -124,3 +124,17 @@ enum st_code st_find_state(const char *dir, bool for_init, char out[ST_PATH_SIZE
     st_fail(fault, ST_NO_WORKSPACE, "no Strata workspace in %s or above", start);
     return st_hint(fault, "run `strata init` in the workspace's directory");
 }
+
+bool st_find_repository(const char *dir, char out[ST_PATH_SIZE])
+{
+    char at[PATH_MAX];
+    if (realpath(dir, at) == NULL)
+        return false;
+    while (!git_dir_of(at, out)) {
+        char *slash = strrchr(at, '/');
+        if (strcmp(at, "/") == 0 || slash == NULL)
+            return false;
+        slash[slash == at ? 1 : 0] = '\0';
+    }
+    return true;
+}

@@ -12,6 +12,7 @@
  *   strong.c     once-only operations, locks
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
+ *   sync.c       exchange through Git
  */
 #ifndef ST_LIB_INTERNAL_H
 #define ST_LIB_INTERNAL_H
@@ -65,6 +66,18 @@ void st_lib_log_notices(strata *s);
 /* Where the state of dir is, or (for_init) would be. ST_NO_WORKSPACE, ST_LIMIT, ST_INVALID. */
 enum st_code st_find_state(const char *dir, bool for_init, char out[ST_PATH_SIZE],
                            struct st_fault *fault);
+
+/* The directory that all work trees of the repository around `dir` share. */
+bool st_find_repository(const char *dir, char out[ST_PATH_SIZE]);
+
+/* --- status.c: taking in ------------------------------------------------------------------------ */
+
+/* Remembers the name of a replica, if it is one. */
+void st_lib_add_name(strata *s, uint64_t replica, const char *name);
+/* Remembers how many records of others wait. */
+void st_lib_keep_waiting(strata *s, uint64_t waiting);
+/* How many conflicts there are now. */
+int st_lib_pending(strata *s, uint64_t *count);
 
 /* --- memory lent to the caller ---------------------------------------------------------------- */
 
