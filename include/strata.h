@@ -74,6 +74,9 @@ typedef struct strata_init_options {
     const char *state_dir; /* NULL: <git common dir>/strata in a Git repository, else .strata */
     const char *name;      /* of this replica for people; NULL: the host name */
     bool dry_run;
+    const char *join;      /* the workspace that this remote of the clone carries; NULL: any */
+    bool found;            /* a new workspace, whatever the remotes carry */
+    uint32_t network_ms;   /* longest wait for one answer of a remote; 0: 20,000 */
 } strata_init_options;
 
 typedef struct strata_init_result {
@@ -83,10 +86,14 @@ typedef struct strata_init_result {
     char name[65];
     bool created;       /* false: it was there already */
     bool joined;        /* another replica of an existing workspace */
+    char remote[2048];  /* joined: where that was found; strata_sync() brings its records */
 } strata_init_result;
 
-/* Makes a workspace in dir (idempotent). STRATA_EXISTS when the clone's remote already carries
- * another workspace that has to be joined, see the hint. */
+/*
+ * Makes a workspace in dir (idempotent). In a clone of a Git repository whose remotes carry a
+ * workspace already, makes another copy of that one. STRATA_UNAVAILABLE: a remote could not be asked
+ * whether it does, and no other one does; nothing was made. STRATA_NOT_FOUND: `join` carries none.
+ */
 int strata_init(const char *dir, const strata_init_options *options, strata_init_result *result,
                 strata_error *error);
 
@@ -398,6 +405,7 @@ typedef struct strata_sync_options {
     const char *dir;     /* to find the repository, where the state is elsewhere; NULL: the current */
     const char *remote;  /* name of a remote of the clone, or an address or a path */
     bool dry_run;        /* only look; what is told may change until then */
+    bool take_only;      /* send nothing, so that nobody has to agree */
     bool agreed;         /* somebody agrees to the remote now */
     uint32_t network_ms; /* longest wait for one answer of the remote; 0: 600,000 */
     /* Asked when nobody has agreed to the remote yet: 1 yes, 0 no. NULL: no. */

@@ -94,6 +94,8 @@ enum cli_option_id {
     OPT_TTL, /* lock */
     OPT_TOKEN,
     OPT_FORCE, /* coordinator move */
+    OPT_JOIN,  /* init */
+    OPT_NEW,
     OPT_YES,   /* sync */
     OPT_WATCH,
     OPT_COUNT,

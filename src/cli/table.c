@@ -83,6 +83,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false},
     [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false},
     [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false},
+    [OPT_JOIN] = {"--join", 0, "REMOTE", "join the workspace that this remote carries", false},
+    [OPT_NEW] = {"--new", 0, NULL, "a new workspace; do not ask the remotes for one", false},
     [OPT_YES] = {"--yes", 'y', NULL, "agree to the remote without being asked", false},
     [OPT_WATCH] = {"--watch", 0, "INTERVAL", "again and again, this long after each (10s, 5m)",
         false},
@@ -92,11 +94,13 @@ const struct cli_option cli_options[OPT_COUNT] = {
 #define ON(id) ((uint64_t)1 << (id))
 
 const struct cli_command cli_commands[] = {
-    {"init", "[DIR]", 0, 1, ON(OPT_NAME) | ON(OPT_DRY_RUN),
+    {"init", "[DIR]", 0, 1, ON(OPT_NAME) | ON(OPT_DRY_RUN) | ON(OPT_JOIN) | ON(OPT_NEW),
      "set up a workspace, or say where it is",
      "Makes the state directory: in a Git repository inside its .git directory, shared by all "
      "work trees and never tracked; elsewhere .strata in DIR. No file of yours is changed. "
-     "Doing it again is harmless.",
+     "Doing it again is harmless.\n\n"
+     "In a clone whose remote carries a workspace already (`strata sync`), this becomes another copy "
+     "of that one, and takes in its records. When a remote cannot be asked, nothing is made.",
      {{"strata init", "here"},
       {"strata init --dry-run", "only say what would be made"},
       {"strata init --name laptop ~/project", "there, with a name for this machine"}},

@@ -52,7 +52,7 @@ static int agree(struct round *r)
     bool agreed = false;
     if (st_sync_agreed(&r->y, url, &agreed) != ST_OK)
         return sync_fault(r);
-    if (agreed || r->o->dry_run)
+    if (agreed || r->o->dry_run || r->o->take_only)
         return STRATA_OK;
     strata_sync_offer offer = {r->y.remote, url, 0};
     if (st_sync_unpublished(&r->y, &offer.records) != ST_OK)
@@ -139,7 +139,7 @@ static int exchange(struct round *r, bool *again)
     int code = take_in(r);
     if (code != STRATA_OK)
         return code;
-    if (!r->y.own_refused) {
+    if (!r->y.own_refused && !r->o->take_only) {
         if (st_sync_publish(&r->y) != ST_OK)
             return sync_fault(r);
         r->out->sent += r->y.published;

@@ -61,9 +61,8 @@ static bool grow(void **list, size_t *cap, size_t count, size_t size)
 
 /* --- fetching --------------------------------------------------------------------------------- */
 
-static enum st_code fetch(struct collection *k)
+enum st_code st_sync_fetch(struct st_sync *y)
 {
-    struct st_sync *y = k->y;
     static const char *const options[] = {
         "fetch",     "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
         "--refmap=", "--"};
@@ -74,7 +73,7 @@ static enum st_code fetch(struct collection *k)
     if (args == NULL || specs == NULL) {
         free(args);
         free(specs);
-        return no_memory(k);
+        return st_fail(&y->fault, ST_NO_MEMORY, "out of memory");
     }
     memcpy(args, options, sizeof options);
     args[n++] = y->remote;
@@ -554,7 +553,7 @@ static enum st_code collect(struct collection *k)
 {
     struct st_sync *y = k->y;
     char root[ST_PATH_SIZE];
-    enum st_code code = fetch(k);
+    enum st_code code = st_sync_fetch(y);
     for (size_t i = 0; code == ST_OK && i < y->ref_count; i++)
         if (!y->refs[i].taken)
             code = look_at(k, i);

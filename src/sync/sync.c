@@ -443,7 +443,7 @@ static bool descends(struct st_sync *y, const char *theirs, const char *ours)
     return strcmp(theirs, ours) == 0 || (st_git_run(&y->git, &call) == ST_OK && call.status == 0);
 }
 
-enum st_code st_sync_look(struct st_sync *y)
+enum st_code st_sync_list(struct st_sync *y)
 {
     const char *const args[] = {"ls-remote", "--refs",       "--quiet", "--",
                                 y->remote,   REF_PREFIX "*", NULL};
@@ -454,13 +454,15 @@ enum st_code st_sync_look(struct st_sync *y)
     if (code == ST_UNAVAILABLE)
         st_hint(&y->fault, "nothing was exchanged; look whether `git ls-remote %.200s` works here",
                 y->remote);
-    if (code == ST_OK)
-        code = st_sync_local_refs(y);
+    return code == ST_OK ? st_sync_local_refs(y) : code;
+}
+
+enum st_code st_sync_look(struct st_sync *y)
+{
+    enum st_code code = st_sync_list(y);
     if (code == ST_OK && y->remote_own[0] != '\0')
         y->remote_ahead = y->local[0] == '\0' || !descends(y, y->remote_own, y->local);
-    if (code == ST_OK)
-        code = taken_read(y);
-    return code;
+    return code == ST_OK ? taken_read(y) : code;
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */

@@ -131,4 +131,19 @@ enum st_code st_sync_unpublished(struct st_sync *y, uint64_t *records);
 enum st_code st_sync_publish(struct st_sync *y);
 enum st_code st_sync_push(struct st_sync *y);
 
+/* The workspace that a clone belongs to already. */
+struct st_found {
+    uint64_t workspace;             /* 0: none was found; with look_only: 1 when there is one */
+    char remote[ST_REMOTE_SIZE];    /* where */
+    char unreached[ST_PATH_SIZE];   /* a remote that could not be asked; "": all were */
+};
+
+/*
+ * Looks at the clone itself and then at its remotes (or only at `remote`, if that is not NULL).
+ * With look_only nothing is fetched. ST_CONFLICT: one of them carries several workspaces.
+ */
+enum st_code st_sync_discover(const struct st_env *env, const struct st_alloc *alloc,
+                              const char *git_dir, const char *remote, bool look_only,
+                              uint64_t network_ms, struct st_found *out, struct st_fault *fault);
+
 #endif

@@ -5,6 +5,7 @@
  *   sync.c      lock, remote, references
  *   collect.c   fetching, checking, laying out
  *   publish.c   from the log to a commit
+ *   discover.c  which workspace the remotes of a clone carry
  */
 #ifndef ST_SYNC_SYNC_INTERNAL_H
 #define ST_SYNC_SYNC_INTERNAL_H
@@ -20,6 +21,10 @@ void st_sync_remove(const char *path);
 void st_sync_say(struct st_sync *y, const char *step);
 /* Notes a reference that cannot be used, for what y->fault says. ST_NO_MEMORY. */
 enum st_code st_sync_refuse(struct st_sync *y, struct st_remote_ref *ref);
+/* The first part of st_sync_look(): what the remote has, and what of it is here. */
+enum st_code st_sync_list(struct st_sync *y);
+/* Fetches what is listed, not here, and not taken in. */
+enum st_code st_sync_fetch(struct st_sync *y);
 /* Reads our own reference and those fetched from the remote, as they are here now. */
 enum st_code st_sync_local_refs(struct st_sync *y);
 
