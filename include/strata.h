@@ -439,6 +439,217 @@ typedef struct strata_sync_result {
 int strata_sync(strata *s, const strata_sync_options *options, strata_sync_result *out);
 /* The remotes that somebody has agreed to. */
 int strata_sync_remotes(strata *s, int (*visit)(void *arg, const char *remote), void *arg);
+/* --- layer 2: tasks ------------------------------------------------------------------------ */
+
+/*
+ * Tasks and messages are named by numbers: "143" when made on the founding copy of the workspace,
+ * "143@pi-3f9a2c" when made on another. A function that takes the name of one takes a leading # and a
+ * shortened suffix ("143@pi") too; STRATA_INVALID when more than one fits.
+ * What is said of a task are attributes of the entity "#143": history, conflicts, search and merging
+ * are those of facts. strata_write() refuses to write to it.
+ */
+#define STRATA_TASK_SIZE 96 /* of a name, with the NUL byte */
+
+typedef struct strata_task_new {
+    size_t size;
+    const char *title;
+    const char *channel, *agent, *parent, *key; /* NULL: none. agent: "ann" or "ann@pi" */
+    int priority;            /* 0 (first) to 4; STRATA_PRIORITY_NONE: 2 */
+    uint64_t not_before_ms;  /* not ready before; 0: at once */
+    const char *data;        /* up to 65,536 bytes; NULL: none */
+    size_t data_size;
+    const char *const *after; /* what has to be done before */
+    size_t after_count;       /* at most 1,000 */
+} strata_task_new;
+
+#define STRATA_PRIORITY_NONE (-1)
+
+/* One record. With a key that a task has already: *existed, and the name of that task. flags:
+ * STRATA_NO_FLUSH. Without key, parent and after the state is not read. */
+int strata_task_add(strata *s, const strata_task_new *task, unsigned flags,
+                    char id[STRATA_TASK_SIZE], bool *existed);
+
+/* One task. Strings are lent, "" when there is nothing. */
+typedef struct strata_task {
+    const char *id;      /* "143" */
+    const char *title;
+    const char *state;   /* ready, claimed, waiting, deferred, done, failed, cancelled, or what
+                            somebody set */
+    const char *channel, *agent, *parent, *key, *result, *reason, *author;
+    int priority;
+    uint64_t not_before_ms, created_ms;
+    const char *data, *checkpoint;
+    size_t data_size, checkpoint_size, result_size;
+    const char *const *depends; /* names */
+    size_t depends_count;
+    uint64_t waits;             /* how many of them are not settled */
+    bool finished, pending;     /* pending: something of it was written in two places at once */
+    const char *imported;       /* fields of another tracker, as JSON (see strata_task_import) */
+    size_t imported_size;
+    const char *holder;         /* who has claimed it */
+    uint64_t token, left_ms;    /* of that claim; left_ms 0: as long as its process lives */
+    uint64_t retries;
+} strata_task;
+
+/* STRATA_NOT_FOUND. */
+int strata_task_get(strata *s, const char *id, strata_task *out);
+
+enum strata_task_view {
+    STRATA_TASKS_READY = 0,  /* by priority, then number */
+    STRATA_TASKS_UNFINISHED, /* by number, as the others */
+    STRATA_TASKS_BLOCKED,    /* wait for something */
+    STRATA_TASKS_FINISHED,
+    STRATA_TASKS_ALL,
+};
+
+typedef struct strata_task_query {
+    size_t size;
+    int view;
+    const char *channel; /* NULL: all */
+    const char *agent;   /* NULL: all; else what this agent may do: its own, and what is nobody's */
+    const char *parent;  /* NULL: all */
+    const char *after;   /* by number: go on after this one */
+    size_t limit;        /* 0: no limit */
+} strata_task_query;
+
+int strata_task_each(strata *s, const strata_task_query *query,
+                     int (*visit)(void *arg, const strata_task *t), void *arg);
+
+/* What of the dependencies of a task is not settled, each with its state ("unknown" when it is not
+ * here); at most limit. */
+int strata_task_waits_for(strata *s, const char *id, size_t limit,
+                          int (*visit)(void *arg, const strata_task *t), void *arg);
+
+/* What a change leaves alone is NULL (not_before_ms: UINT64_MAX, priority:
+ * STRATA_PRIORITY_NONE); "" takes the value away. */
+typedef struct strata_task_change {
+    size_t size;
+    const char *title, *channel, *agent, *parent;
+    const char *state;  /* "open", "done", "failed", "cancelled", or any word that holds it */
+    const char *result, *reason, *data, *checkpoint;
+    size_t result_size, data_size, checkpoint_size;
+    int priority;
+    uint64_t not_before_ms;
+} strata_task_change;
+
+/* STRATA_NOT_FOUND; STRATA_CONFLICT when the task is finished and the change is not to open it
+ * again, or says "done" of what is done with the same result (then nothing is written). */
+int strata_task_update(strata *s, const char *id, const strata_task_change *change, unsigned flags);
+
+/* id waits for `on`, or no longer does. STRATA_CONFLICT when that would be a cycle: the message
+ * has it. *changed: it was not so before. */
+int strata_task_depend(strata *s, const char *id, const char *on, bool remove, bool *changed);
+
+/* The shortest cycle through a task, as "1 -> 2 -> 1", first and last the same; "" when
+ * there is none. Lent. */
+int strata_task_cycle(strata *s, const char *id, const char **cycle);
+
+/*
+ * Taking tasks. A claim has a token; checkpoints and ends are accepted with the current one only, an
+ * end once. STRATA_UNAVAILABLE where another copy decides. A task for `agent@copy` needs no claim
+ * (token 0). Token 0 in a call: the live claim of the handle's agent.
+ */
+typedef struct strata_task_taken {
+    char id[STRATA_TASK_SIZE];
+    uint64_t token;   /* 0: needs no claim */
+    uint64_t left_ms; /* until the claim lapses unless it is extended */
+} strata_task_taken;
+
+typedef struct strata_task_end {
+    size_t size;
+    const char *id;
+    uint64_t token;
+    const char *state;      /* "done", "failed", or "retry": failed, but may be tried again */
+    const char *text;       /* result or reason; up to 65,536 bytes; NULL: none */
+    size_t text_size;
+    uint64_t retry_in_ms;   /* "retry": not ready before */
+} strata_task_end;
+
+/* Failing tasks are given back so often; then they have failed. */
+#define STRATA_TASK_RETRIES 5
+
+/* Takes the best ready one of the query (view, limit, after: not used); with `end` (NULL: none) ends
+ * another in the same step. STRATA_TIMEOUT: nothing was to be had within wait_ms; the message says
+ * why. term_ms 0: an hour, extended by whatever the agent does here. run: 0, or from
+ * strata_run_begin(): then the claim ends with the process. */
+int strata_task_next(strata *s, const strata_task_query *query, uint64_t wait_ms, uint64_t term_ms,
+                     uint64_t run, const strata_task_end *end, strata_task_taken *out);
+/* STRATA_TIMEOUT: somebody has it. STRATA_CONFLICT: it is finished. */
+int strata_task_claim(strata *s, const char *id, uint64_t term_ms, uint64_t run,
+                      strata_task_taken *out);
+/* STRATA_CONFLICT: the token is not the current one; the message says who has the task. */
+int strata_task_release(strata *s, const char *id, uint64_t token);
+int strata_task_renew(strata *s, const char *id, uint64_t token, uint64_t term_ms);
+int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char *text,
+                           size_t size);
+/* *accepted false: another copy decides; the report is kept for it. */
+int strata_task_finish(strata *s, const strata_task_end *end, bool *accepted);
+/* Opens what is finished again, in the ledger too. */
+int strata_task_reopen(strata *s, const char *id, const char *reason);
+
+/* A process that lives on: what it claims with the run is free when it has died. fd stays open in
+ * children only if they are to hold the claim too. */
+int strata_run_begin(strata *s, uint64_t *run, int *fd);
+void strata_run_end(strata *s, uint64_t run, int fd);
+
+/* A task of another tracker. */
+typedef struct strata_task_item {
+    const char *key;      /* its name there: a second import finds it by that */
+    const char *title;
+    const char *state;    /* as in strata_task_change; NULL: open */
+    const char *agent;    /* NULL: none */
+    const char *channel;  /* NULL: none */
+    int priority;
+    const char *data;     /* NULL: none */
+    size_t data_size;
+    const char *imported; /* what else there is of it, kept as it is; NULL: nothing */
+    size_t imported_size;
+    const char *parent;   /* a key; NULL: none */
+    const struct strata_task_link {
+        const char *kind; /* "depends", or any other attribute */
+        const char *key;
+    } *links;
+    size_t link_count;
+} strata_task_item;
+
+typedef struct strata_task_imported {
+    uint64_t added, changed, same;
+    uint64_t unknown;     /* links to keys that are nowhere: left out */
+    uint64_t records;
+} strata_task_imported;
+
+/* All of them, checked as a whole before anything is written: STRATA_CONFLICT for a cycle. Tasks whose
+ * key is known are changed where they differ. Can be repeated; dry_run writes nothing. */
+int strata_task_import(strata *s, const strata_task_item *items, size_t count, bool dry_run,
+                       strata_task_imported *out);
+
+/* --- layer 2: messages --- */
+
+typedef struct strata_message {
+    const char *id; /* strings are lent */
+    const char *from, *to, *text;
+    size_t text_size;
+    uint64_t time_ms;
+} strata_message;
+
+/* Messages that wait in one inbox. */
+#define STRATA_INBOX_MAX 1000
+
+/* A message is for one agent, on every copy, until it is acknowledged. STRATA_NOT_FOUND: such an
+ * agent was never heard of (create: send it all the same). STRATA_LIMIT: its inbox is full. */
+int strata_message_send(strata *s, const char *to, const char *text, size_t size, bool create,
+                        char id[STRATA_TASK_SIZE]);
+/* The inbox of an agent, the oldest first. */
+int strata_message_each(strata *s, const char *agent, size_t limit,
+                        int (*visit)(void *arg, const strata_message *m), void *arg);
+/* STRATA_NOT_FOUND: no such message. Doing it again is harmless. */
+int strata_message_ack(strata *s, const char *const *ids, size_t count);
+
+typedef struct strata_task_totals {
+    uint64_t tasks, unfinished, ready, messages;
+} strata_task_totals;
+
+int strata_task_totals_get(strata *s, strata_task_totals *out);
 
 /* --- layer 3: once-only operations -------------------------------------------------------- */
 

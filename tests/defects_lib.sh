@@ -1,23 +1,23 @@
 #!/bin/sh
-# defects_lib.sh - every deliberate defect of the index and of intake must be caught by a test of the
-# library.
+# defects_lib.sh - every deliberate defect of the index, of intake and of the tasks must be caught by a
+# test of the library.
 #
 #   tests/defects_lib.sh [DEFECT...]
 #
-# Each `ST_DEFECT_...` that src/store/index*.c and intake.c know is compiled in, one at a time; one of
+# Each `ST_DEFECT_...` that src/store/index*.c, intake.c and lib/tasks.c know is compiled in, one at a time; one of
 # the tests must then fail. First all must pass without a defect. One line per defect.
 # Environment: CC (cc), TESTS: which of the tests.
 set -eu
 cd "$(dirname "$0")/.."
 cc=${CC:-cc}
-tests=${TESTS:-merge index identity write}
+tests=${TESTS:-merge index identity write tasks}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 
 # Small segments: several to a log.
 flags="-std=gnu17 -D_GNU_SOURCE -O1 -fno-strict-aliasing -DST_SEGMENT_SIZE=4096 -Isrc -Iinclude -Itests"
 changing="src/store/index.c src/store/index_apply.c src/store/index_history.c src/store/index_rows.c
-    src/store/intake.c"
+    src/store/intake.c src/lib/tasks.c"
 
 sources=$(sed -n "s/^ *'\(\(core\|store\|strong\|lib\)\/[a-z_]*\.c\)',.*/src\/\1/p" src/meson.build)
 for f in $sources tests/lib_world.c; do

@@ -44,6 +44,11 @@ void explore_alloc_reset(void);
 /* Compares everything readable with the specification; ends the program at a mismatch. */
 void explore_check(const struct history *h, const struct st_kv *kv);
 
+#ifdef EXPLORE_TASKS
+/* The same for what is derived of tasks. */
+void explore_check_tasks(const struct history *h, const struct spec *spec, const struct st_kv *kv);
+#endif
+
 /* Prints what is wrong and the records of the history; fail() then ends the program. */
 void explore_fail_head(const struct history *h, const char *what);
 _Noreturn void explore_fail(const struct history *h, const char *what);

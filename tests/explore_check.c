@@ -285,4 +285,7 @@ void explore_check(const struct history *h, const struct st_kv *kv)
     check_status(h, &spec, kv, ST_STR("ann"));
     check_status(h, &spec, kv, ST_STR("bob"));
     check_unseen(h, &spec, kv);
+#ifdef EXPLORE_TASKS
+    explore_check_tasks(h, &spec, kv);
+#endif
 }

@@ -1,6 +1,7 @@
 /*
  * explore_moves.h - the alphabets that explore.c goes through: for each type, and for each
- * composition of types, the records that a replica may make. One move is one record.
+ * composition of types, the records that a replica may make. One move is one record. With
+ * EXPLORE_TASKS those of layer 2: explore_task_moves.h.
  */
 #ifndef EXPLORE_MOVES_H
 #define EXPLORE_MOVES_H
@@ -43,6 +44,9 @@ struct composition {
     struct move moves[MOVES_MAX];
 };
 
+#ifdef EXPLORE_TASKS
+#include "explore_task_moves.h"
+#else
 /* Every attribute that a move below uses. */
 static const struct {
     const char *entity, *attribute;
@@ -145,5 +149,6 @@ static const struct composition compositions[] = {
 /* clang-format on */
 
 #define COMPOSITIONS (sizeof(compositions) / sizeof(compositions[0]))
+#endif
 
 #endif

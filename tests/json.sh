@@ -114,13 +114,20 @@ cd "$dir/c"
 "$STRATA" fact set x y 1 >/dev/null
 row sync sync "$dir/hub" --yes
 object Remote '.remotes[0]' sync
+row add add "write tests"
+"$STRATA" add "run them" --after 1 >/dev/null
+row 'dep add' dep add 2 1
+object Task '.[0]' ready
+object Task . update 1 --priority 1
+row show show 1
+row done done 1
 
 if [ "$checked" -lt 30 ]; then
     echo "json.sh: only $checked comparisons" >&2
     failed=1
 fi
 rows=$(sed -n '/^| command/,/^$/p' "$page" | grep -c '^| `')
-if [ "$rows" -ne 28 ]; then
+if [ "$rows" -ne 32 ]; then
     echo "json.sh: docs/json.md has $rows rows; a new one has to be compared too" >&2
     failed=1
 fi

@@ -11,7 +11,8 @@
  *
  * A writer reports each acknowledged record (epoch, counter, identity of the payload) through a
  * pipe, after the acknowledgement. At the end every reported record must be in the log exactly
- * once, at its dot, with its payload; no payload may be there twice; every chain is valid.
+ * once, at its dot, with its payload; no payload and no number may be there twice; every chain is
+ * valid.
  * What a kill cannot show, since the page cache survives it, is lost flushes: test_log_sim does.
  */
 #include "store/log.h"
@@ -48,6 +49,7 @@ struct shared {
 
 struct ack {
     uint64_t epoch, counter, id;
+    uint64_t name; /* hash of the number that it took */
 };
 
 static struct shared *shared;
@@ -147,17 +149,23 @@ static size_t payload_make(uint64_t id, char out[128])
     return size;
 }
 
+static uint64_t name_hash(const struct st_record *r)
+{
+    struct st_str name = r->ops[r->op_count - 1].entity;
+    return XXH3_64bits(name.p, name.n);
+}
+
 static void writer_write(struct st_log *log, uint64_t id)
 {
     char text[128];
     struct st_op op = {.kind = ST_OP_SET,
-                       .entity = ST_STR("thing"),
+                       .new_entity = 1,
                        .attribute = ST_STR("note"),
                        .value = {text, payload_make(id, text)}};
-    struct st_record r = {.agent = ST_STR("writer"), .ops = &op, .op_count = 1};
+    struct st_record r = {.agent = ST_STR("writer"), .ops = &op, .op_count = 1, .new_count = 1};
     enum st_code code = st_log_write(log, &r, true);
     if (code == ST_OK) {
-        struct ack a = {r.dot.writer.epoch, r.dot.counter, id};
+        struct ack a = {r.dot.writer.epoch, r.dot.counter, id, name_hash(&r)};
         if (write(ack_pipe[1], &a, sizeof a) != sizeof a)
             fail("report", "the driver has gone");
         __atomic_add_fetch(&shared->acks, 1, __ATOMIC_SEQ_CST);
@@ -346,6 +354,12 @@ static int compare_acks(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    const struct ack *x = a, *y = b;
+    return x->name < y->name ? -1 : x->name > y->name;
+}
+
 static uint64_t id_of(const struct st_record *r)
 {
     char text[128];
@@ -381,7 +395,7 @@ static void read_writer(struct st_writer w, struct ack **found, size_t *count, s
             if (*found == NULL)
                 fail("memory", "none left");
         }
-        (*found)[(*count)++] = (struct ack){w.epoch, r.dot.counter, id_of(&r)};
+        (*found)[(*count)++] = (struct ack){w.epoch, r.dot.counter, id_of(&r), name_hash(&r)};
     }
     if (code != ST_NOT_FOUND)
         fail("log", reader.fault.message);
@@ -407,6 +421,10 @@ static size_t check(struct driver *d, size_t *epochs)
         read_writer(writers[i], &found, &count, &cap);
     free(writers);
     st_log_close(&log);
+    qsort(found, count, sizeof *found, compare_names);
+    for (size_t i = 1; i < count; i++)
+        if (found[i].name == found[i - 1].name)
+            fail("log", "a number is there twice");
     qsort(found, count, sizeof *found, compare_acks);
     qsort(d->acks, d->ack_count, sizeof *d->acks, compare_acks);
     for (size_t i = 1; i < count; i++)

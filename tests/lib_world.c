@@ -17,7 +17,7 @@
 
 int64_t world_clock_ms;
 uint8_t world_boot;
-uint64_t world_strike;
+uint64_t world_strike, world_term_ms, world_time_space;
 uint64_t world_unflushed;
 
 static char world_dir[128];
@@ -31,6 +31,16 @@ const struct st_env *__wrap_st_env_posix(void);
 static uint64_t shifted_wall_ms(void *ctx)
 {
     return (uint64_t)((int64_t)__real_st_env_posix()->wall_ms(ctx) + world_clock_ms);
+}
+
+static uint64_t shifted_boot_ns(void *ctx)
+{
+    return __real_st_env_posix()->boot_ns(ctx) + world_term_ms * 1000000;
+}
+
+static uint64_t other_clock_id(void *ctx)
+{
+    return __real_st_env_posix()->clock_id(ctx) ^ world_time_space;
 }
 
 static int other_boot_id(void *ctx, uint8_t out[16])
@@ -128,6 +138,8 @@ const struct st_env *__wrap_st_env_posix(void)
         env = *__real_st_env_posix();
         env.wall_ms = shifted_wall_ms;
         env.boot_id = other_boot_id;
+        env.boot_ns = shifted_boot_ns;
+        env.clock_id = other_clock_id;
         env.close = noting_close;
         env.pwrite = striking_pwrite;
         env.fdatasync = striking_fdatasync;
@@ -154,7 +166,7 @@ int world_setup(void **state)
     const char *parent = getenv("TMPDIR");
     world_clock_ms = 0;
     world_boot = 0;
-    world_strike = 0;
+    world_strike = world_term_ms = world_time_space = 0;
     world_forget_writes();
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",
              parent != NULL ? parent : "/tmp");

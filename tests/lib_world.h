@@ -24,6 +24,8 @@
 
 extern int64_t world_clock_ms; /* added to the wall clock */
 extern uint8_t world_boot;     /* another value: another boot */
+extern uint64_t world_term_ms; /* added to the clock of terms (CLOCK_BOOTTIME) */
+extern uint64_t world_time_space; /* another value: another clock of terms */
 extern uint64_t world_strike;  /* the process kills itself at this change from now; 0: never */
 /* Of the files written through st_env, how many others were not flushed at the last write. */
 extern uint64_t world_unflushed;

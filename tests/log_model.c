@@ -109,10 +109,26 @@ static void attempt_told(struct model *m, size_t number, enum st_code code,
     m->refused += state == ATTEMPT_REFUSED;
     m->unknown += state == ATTEMPT_OPEN;
     m->codes[-(int)code % 32]++;
+    for (size_t i = 0; state == ATTEMPT_ACKED && i < m->count; i++)
+        if (i != number && m->attempts[i].state == ATTEMPT_ACKED &&
+            strcmp(m->attempts[i].name, a->name) == 0)
+            model_fail(m, "number %s given to attempts %zu and %zu", a->name, i, number);
 }
 
-static void attempt_dot(struct model *m, size_t number, struct st_dot dot)
+static void attempt_name(struct model *m, size_t number, const struct st_record *r)
 {
+    struct st_str name = r->ops[r->op_count - 1].entity;
+    struct attempt *a = &m->attempts[number];
+    EXPECT(m, name.n > 1 && name.n < sizeof a->name && name.p[0] == '#');
+    memcpy(a->name, name.p, name.n);
+    a->name[name.n] = '\0';
+    EXPECT(m, strtoull(a->name + 1, NULL, 10) == r->number);
+}
+
+static void attempt_made(struct model *m, size_t number, const struct st_record *r)
+{
+    struct st_dot dot = r->dot;
+    attempt_name(m, number, r);
     for (size_t i = 0; i < m->count; i++)
         if (i != number && m->attempts[i].dot.counter != 0 &&
             st_dot_compare(m->attempts[i].dot, dot) == 0)
@@ -123,9 +139,12 @@ static void attempt_dot(struct model *m, size_t number, struct st_dot dot)
 
 static void record_fill(struct st_record *r, struct st_op *op, struct st_str text)
 {
+    /* Every other one makes two numbers and uses the second. */
+    uint32_t count = 1 + (uint32_t)(text.p[text.n - 1] % 2);
     *op = (struct st_op){
-        .kind = ST_OP_SET, .entity = ST_STR("thing"), .attribute = ST_STR("note"), .value = text};
-    *r = (struct st_record){.agent = ST_STR("tester"), .ops = op, .op_count = 1};
+        .kind = ST_OP_SET, .new_entity = count, .attribute = ST_STR("note"), .value = text};
+    *r =
+        (struct st_record){.agent = ST_STR("tester"), .ops = op, .op_count = 1, .new_count = count};
 }
 
 /* Whether the code says that the outcome is not known. */
@@ -147,7 +166,7 @@ enum st_code model_write(struct model *m, struct st_log *log, uint32_t size, boo
     enum st_code code = st_log_write(log, &r, flush);
     sim_alloc(m->sim)->resize(m->sim, copy, 0);
     if (code == ST_OK) {
-        attempt_dot(m, number, r.dot);
+        attempt_made(m, number, &r);
         attempt_told(m, number, code, flush ? ATTEMPT_ACKED : ATTEMPT_OPEN);
     } else {
         attempt_told(m, number, code, is_unknown(code) ? ATTEMPT_OPEN : ATTEMPT_REFUSED);
@@ -168,7 +187,7 @@ enum st_code model_append(struct model *m, struct st_log *log, uint32_t size, si
     enum st_code code = st_log_append(log, &r, (struct st_hlc){0});
     sim_alloc(m->sim)->resize(m->sim, copy, 0);
     if (code == ST_OK)
-        attempt_dot(m, *attempt, r.dot);
+        attempt_made(m, *attempt, &r);
     attempt_told(m, *attempt, code,
                  code == ST_OK || is_unknown(code) ? ATTEMPT_OPEN : ATTEMPT_REFUSED);
     return code;
@@ -248,6 +267,14 @@ static void record_found(struct model *m, const struct st_record *r)
     if (a->dot.counter != 0 && st_dot_compare(a->dot, r->dot) != 0)
         model_fail(m, "attempt %zu has another dot than was given: %" PRIu64 ", not %" PRIu64,
                    number, r->dot.counter, a->dot.counter);
+    char told[sizeof a->name];
+    memcpy(told, a->name, sizeof told);
+    attempt_name(m, number, r);
+    if (told[0] != '\0' && strcmp(told, a->name) != 0)
+        model_fail(m, "attempt %zu was given number %s and is %s", number, told, a->name);
+    for (size_t i = 0; i < m->count; i++)
+        if (m->attempts[i].found && strcmp(m->attempts[i].name, a->name) == 0)
+            model_fail(m, "attempts %zu and %zu are both %s", i, number, a->name);
     a->found = true;
 }
 
@@ -260,7 +287,7 @@ static void check_writer(struct check *c, struct seen_writer *w)
     st_record_scratch_init(&scratch, sim_alloc(m->sim));
     if (st_log_reader_open(&reader, env, sim_alloc(m->sim), m->dir, w->writer) != ST_OK)
         model_fail(m, "cannot open the reader");
-    uint64_t previous = 0, segment = 0;
+    uint64_t previous = 0, segment = 0, highest = 0;
     struct st_str line;
     struct st_record head, r;
     enum st_code code;
@@ -271,6 +298,8 @@ static void check_writer(struct check *c, struct seen_writer *w)
         EXPECT(m, r.checksum == XXH3_64bits(line.p, line.n - ST_SEAL_SIZE));
         EXPECT(m, r.dot.counter == w->counter + 1 && r.previous == previous);
         EXPECT(m, st_writer_compare(r.dot.writer, w->writer) == 0);
+        EXPECT(m, r.number >= highest && head.number == r.number);
+        highest = r.number;
         if (reader.line_segment != segment) {
             segment = reader.line_segment;
             EXPECT(m, segment == r.dot.counter && reader.line_offset == 0);

@@ -7,6 +7,8 @@
  *   refused        ("nothing was recorded") never in the log
  *   unknown        may be there or not; settled at the first look after a power loss, for ever
  *   dots           never given out twice
+ *   numbers        of what was acknowledged, and of what is in the log, never given out twice; the
+ *                  header's is never behind
  *   log            every writer's chain is valid to its end; the first record of every segment
  *                  tells the context: exactly what there is of every earlier epoch
  *   processes      leak neither descriptors nor memory, whatever fails
@@ -30,6 +32,7 @@ struct attempt {
     enum st_code code; /* what its writer was told last */
     struct st_dot dot; /* counter 0: none was given */
     uint32_t size;     /* of the payload, bytes */
+    char name[ST_NUMBERED_SIZE + 1]; /* the number that it took; "": none */
     bool found;        /* scratch of a check */
 };
 

@@ -546,7 +546,7 @@ static void test_tokens_run_out_rather_than_repeat(void **state)
     st_buf_add_char(&row, 0);
     st_buf_add_varint(&row, 0);
     st_buf_add_varint(&row, (UINT64_C(1) << ST_TOKEN_NUMBER_BITS) - 2);
-    st_buf_add(&row, "\0\0\0", 3);
+    st_buf_add(&row, "\0\0\0\0", 4);
     assert_int_equal(w->m.kv.put(&w->m, ST_STR("T"), st_buf_str(&row)), ST_OK);
     st_buf_release(&row);
     uint64_t t = grant(w, "x");

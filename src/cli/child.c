@@ -255,6 +255,8 @@ bool child_run(struct child *c)
     serve(c, &r);
     child_group = 0;
     signals(SIG_DFL);
+    c->told = got_signal;
+    got_signal = 0;
     c->status = exit_status(r.status);
     c->signal = WIFSIGNALED(r.status) ? WTERMSIG(r.status) : 0;
     return true;

@@ -31,6 +31,7 @@ struct child {
     int error;    /* errno of a failed execution */
     int status;   /* exit status, 128 + signal when it was killed */
     int signal;   /* that killed it; 0: it ended by itself */
+    int told; /* a signal to end that was passed on to it; 0: none */
     bool timed_out, ended_by_tick;
     char *out, *err; /* owned by the struct; NULL: nothing */
     size_t out_size, err_size;

@@ -36,7 +36,7 @@
 /* Lines of a listing unless --limit says otherwise: about what an agent reads with profit. */
 #define CLI_LIMIT_DEFAULT 50
 
-/* Every option of every command; table.c has name, argument and help. At most 64. */
+/* Every option of every command; table.c has name, argument and help. At most 128. */
 enum cli_option_id {
     /* global: valid with every command, before and after it */
     OPT_AGENT,
@@ -98,9 +98,39 @@ enum cli_option_id {
     OPT_NEW,
     OPT_YES,   /* sync */
     OPT_WATCH,
+    OPT_DEPENDS, /* add --after */
+    OPT_CHANNEL, /* tasks */
+    OPT_FOR_AGENT, /* add, update --for */
+    OPT_PRIORITY,
+    OPT_NOT_BEFORE,
+    OPT_PARENT,
+    OPT_DATA,
+    OPT_TASK_KEY,
+    OPT_AFTER_TASK, /* list --after */
+    OPT_BLOCKED,
+    OPT_TREE,
+    OPT_DOT,
+    OPT_ALL_TASKS, /* list --all */
+    OPT_TASK_STATE,
+    OPT_TITLE,
+    OPT_REOPEN,
+    OPT_DEP_KIND,
+    OPT_NEXT, /* done --next */
+    OPT_RETRY_IN,
+    OPT_TASK_TOKEN,
+    OPT_CHECKPOINT_DATA,
+    OPT_TERM, /* next, claim, work */
+    OPT_TASKS_MAX,
+    OPT_CREATE, /* send */
+    OPT_ACK,    /* inbox */
     OPT_COUNT,
 };
-_Static_assert(OPT_COUNT <= 64, "the options of a command are a set in one word");
+typedef unsigned __int128 cli_set; /* of options: 1 << OPT_... */
+#define CLI_SET(id) ((cli_set)1 << (id))
+_Static_assert(OPT_COUNT <= 128, "the options of a command are a set in one word");
+
+/* How often all options that can be repeated may be given in one call. */
+#define CLI_REPEATS_MAX 256
 
 struct cli_option {
     const char *name; /* "--limit" */
@@ -108,6 +138,7 @@ struct cli_option {
     const char *arg;  /* "N", "a|b" (choices), NULL: takes none */
     const char *help;
     bool hidden;
+    bool repeats; /* may be given several times */
 };
 
 struct cli;
@@ -121,7 +152,7 @@ struct cli_command {
     const char *name;      /* "fact set" */
     const char *arguments; /* "ENTITY ATTRIBUTE VALUE"; "" when none */
     unsigned args_min, args_max;
-    uint64_t options; /* set of 1 << OPT_..., the global ones left out */
+    cli_set options; /* the global ones left out */
     const char *summary;
     const char *details; /* paragraphs, separated by an empty line; NULL: none */
     struct cli_example examples[5];
@@ -134,6 +165,8 @@ struct cli {
     char **args;                       /* positional arguments of the command; borrowed */
     size_t arg_count;
     const char *options[OPT_COUNT]; /* argument, "" for one without; NULL: not given */
+    const char *repeated[CLI_REPEATS_MAX]; /* of the option that can be repeated, all of them */
+    size_t repeat_count;
 
     /* from the global options and the environment */
     bool json, quiet, no_flush;
@@ -305,6 +338,23 @@ int cmd_lock_acquire(struct cli *c);
 int cmd_lock_renew(struct cli *c);
 int cmd_lock_release(struct cli *c);
 int cmd_lock_list(struct cli *c);
+int cmd_add(struct cli *c);
+int cmd_ready(struct cli *c);
+int cmd_list(struct cli *c);
+int cmd_show(struct cli *c);
+int cmd_update(struct cli *c);
+int cmd_dep_add(struct cli *c);
+int cmd_dep_remove(struct cli *c);
+int cmd_done(struct cli *c);
+int cmd_fail(struct cli *c);
+int cmd_cancel(struct cli *c);
+int cmd_next(struct cli *c);
+int cmd_claim(struct cli *c);
+int cmd_release(struct cli *c);
+int cmd_checkpoint(struct cli *c);
+int cmd_work(struct cli *c);
+int cmd_send(struct cli *c);
+int cmd_inbox(struct cli *c);
 int cmd_completion(struct cli *c);
 int cmd_help(struct cli *c);
 

@@ -7,6 +7,7 @@
  * writes what is missing.
  */
 #include "cli/cli.h"
+#include "cli/task.h"
 #include "cli/transfer.h"
 
 #include <errno.h>
@@ -70,7 +71,7 @@ static int choose_format(struct transfer *t, const char *bytes, size_t n)
     const char *name = t->c->options[OPT_FORMAT_IN];
     t->format = name != NULL ? import_format_of(name) : import_guess(t->file, bytes, n);
     if (name != NULL && (t->format == IMPORT_UNKNOWN || t->format == IMPORT_DOT))
-        return cli_usage(t->c, "--format is jsonl, csv or memory, not %s", name);
+        return cli_usage(t->c, "--format is jsonl, csv, memory, beads or queue, not %s", name);
     if (t->format == IMPORT_UNKNOWN)
         return cli_usage(t->c, "%s: cannot tell its format; give --format jsonl, csv or memory",
                          t->file);
@@ -92,23 +93,49 @@ static int parse(struct transfer *t, const char *bytes, size_t n)
                      import_format_name(t->format), t->im.error);
 }
 
-static int load(struct transfer *t)
+static int read_file(struct transfer *t, char **bytes, size_t *n)
 {
     bool standard = strcmp(t->c->args[0], "-") == 0;
     t->file = standard ? "standard input" : t->c->args[0];
+    *bytes = NULL;
     int fd = standard ? STDIN_FILENO : open(t->file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return cli_error(t->c, errno == ENOENT ? STRATA_NOT_FOUND : STRATA_IO, NULL, "%s: %s",
                          t->file, strerror(errno));
-    char *bytes;
-    size_t n;
-    int status = read_all(t, fd, &bytes, &n);
+    int status = read_all(t, fd, bytes, n);
     if (!standard)
         close(fd);
+    return status;
+}
+
+static int load(struct transfer *t)
+{
+    char *bytes;
+    size_t n;
+    int status = read_file(t, &bytes, &n);
     if (status == 0)
         status = parse(t, bytes, n);
     free(bytes);
     return status;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* Formats of tasks; NULL: it is one of facts. */
+static const char *task_format(const struct cli *c)
+{
+    const char *name = c->options[OPT_FORMAT_IN], *file = c->args[0];
+    if (name != NULL)
+        return strcmp(name, "beads") == 0   ? "beads"
+               : strcmp(name, "queue") == 0 ? "queue"
+                                            : NULL;
+    if (ends_with(file, ".md"))
+        return "queue";
+    return ends_with(file, "issues.jsonl") || ends_with(file, "beads.jsonl") ? "beads" : NULL;
 }
 
 /* --- what is there already -------------------------------------------------------------------- */
@@ -314,7 +341,13 @@ int cmd_import(struct cli *c)
         return cli_error(c, STRATA_NO_MEMORY, NULL, "out of memory");
     t->c = c;
     import_init(&t->im);
-    int status = import_run(t);
+    const char *tasks = task_format(c);
+    char *bytes = NULL;
+    size_t n;
+    int status = tasks != NULL ? read_file(t, &bytes, &n) : import_run(t);
+    if (status == 0 && tasks != NULL)
+        status = task_import(c, tasks, bytes, n);
+    free(bytes);
     import_plan_release(&t->plan);
     import_release(&t->im);
     free(t);
@@ -379,12 +412,6 @@ static int target_close(struct cli *c, struct target *o, bool keep)
     return status;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static enum import_format export_format(const struct cli *c)
 {
     const char *name = c->options[OPT_FORMAT_OUT];
@@ -444,11 +471,37 @@ static int export_run(struct cli *c, enum import_format format, const strata_fac
                                  (json_int_t)counts.reshaped));
 }
 
+static int export_tasks(struct cli *c)
+{
+    struct target o = {.path = c->options[OPT_OUTPUT]};
+    uint64_t lines = 0;
+    if (o.path != NULL && strcmp(o.path, "-") == 0)
+        o.path = NULL;
+    int status = cli_open(c);
+    if (status == 0)
+        status = target_open(c, &o);
+    if (status != 0) {
+        free(o.temporary);
+        return status;
+    }
+    int code = task_export(c, o.out, &lines);
+    status = target_close(c, &o, code == STRATA_OK);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (status == 0 && c->json && c->options[OPT_OUTPUT] != NULL)
+        return cli_json(c, json_pack("{s:s,s:s,s:I,s:i,s:i,s:i}", "file", c->options[OPT_OUTPUT],
+                                     "format", "beads", "lines", (json_int_t)lines, "pending", 0,
+                                     "left_out", 0, "reshaped", 0));
+    return status;
+}
+
 int cmd_export(struct cli *c)
 {
+    if (cli_given(c, OPT_FORMAT_OUT) && strcmp(c->options[OPT_FORMAT_OUT], "beads") == 0)
+        return export_tasks(c);
     enum import_format format = export_format(c);
     if (format == IMPORT_UNKNOWN)
-        return cli_usage(c, "--format is jsonl, csv, memory or dot, not %s",
+        return cli_usage(c, "--format is jsonl, csv, memory, dot or beads, not %s",
                          c->options[OPT_FORMAT_OUT]);
     strata_fact_query query = {.size = sizeof query, .entity = c->options[OPT_ENTITY]};
     int status = 0;

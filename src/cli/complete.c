@@ -43,7 +43,7 @@ static bool in_group(const struct cli_command *command, const char *word)
 static bool option_of(const struct cli_command *command, size_t id)
 {
     return !cli_options[id].hidden &&
-           (id < OPT_GLOBAL_COUNT || (command->options & ((uint64_t)1 << id)) != 0);
+           (id < OPT_GLOBAL_COUNT || (command->options & CLI_SET(id)) != 0);
 }
 
 /* "jsonl|csv" names choices; "N", "DIR" a kind of argument. */

@@ -84,7 +84,7 @@ static void put_option(const struct cli_option *o)
     (void)puts(".");
 }
 
-static void put_options(uint64_t set)
+static void put_options(cli_set set)
 {
     (void)puts(".Bl -tag -width Ds");
     for (size_t id = 0; id < OPT_COUNT; id++)
@@ -93,7 +93,7 @@ static void put_options(uint64_t set)
     (void)puts(".El");
 }
 
-static bool visible(uint64_t set)
+static bool visible(cli_set set)
 {
     for (size_t id = 0; id < OPT_COUNT; id++)
         if ((set & ((uint64_t)1 << id)) != 0 && !cli_options[id].hidden)
@@ -214,7 +214,7 @@ static void page_of_program(void)
         (void)puts(".");
     }
     (void)puts(".El\n.Ss Options of all commands");
-    put_options(((uint64_t)1 << OPT_GLOBAL_COUNT) - 1);
+    put_options(CLI_SET(OPT_GLOBAL_COUNT) - 1);
     (void)puts(
         ".Ss Texts\nA value or a status is literal.\n.Cm @FILE\nreads it from a file and\n"
         ".Cm \\-\nfrom standard input, less one newline at the end;\n.Cm @@x\nmeans the text "

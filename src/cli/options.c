@@ -19,7 +19,7 @@ static bool option_allowed(const struct cli *c, size_t id)
 {
     if (id < OPT_GLOBAL_COUNT)
         return true;
-    return c->command != NULL && (c->command->options & ((uint64_t)1 << id)) != 0;
+    return c->command != NULL && (c->command->options & CLI_SET(id)) != 0;
 }
 
 /* The option most probably meant, or NULL. Before the command is known it may be anybody's. */
@@ -65,20 +65,23 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
     bool is_long = arg[1] == '-';
     size_t n = equals != NULL && is_long ? (size_t)(equals - arg) : strlen(arg);
     char name[SHOWN_SIZE];
-    size_t id;
+    size_t id = OPT_COUNT;
 
-    for (id = 0; id < OPT_COUNT; id++) {
-        const struct cli_option *o = &cli_options[id];
+    /* The command's own first: `add --agent ann` is about the task. */
+    for (size_t k = 0; k < OPT_COUNT && id == OPT_COUNT; k++) {
+        size_t candidate = (k + OPT_GLOBAL_COUNT) % OPT_COUNT;
+        const struct cli_option *o = &cli_options[candidate];
         bool match = is_long ? strlen(o->name) == n && strncmp(arg, o->name, n) == 0
                              : o->letter != 0 && arg[1] == o->letter && arg[2] == '\0';
-        if (match && option_allowed(c, id))
-            break;
+        if (match && option_allowed(c, candidate))
+            id = candidate;
     }
     if (id == OPT_COUNT) {
         (void)snprintf(name, sizeof(name), "%.*s", (int)(n < sizeof(name) ? n : sizeof(name)), arg);
         return refuse_option(c, name);
     }
-    if (c->options[id] != NULL && cli_options[id].arg != NULL && id >= OPT_GLOBAL_COUNT)
+    bool again = c->options[id] != NULL && !cli_options[id].repeats;
+    if (again && cli_options[id].arg != NULL && id >= OPT_GLOBAL_COUNT)
         return cli_usage(c, "%s is given twice", cli_options[id].name);
     if (cli_options[id].arg == NULL) {
         if (is_long && equals != NULL)
@@ -92,6 +95,11 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
         return cli_usage(c, "%s needs a value: %s %s", cli_options[id].name, cli_options[id].name,
                          cli_options[id].arg);
     }
+    if (cli_options[id].repeats && c->repeat_count == CLI_REPEATS_MAX)
+        return cli_usage(c, "%s is given more than %d times", cli_options[id].name,
+                         CLI_REPEATS_MAX);
+    if (cli_options[id].repeats)
+        c->repeated[c->repeat_count++] = c->options[id];
     return 0;
 }
 

@@ -32,6 +32,8 @@ enum field {
     F_GENERATION,
     F_POSITION,
     F_FORCED,
+    F_ALTERNATIVE,
+    F_RUN,
     F_DEADLINE,
     F_RESULT,
     F_COUNT,
@@ -43,13 +45,13 @@ enum field {
 static const char *const field_keys[F_COUNT] = {
     ",\"t\":",  ",\"k\":",  ",\"n\":",  ",\"h\":", ",\"c\":",  ",\"v\":",  ",\"ap\":", ",\"oc\":",
     ",\"l\":",  ",\"to\":", ",\"sh\":", ",\"q\":", ",\"ck\":", ",\"by\":", ",\"ev\":", ",\"li\":",
-    ",\"su\":", ",\"g\":",  ",\"p\":",  ",\"f\":", ",\"d\":",  ",\"re\":",
+    ",\"su\":", ",\"g\":",  ",\"p\":",  ",\"f\":", ",\"al\":", ",\"ru\":", ",\"d\":",  ",\"re\":",
 };
 static const char *const field_names[F_COUNT] = {
-    "time",     "key",     "token",    "parameters", "class",     "validity",
-    "approval", "outcome", "lease",    "takeover",   "shared",    "quiescent",
-    "by check", "person",  "evidence", "limit",      "successor", "generation",
-    "position", "forced",  "deadline", "result",
+    "time",     "key",     "token",       "parameters", "class",     "validity",
+    "approval", "outcome", "lease",       "takeover",   "shared",    "quiescent",
+    "by check", "person",  "evidence",    "limit",      "successor", "generation",
+    "position", "forced",  "alternative", "run",        "deadline",  "result",
 };
 
 #define KEY BIT(F_KEY)
@@ -62,7 +64,7 @@ static const struct {
                         BIT(F_VALID) | BIT(F_APPROVAL) | BIT(F_DEADLINE)},
     [ST_CMD_APPROVE] = {"approve", KEY, BIT(F_PERSON) | BIT(F_EVIDENCE)},
     [ST_CMD_REJECT] = {"reject", KEY | BIT(F_EVIDENCE), BIT(F_PERSON)},
-    [ST_CMD_GRANT] = {"grant", KEY, BIT(F_DEADLINE)},
+    [ST_CMD_GRANT] = {"grant", KEY, BIT(F_RUN) | BIT(F_DEADLINE)},
     [ST_CMD_START] = {"start", KEY, BIT(F_TOKEN)},
     [ST_CMD_RENEW] = {"renew", KEY | BIT(F_TOKEN), BIT(F_DEADLINE)},
     [ST_CMD_REPORT] = {"report", KEY, BIT(F_TOKEN) | BIT(F_RESULT)},
@@ -78,7 +80,8 @@ static const struct {
     [ST_CMD_PRUNE] = {"prune", BIT(F_LIMIT), KEY},
     [ST_CMD_CLEAR] = {"clear", BIT(F_EVIDENCE), KEY | BIT(F_PERSON) | BIT(F_QUIESCENT)},
     [ST_CMD_LEASE_ACQUIRE] = {"lease-acquire", KEY | BIT(F_LEASE),
-                              BIT(F_TOKEN) | BIT(F_TAKEOVER) | BIT(F_SHARED) | BIT(F_DEADLINE)},
+                              BIT(F_TOKEN) | BIT(F_TAKEOVER) | BIT(F_SHARED) | BIT(F_ALTERNATIVE) |
+                                  BIT(F_RUN) | BIT(F_DEADLINE)},
     [ST_CMD_LEASE_RENEW] = {"lease-renew", KEY | BIT(F_LEASE) | BIT(F_TOKEN), BIT(F_DEADLINE)},
     [ST_CMD_LEASE_RELEASE] = {"lease-release", KEY | BIT(F_LEASE) | BIT(F_TOKEN), 0},
     [ST_CMD_LEASE_LAPSE] = {"lease-lapse", KEY | BIT(F_LEASE) | BIT(F_TOKEN), BIT(F_DEADLINE)},
@@ -89,6 +92,11 @@ static const struct {
     [ST_CMD_SEAL] = {"seal", BIT(F_SUCCESSOR), BIT(F_POSITION)},
     [ST_CMD_GENERATION] = {"generation", BIT(F_SUCCESSOR) | BIT(F_GENERATION),
                            BIT(F_POSITION) | BIT(F_FORCED) | BIT(F_PERSON) | BIT(F_EVIDENCE)},
+    [ST_CMD_CLAIM_CHECKPOINT] = {"claim-checkpoint", KEY | BIT(F_TOKEN),
+                                 BIT(F_DEADLINE) | BIT(F_RESULT)},
+    [ST_CMD_CLAIM_FINISH] = {"claim-finish", KEY | BIT(F_TOKEN) | BIT(F_OUTCOME), BIT(F_RESULT)},
+    [ST_CMD_CLAIM_REOPEN] = {"claim-reopen", KEY, BIT(F_TOKEN) | BIT(F_EVIDENCE)},
+    [ST_CMD_CLAIM_COPIED] = {"claim-copied", BIT(F_POSITION), 0},
 };
 
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
@@ -128,6 +136,8 @@ static uint64_t *number_of(struct st_command *c, enum field f)
         return &c->generation;
     case F_POSITION:
         return &c->position;
+    case F_RUN:
+        return &c->run;
     default:
         return NULL;
     }
@@ -148,6 +158,8 @@ static bool *flag_of(struct st_command *c, enum field f)
         return &c->by_check;
     case F_FORCED:
         return &c->forced;
+    case F_ALTERNATIVE:
+        return &c->alternative;
     default:
         return NULL;
     }
@@ -223,6 +235,12 @@ static enum st_code key_check(const struct st_command *c)
     return lease && c->lease == ST_LEASE_AGENT ? st_agent_check(c->key) : ST_OK;
 }
 
+static size_t result_size_max(const struct st_command *c)
+{
+    bool claim = c->kind == ST_CMD_CLAIM_CHECKPOINT || c->kind == ST_CMD_CLAIM_FINISH;
+    return claim ? ST_CLAIM_TEXT_SIZE_MAX : ST_RESULT_SIZE_MAX;
+}
+
 static enum st_code field_check(const struct st_command *command, enum field f)
 {
     struct st_command copy = *command;
@@ -248,7 +266,7 @@ static enum st_code field_check(const struct st_command *command, enum field f)
     case F_DEADLINE:
         return c->deadline.clock != 0 ? ST_OK : ST_INVALID;
     case F_RESULT:
-        return c->result.n <= ST_RESULT_SIZE_MAX ? ST_OK : ST_LIMIT;
+        return c->result.n <= result_size_max(c) ? ST_OK : ST_LIMIT;
     default:
         return ST_OK;
     }

@@ -13,6 +13,7 @@
  *   l   kind of lease      to  takeover               sh  shared             q   quiescent
  *   ck  by_check           by  person                 ev  evidence           li  limit_ms
  *   su  successor          g   generation             p   position           f   forced
+ *   al  alternative        ru  run
  *   d   deadline: "<16 hex clock>-<16 hex ns>-<16 hex term>" (nanoseconds since boot pass 2^53
  *       after 104 days)
  *   re  result: base64 (RFC 4648 section 4, with padding), because it may be any bytes

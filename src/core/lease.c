@@ -65,6 +65,8 @@ static enum st_code give(struct st_ledger *l, struct st_head *h, const struct st
     lease->token = token;
     lease->holder = lease->kind == ST_LEASE_AGENT ? lease->name : c->agent;
     lease->incarnation = lease->kind == ST_LEASE_AGENT ? token : c->incarnation;
+    lease->run = c->run;
+    lease->outcome = ST_CLAIM_NONE;
     lease->held = true;
     lease->shared = lease->kind == ST_LEASE_PATH && c->shared;
     lease->since_ms = c->time_ms;
@@ -85,6 +87,13 @@ static enum st_code renew(struct st_ledger *l, const struct st_command *c, struc
     st_deadline_set(&lease->deadline, lease->earlier, c->deadline);
     out->verdict = ST_VERDICT_DONE;
     return st_lease_write(l, lease);
+}
+
+/* A claim that is given back is not finished by who gave it back. */
+static void give_back(struct st_lease *lease, const struct st_command *c)
+{
+    if (lease->kind == ST_LEASE_CLAIM && c->kind == ST_CMD_LEASE_RELEASE)
+        lease->outcome = ST_CLAIM_RETRY;
 }
 
 static enum st_code end(struct st_ledger *l, struct st_lease *lease, struct st_ledger_result *out)
@@ -150,6 +159,7 @@ static enum st_code by_token(struct st_ledger *l, const struct st_command *c,
         return rearm(l, c, lease, out);
     default: /* release */
         out->verdict = ST_VERDICT_SAME;
+        give_back(lease, c);
         return lease->held ? end(l, lease, out) : ST_OK;
     }
 }
@@ -158,6 +168,14 @@ static enum st_code acquire(struct st_ledger *l, struct st_head *h, const struct
                             struct st_lease *lease, struct st_ledger_result *out)
 {
     out->token = lease->token;
+    out->verdict = ST_VERDICT_SKIPPED;
+    if (c->alternative && l->taken)
+        return ST_OK;
+    out->verdict = ST_VERDICT_ENDED;
+#ifndef ST_DEFECT_CLAIM_DONE_TAKEN
+    if (lease->outcome == ST_CLAIM_DONE || lease->outcome == ST_CLAIM_FAILED)
+        return ST_OK;
+#endif
     if (!lease->held)
         return give(l, h, c, lease, out);
     /* An agent is its own holder: its incarnation is the token. */
@@ -230,9 +248,13 @@ enum st_code st_lease_apply(struct st_ledger *l, struct st_head *h, const struct
     bool path = c->kind == ST_CMD_RESERVE || c->kind == ST_CMD_UNRESERVE;
     if (path || c->lease == ST_LEASE_PATH)
         return apply_path(l, h, c, out);
-    enum st_code code = st_lease_read(l, c->lease, c->key, &lease);
+    bool claim = c->kind == ST_CMD_CLAIM_CHECKPOINT || c->kind == ST_CMD_CLAIM_FINISH ||
+                 c->kind == ST_CMD_CLAIM_REOPEN;
+    enum st_code code = st_lease_read(l, claim ? ST_LEASE_CLAIM : c->lease, c->key, &lease);
     if (code != ST_OK && code != ST_NOT_FOUND)
         return code;
+    if (claim)
+        return st_claim_apply(l, h, c, &lease, code == ST_OK, out);
     if (c->kind == ST_CMD_LEASE_ACQUIRE)
         return acquire(l, h, c, &lease, out);
     if (code == ST_NOT_FOUND) {

@@ -15,6 +15,12 @@ void st_ledger_init(struct st_ledger *l, const struct st_kv *kv, const struct st
     st_buf_init(&l->list, alloc);
 }
 
+void st_ledger_entry(struct st_ledger *l)
+{
+    l->granted = 0;
+    l->taken = false;
+}
+
 void st_ledger_release(struct st_ledger *l)
 {
     st_buf_release(&l->key);
@@ -35,6 +41,7 @@ static bool wants_something(const struct st_command *c)
     case ST_CMD_RENEW:
     case ST_CMD_LEASE_RENEW:
     case ST_CMD_RESERVE:
+    case ST_CMD_CLAIM_REOPEN:
         return true;
     case ST_CMD_LEASE_ACQUIRE:
         return c->lease != ST_LEASE_AGENT;
@@ -316,14 +323,19 @@ static enum st_code dispatch(struct st_ledger *l, struct st_head *h, const struc
     case ST_CMD_LEASE_REARM:
     case ST_CMD_RESERVE:
     case ST_CMD_UNRESERVE:
+    case ST_CMD_CLAIM_CHECKPOINT:
+    case ST_CMD_CLAIM_FINISH:
+    case ST_CMD_CLAIM_REOPEN:
         return st_lease_apply(l, h, c, out);
+    case ST_CMD_CLAIM_COPIED:
+        return st_claim_copied(l, h, c, out);
     default:
         return apply_operation(l, h, c, out);
     }
 }
 
-enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *c,
-                             struct st_ledger_result *out)
+static enum st_code apply(struct st_ledger *l, const struct st_command *c,
+                          struct st_ledger_result *out)
 {
     struct st_head h;
     const char *what;
@@ -356,6 +368,21 @@ enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *c,
     return dispatch(l, &h, c, out);
 }
 
+enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *command,
+                             struct st_ledger_result *out)
+{
+    struct st_command c = *command;
+    if (c.kind == ST_CMD_START && c.token == 0)
+        c.token = l->granted;
+    enum st_code code = apply(l, &c, out);
+    bool done = code == ST_OK && out->verdict == ST_VERDICT_DONE;
+    if (c.kind == ST_CMD_GRANT)
+        l->granted = done ? out->token : 0;
+    if (c.kind == ST_CMD_LEASE_ACQUIRE && done)
+        l->taken = true;
+    return code;
+}
+
 /* --- names ------------------------------------------------------------------------------------ */
 
 const char *st_operation_state_name(enum st_operation_state s)
@@ -367,8 +394,9 @@ const char *st_operation_state_name(enum st_operation_state s)
 
 const char *st_verdict_name(enum st_verdict v)
 {
-    static const char *const names[] = {"done", "same",   "refused", "mismatch", "stale",
-                                        "held", "pruned", "person",  "sealed",   "invalid"};
+    static const char *const names[] = {"done",   "same",    "refused", "mismatch",
+                                        "stale",  "held",    "pruned",  "person",
+                                        "sealed", "invalid", "skipped", "ended"};
     return (size_t)v < sizeof(names) / sizeof(names[0]) ? names[v] : "unknown";
 }
 
@@ -376,6 +404,12 @@ const char *st_class_name(enum st_operation_class c)
 {
     static const char *const names[] = {"naked", "keyed", "queryable", "idempotent"};
     return (size_t)c < sizeof(names) / sizeof(names[0]) ? names[c] : "unknown";
+}
+
+const char *st_claim_outcome_name(enum st_claim_outcome o)
+{
+    static const char *const names[] = {"", "done", "failed", "retry"};
+    return (size_t)o < sizeof(names) / sizeof(names[0]) ? names[o] : "unknown";
 }
 
 const char *st_lease_kind_name(enum st_lease_kind k)

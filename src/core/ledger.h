@@ -14,6 +14,9 @@
  *   'Q' state key 0  index of operations by state (one byte); empty value
  *   'L' kind name 0  one lease; stays when the lease ends: its token is the last one given
  *   'P' pattern 0 token   one reservation; goes when it ends
+ *   'H' holder 0 name 0   a claim that is held; empty value
+ *   'D' name 0       what the holders of a claim left: last checkpoint, outcome, result
+ *   'U' position     outbox: the name of a claim whose 'D' row was changed and is not yet copied
  *   'T'              the last token given out; generation, seal, what a forced move left in doubt
  *   'K' key 0        a pruned key: what is left of it (its last state and when)
  *   'C' key 0        a key cleared after a forced move: by whom, on what evidence
@@ -81,6 +84,27 @@
  * lower number, is then told so on its next command that wants something: STALE; what it reports or
  * gives back with a current token is still taken).
  *
+ * Claims. Leases of kind claim; the name is a task's. Beside what every lease can:
+ *
+ *   acquire           refused, ENDED, when the last holder's outcome was done or failed; with
+ *                     `alternative`: SKIPPED when an earlier acquire of the same entry was granted,
+ *                     so that one entry takes the first free one of several
+ *   claim-checkpoint  current token, no outcome yet; keeps the text, extends the term. Of a claim
+ *                     that lapsed and that nobody took since: held again
+ *   claim-finish      current token, no outcome yet (also when it lapsed since): done, failed, or
+ *                     retry (given back); the same again: SAME. So an outcome is accepted once
+ *   claim-reopen      the token as it was seen; not held; done or failed: may be taken again. Takes
+ *                     a new token, so that whoever ended it cannot end it again
+ *   release           given back: a finish with that token is refused from then on
+ *
+ * What a holder left has to be copied to where tasks are kept. That is another log: so every
+ * checkpoint, finish and reopen also leaves an outbox row, one per claim, by a number that only
+ * grows; who has copied says up to which number (claim-copied). A crash in between leaves the row,
+ * and the copy is made by whoever comes next. Copying twice is harmless, forgetting is not.
+ *
+ * Executors. `run` names a locked file (src/strong): an operation or lease with a run is over when
+ * nobody holds that file any more, whatever its deadline says; one without is over by its deadline.
+ *
  * Reservations. Leases of kind path; the name is a pattern (glob.h). Many at a time, each with its
  * own token; granted unless it overlaps one of another holder (agent and incarnation) and not both
  * are shared. reserve with a token renews; lease-lapse, lease-renew, rearm take kind path as well.
@@ -112,6 +136,8 @@
 #define ST_EARLIER_MAX 3
 /* Reservations at one time: every new one is compared with all of them. */
 #define ST_RESERVATIONS_MAX 4096
+/* A checkpoint, or the result of a claim: a value of layer 1, where it is copied to. Bytes. */
+#define ST_CLAIM_TEXT_SIZE_MAX ST_VALUE_SIZE_MAX
 /* Operations that one prune command removes: what fits a transaction that nobody waits for. */
 #define ST_PRUNE_MAX 1024
 /* Generations: tokens stay below 2^53, exact in every JSON reader. */
@@ -164,11 +190,19 @@ enum st_command_kind {
     ST_CMD_SEAL,           /* nothing may follow; names the successor */
     ST_CMD_GENERATION,     /* first command after a move: raises the generation. Planned: by the
                               successor that the seal names. Forced: by a person, who says why */
+    ST_CMD_CLAIM_CHECKPOINT,
+    ST_CMD_CLAIM_FINISH,
+    ST_CMD_CLAIM_REOPEN,
+    ST_CMD_CLAIM_COPIED,   /* the outbox up to `position` has been copied */
 };
 
 enum st_lease_kind { ST_LEASE_LOCK, ST_LEASE_CLAIM, ST_LEASE_AGENT, ST_LEASE_PATH };
 
+/* Of a settled operation; of a finished claim, where COMMITTED means done. */
 enum st_outcome { ST_OUTCOME_COMMITTED, ST_OUTCOME_FAILED, ST_OUTCOME_RETRY };
+
+/* Of the last holder of a claim. RETRY: given back, free. */
+enum st_claim_outcome { ST_CLAIM_NONE, ST_CLAIM_DONE, ST_CLAIM_FAILED, ST_CLAIM_RETRY };
 
 /* One command. Which fields count depends on the kind; strings are borrowed. */
 struct st_command {
@@ -185,7 +219,9 @@ struct st_command {
     struct st_deadline deadline;
     enum st_lease_kind lease;
     bool takeover, shared;
-    /* report, refuse, settle, approve, reject, again, clear */
+    bool alternative;       /* acquire: not when an earlier one of the entry was granted */
+    uint64_t run;           /* grant, acquire: the executor's run file; 0: the deadline decides */
+    /* report, refuse, settle, approve, reject, again, clear, checkpoint, finish, reopen */
     struct st_str result;   /* opaque bytes */
     struct st_str evidence; /* evidence, proof, reason */
     struct st_str person;   /* who settles, approves, ...; empty: not a person */
@@ -214,6 +250,8 @@ enum st_verdict {
     ST_VERDICT_PERSON,     /* for persons only */
     ST_VERDICT_SEALED,     /* the log is sealed */
     ST_VERDICT_INVALID,    /* over a limit or not well-formed */
+    ST_VERDICT_SKIPPED,    /* an earlier alternative was granted */
+    ST_VERDICT_ENDED,      /* the claim has an outcome */
 };
 
 struct st_operation {
@@ -232,7 +270,7 @@ struct st_operation {
     struct st_deadline deadline; /* what counts now: PROPOSED: expiry; GRANTED, EXECUTING: lease */
     struct st_deadline earlier[ST_EARLIER_MAX]; /* on other clocks, before rearm; clock 0: none */
     struct st_str holder;
-    uint64_t incarnation;
+    uint64_t incarnation, run;
     uint64_t proposed_ms, started_ms, ended_ms;
     struct st_str result, evidence, person;
 };
@@ -240,11 +278,23 @@ struct st_operation {
 struct st_lease {
     enum st_lease_kind kind;
     struct st_str name, holder;
-    uint64_t incarnation, token;
+    uint64_t incarnation, token, run;
     bool held, shared;
+    enum st_claim_outcome outcome; /* claims only */
     struct st_deadline deadline;
     struct st_deadline earlier[ST_EARLIER_MAX];
     uint64_t since_ms;
+};
+
+/* What the holders of a claim left. */
+struct st_claim_kept {
+    uint64_t position; /* in the outbox, when it was last changed */
+    enum st_claim_outcome outcome;
+    uint64_t token;    /* that ended it; of a reopened one: the new one; 0: never ended */
+    struct st_str by;  /* the agent of that */
+    uint64_t ended_ms;
+    uint64_t checkpoint_token, checkpoint_ms; /* 0: none */
+    struct st_str result, checkpoint;
 };
 
 /* The head of the ledger. */
@@ -255,12 +305,16 @@ struct st_head {
     bool sealed;
     struct st_str successor; /* sealed: who goes on; else: who this generation belongs to. Lent */
     uint64_t position; /* sealed: where it goes on; else: where this generation began */
+    uint64_t copies;   /* the last number given out in the outbox */
 };
 
 struct st_ledger {
     const struct st_kv *kv;       /* borrowed */
     const struct st_alloc *alloc; /* borrowed */
     struct st_buf key, value, list; /* scratch */
+    /* Of the entry whose commands are being applied. */
+    uint64_t granted; /* token of its last grant */
+    bool taken;       /* one of its acquires was granted */
 };
 
 struct st_ledger_result {
@@ -274,6 +328,9 @@ struct st_ledger_result {
 void st_ledger_init(struct st_ledger *l, const struct st_kv *kv, const struct st_alloc *alloc);
 void st_ledger_release(struct st_ledger *l);
 
+/* An entry begins: several commands that were ordered as one. A start with token 0 means the token
+ * of the grant before it in the same entry. */
+void st_ledger_entry(struct st_ledger *l);
 /* ST_OK whatever the verdict; else the store failed or a row is damaged: roll back. */
 enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *c,
                              struct st_ledger_result *out);
@@ -295,6 +352,18 @@ enum st_code st_operation_each(struct st_ledger *l, enum st_operation_state stat
 enum st_code st_lease_each(struct st_ledger *l, enum st_lease_kind kind,
                            enum st_code (*visit)(void *arg, const struct st_lease *o), void *arg);
 
+/* The claims that an agent holds (holder empty: all that are held), in the order of names. */
+enum st_code st_claim_held_each(struct st_ledger *l, struct st_str holder,
+                                enum st_code (*visit)(void *arg, const struct st_lease *o),
+                                void *arg);
+/* ST_NOT_FOUND: nothing was left. Lent until the next call on the store. */
+enum st_code st_claim_kept_read(struct st_ledger *l, struct st_str name, struct st_claim_kept *out);
+/* What is not yet copied, by position, after one. The visitor may read the ledger. */
+enum st_code st_claim_uncopied_each(struct st_ledger *l, uint64_t after,
+                                    enum st_code (*visit)(void *arg, struct st_str name,
+                                                          const struct st_claim_kept *kept),
+                                    void *arg);
+
 /* The deadline that counts on this clock, or one with clock 0. `earlier` has ST_EARLIER_MAX. */
 struct st_deadline st_deadline_on(const struct st_deadline *newest,
                                   const struct st_deadline *earlier, uint64_t clock);
@@ -303,5 +372,6 @@ const char *st_operation_state_name(enum st_operation_state s); /* "in_doubt" */
 const char *st_verdict_name(enum st_verdict v);
 const char *st_class_name(enum st_operation_class c); /* "naked" */
 const char *st_lease_kind_name(enum st_lease_kind k); /* "lock" */
+const char *st_claim_outcome_name(enum st_claim_outcome o); /* "done"; "" for none */
 
 #endif

@@ -3,6 +3,7 @@
  *   ledger.c       one command: the head, who may still speak, dispatch, prune, moves
  *   operation.c    the table of ledger.h: one operation, one command
  *   lease.c        leases and reservations
+ *   claim.c        what claims have beside that: checkpoints, outcomes, the outbox
  *   ledger_rows.c  rows, and reading them
  */
 #ifndef ST_CORE_LEDGER_INTERNAL_H
@@ -39,6 +40,12 @@ enum st_code st_clear_write(struct st_ledger *l, struct st_str key, uint64_t gen
                             const struct st_command *c);
 enum st_code st_clear_delete(struct st_ledger *l, struct st_str key);
 
+enum st_code st_claim_kept_write(struct st_ledger *l, struct st_str name,
+                                 const struct st_claim_kept *kept);
+/* The outbox: a name at a position, and gone again. */
+enum st_code st_claim_note_write(struct st_ledger *l, uint64_t position, struct st_str name);
+enum st_code st_claim_note_delete(struct st_ledger *l, uint64_t position);
+
 /* --- deadlines -------------------------------------------------------------------------------- */
 
 void st_deadline_set(struct st_deadline *newest, struct st_deadline *earlier, struct st_deadline d);
@@ -60,6 +67,12 @@ void st_operation_new(const struct st_head *h, const struct st_command *c, bool 
                       struct st_operation *o);
 /* After a forced move: what the lost part may have done to it. */
 void st_operation_doubt(const struct st_head *h, struct st_operation *o);
+
+/* checkpoint, finish, reopen: of the claim as it was read (known false: it never was given out). */
+enum st_code st_claim_apply(struct st_ledger *l, struct st_head *h, const struct st_command *c,
+                            struct st_lease *lease, bool known, struct st_ledger_result *out);
+enum st_code st_claim_copied(struct st_ledger *l, const struct st_head *h,
+                             const struct st_command *c, struct st_ledger_result *out);
 
 enum st_code st_lease_apply(struct st_ledger *l, struct st_head *h, const struct st_command *c,
                             struct st_ledger_result *out);

@@ -3,9 +3,11 @@
  *
  * Values (numbers are varints, strings have their length before them; state_internal.h):
  *   'O'  state class flags hash(16 bytes) valid-until token attempts runs open generation
- *        expiry deadlines holder incarnation proposed started ended result evidence person
- *   'L' 'P'  flags token incarnation since deadlines holder
- *   'T'  flags generation number doubt position successor
+ *        expiry deadlines holder incarnation run proposed started ended result evidence person
+ *   'L' 'P'  flags token incarnation run since deadlines holder
+ *   'D'  position outcome token by ended checkpoint-token checkpoint-time result checkpoint
+ *   'U'  name
+ *   'T'  flags generation number doubt position copies successor
  *   'K'  state ended        'C'  generation person evidence
  * A deadline is clock, and if that is not 0 ns and term (8 bytes each); deadlines are a count and
  * that many: the newest, then the earlier ones. Every row re-encodes to the same bytes.
@@ -16,6 +18,8 @@
 #define FLAG_APPROVED       2U
 #define FLAG_HELD           1U
 #define FLAG_SHARED         2U
+#define OUTCOME_SHIFT       2
+#define FLAGS_LEASE_MAX     (FLAG_HELD | FLAG_SHARED | ST_CLAIM_RETRY << OUTCOME_SHIFT)
 #define FLAG_SEALED         1U
 
 /* --- fields ----------------------------------------------------------------------------------- */
@@ -141,7 +145,8 @@ static bool head_decode(struct st_str s, struct st_head *h)
     unsigned flags;
     if (!take_small(&s, FLAG_SEALED, &flags) || !st_take_varint(&s, &h->generation) ||
         !st_take_varint(&s, &h->number) || !st_take_varint(&s, &h->doubt) ||
-        !st_take_varint(&s, &h->position) || !st_row_take_bytes(&s, &h->successor) || s.n != 0)
+        !st_take_varint(&s, &h->position) || !st_take_varint(&s, &h->copies) ||
+        !st_row_take_bytes(&s, &h->successor) || s.n != 0)
         return false;
     h->sealed = flags != 0;
     return h->generation <= ST_GENERATION_MAX && h->doubt <= h->generation &&
@@ -166,6 +171,7 @@ enum st_code st_head_write(struct st_ledger *l, const struct st_head *h)
     st_buf_add_varint(&l->value, h->number);
     st_buf_add_varint(&l->value, h->doubt);
     st_buf_add_varint(&l->value, h->position);
+    st_buf_add_varint(&l->value, h->copies);
     st_row_add_bytes(&l->value, h->successor);
     st_buf_reset(&l->key);
     st_buf_add_char(&l->key, 'T');
@@ -193,6 +199,7 @@ static void operation_encode(struct st_buf *out, const struct st_operation *o)
     add_deadlines(out, o->deadline, o->earlier);
     st_row_add_bytes(out, o->holder);
     st_buf_add_varint(out, o->incarnation);
+    st_buf_add_varint(out, o->run);
     st_buf_add_varint(out, o->proposed_ms);
     st_buf_add_varint(out, o->started_ms);
     st_buf_add_varint(out, o->ended_ms);
@@ -213,9 +220,10 @@ static bool operation_decode(struct st_str s, struct st_operation *o)
         !st_row_take_u32(&s, &o->open) || !st_take_varint(&s, &o->generation) ||
         !take_deadline(&s, &o->expiry) || !take_deadlines(&s, &o->deadline, o->earlier) ||
         !st_row_take_bytes(&s, &o->holder) || !st_take_varint(&s, &o->incarnation) ||
-        !st_take_varint(&s, &o->proposed_ms) || !st_take_varint(&s, &o->started_ms) ||
-        !st_take_varint(&s, &o->ended_ms) || !st_row_take_bytes(&s, &o->result) ||
-        !st_row_take_bytes(&s, &o->evidence) || !st_row_take_bytes(&s, &o->person) || s.n != 0)
+        !st_take_varint(&s, &o->run) || !st_take_varint(&s, &o->proposed_ms) ||
+        !st_take_varint(&s, &o->started_ms) || !st_take_varint(&s, &o->ended_ms) ||
+        !st_row_take_bytes(&s, &o->result) || !st_row_take_bytes(&s, &o->evidence) ||
+        !st_row_take_bytes(&s, &o->person) || s.n != 0)
         return false;
     o->state = (enum st_operation_state)state;
     o->class = (enum st_operation_class) class;
@@ -288,30 +296,54 @@ enum st_code st_pruned_read(struct st_ledger *l, struct st_str key, enum st_oper
 
 /* --- leases ----------------------------------------------------------------------------------- */
 
+static void key_of_held(struct st_buf *out, struct st_str holder, struct st_str name)
+{
+    st_buf_reset(out);
+    st_buf_add_char(out, 'H');
+    st_buf_add_str(out, holder);
+    st_buf_add_char(out, '\0');
+    st_buf_add_str(out, name);
+    st_buf_add_char(out, '\0');
+}
+
+/* Which claims are held. The holder changes only while nobody holds it: no row is left behind. */
+static enum st_code held_write(struct st_ledger *l, const struct st_lease *lease)
+{
+    key_of_held(&l->key, lease->holder, lease->name);
+    if (!lease->held)
+        return row_del(l);
+    st_buf_reset(&l->value);
+    return row_put(l);
+}
+
 enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)
 {
     struct st_buf *out = &l->value;
     st_buf_reset(out);
-    add_small(out, (lease->held ? FLAG_HELD : 0) | (lease->shared ? FLAG_SHARED : 0));
+    add_small(out, (lease->held ? FLAG_HELD : 0) | (lease->shared ? FLAG_SHARED : 0) |
+                       (unsigned)lease->outcome << OUTCOME_SHIFT);
     st_buf_add_varint(out, lease->token);
     st_buf_add_varint(out, lease->incarnation);
+    st_buf_add_varint(out, lease->run);
     st_buf_add_varint(out, lease->since_ms);
     add_deadlines(out, lease->deadline, lease->earlier);
     st_row_add_bytes(out, lease->holder);
     key_of_lease(&l->key, lease->kind, lease->name, lease->token);
-    return row_put(l);
+    enum st_code code = row_put(l);
+    return code == ST_OK && lease->kind == ST_LEASE_CLAIM ? held_write(l, lease) : code;
 }
 
 static bool lease_decode(struct st_str s, struct st_lease *out)
 {
     unsigned flags;
-    if (!take_small(&s, FLAG_HELD | FLAG_SHARED, &flags) || !st_take_varint(&s, &out->token) ||
-        !st_take_varint(&s, &out->incarnation) || !st_take_varint(&s, &out->since_ms) ||
-        !take_deadlines(&s, &out->deadline, out->earlier) || !st_row_take_bytes(&s, &out->holder) ||
-        s.n != 0)
+    if (!take_small(&s, FLAGS_LEASE_MAX, &flags) || !st_take_varint(&s, &out->token) ||
+        !st_take_varint(&s, &out->incarnation) || !st_take_varint(&s, &out->run) ||
+        !st_take_varint(&s, &out->since_ms) || !take_deadlines(&s, &out->deadline, out->earlier) ||
+        !st_row_take_bytes(&s, &out->holder) || s.n != 0)
         return false;
     out->held = (flags & FLAG_HELD) != 0;
     out->shared = (flags & FLAG_SHARED) != 0;
+    out->outcome = (enum st_claim_outcome)(flags >> OUTCOME_SHIFT);
     return true;
 }
 
@@ -345,6 +377,71 @@ enum st_code st_reservation_read(struct st_ledger *l, struct st_str pattern, uin
 enum st_code st_reservation_delete(struct st_ledger *l, struct st_str pattern, uint64_t token)
 {
     key_of_lease(&l->key, ST_LEASE_PATH, pattern, token);
+    return row_del(l);
+}
+
+/* --- claims ----------------------------------------------------------------------------------- */
+
+enum st_code st_claim_kept_write(struct st_ledger *l, struct st_str name,
+                                 const struct st_claim_kept *kept)
+{
+    struct st_buf *out = &l->value;
+    st_buf_reset(out);
+    st_buf_add_varint(out, kept->position);
+    add_small(out, kept->outcome);
+    st_buf_add_varint(out, kept->token);
+    st_row_add_bytes(out, kept->by);
+    st_buf_add_varint(out, kept->ended_ms);
+    st_buf_add_varint(out, kept->checkpoint_token);
+    st_buf_add_varint(out, kept->checkpoint_ms);
+    st_row_add_bytes(out, kept->result);
+    st_row_add_bytes(out, kept->checkpoint);
+    key_of(&l->key, 'D', name);
+    return row_put(l);
+}
+
+static bool kept_decode(struct st_str s, struct st_claim_kept *out)
+{
+    unsigned outcome;
+    if (!st_take_varint(&s, &out->position) || !take_small(&s, ST_CLAIM_RETRY, &outcome) ||
+        !st_take_varint(&s, &out->token) || !st_row_take_bytes(&s, &out->by) ||
+        !st_take_varint(&s, &out->ended_ms) || !st_take_varint(&s, &out->checkpoint_token) ||
+        !st_take_varint(&s, &out->checkpoint_ms) || !st_row_take_bytes(&s, &out->result) ||
+        !st_row_take_bytes(&s, &out->checkpoint) || s.n != 0)
+        return false;
+    out->outcome = (enum st_claim_outcome)outcome;
+    return true;
+}
+
+enum st_code st_claim_kept_read(struct st_ledger *l, struct st_str name, struct st_claim_kept *out)
+{
+    struct st_str value;
+    *out = (struct st_claim_kept){0};
+    key_of(&l->key, 'D', name);
+    enum st_code code = row_get(l, &value);
+    if (code != ST_OK)
+        return code;
+    return kept_decode(value, out) ? ST_OK : ST_DAMAGED;
+}
+
+static void key_of_note(struct st_buf *out, uint64_t position)
+{
+    st_buf_reset(out);
+    st_buf_add_char(out, 'U');
+    st_row_add_u64(out, position);
+}
+
+enum st_code st_claim_note_write(struct st_ledger *l, uint64_t position, struct st_str name)
+{
+    st_buf_reset(&l->value);
+    st_row_add_bytes(&l->value, name);
+    key_of_note(&l->key, position);
+    return row_put(l);
+}
+
+enum st_code st_claim_note_delete(struct st_ledger *l, uint64_t position)
+{
+    key_of_note(&l->key, position);
     return row_del(l);
 }
 
@@ -503,4 +600,128 @@ enum st_code st_lease_each(struct st_ledger *l, enum st_lease_kind kind,
     if (kind == ST_LEASE_PATH)
         from = ST_STR("P");
     return l->kv->scan(l->kv->ctx, from, (struct st_str){NULL, 0}, visit_lease, &v);
+}
+
+/* Keys or values of one prefix, in batches: during a scan the store may not be read. */
+struct batch {
+    struct st_buf rows; /* key, value; key, value; ... */
+    struct st_buf last; /* where to go on */
+};
+
+static enum st_code collect_row(void *arg, struct st_str key, struct st_str value)
+{
+    struct st_buf *list = arg;
+    st_row_add_bytes(list, key);
+    st_row_add_bytes(list, value);
+    if (list->failed)
+        return ST_NO_MEMORY;
+    return list->n >= BATCH_SIZE ? ST_SCAN_STOP : ST_OK;
+}
+
+/* Calls visit(arg, key, value) for every row behind a prefix; visit may read the store. */
+static enum st_code
+each_row(struct st_ledger *l, struct st_str prefix, struct st_str after,
+         enum st_code (*visit)(void *arg, struct st_str key, struct st_str value), void *arg)
+{
+    struct batch b;
+    enum st_code code = ST_OK;
+    st_buf_init(&b.rows, l->alloc);
+    st_buf_init(&b.last, l->alloc);
+    st_buf_add_str(&b.last, after);
+    while (code == ST_OK && !b.last.failed) {
+        struct st_str rest, key, value;
+        st_buf_reset(&b.rows);
+        code = l->kv->scan(l->kv->ctx, prefix, st_buf_str(&b.last), collect_row, &b.rows);
+        if (code != ST_OK || b.rows.n == 0)
+            break;
+        rest = st_buf_str(&b.rows);
+        while (code == ST_OK && st_row_take_bytes(&rest, &key) &&
+               st_row_take_bytes(&rest, &value)) {
+            st_buf_reset(&b.last);
+            st_buf_add_str(&b.last, key);
+            code = visit(arg, key, value);
+        }
+    }
+    if (b.last.failed)
+        code = ST_NO_MEMORY;
+    st_buf_release(&b.rows);
+    st_buf_release(&b.last);
+    return code == ST_SCAN_STOP ? ST_OK : code;
+}
+
+struct claim_visit {
+    struct st_ledger *l;
+    enum st_code (*visit)(void *arg, const struct st_lease *o);
+    void *arg;
+};
+
+static enum st_code visit_held(void *arg, struct st_str key, struct st_str value)
+{
+    struct claim_visit *v = arg;
+    struct st_lease lease;
+    struct st_str name;
+    (void)value;
+    size_t holder = 1;
+    while (holder < key.n && key.p[holder] != '\0')
+        holder++;
+    if (holder + 1 >= key.n || !key_name(key, holder + 1, 0, &name))
+        return ST_DAMAGED;
+    enum st_code code = st_lease_read(v->l, ST_LEASE_CLAIM, name, &lease);
+    if (code == ST_NOT_FOUND || (code == ST_OK && !lease.held))
+        return ST_DAMAGED; /* the index names what is not there */
+    return code == ST_OK ? v->visit(v->arg, &lease) : code;
+}
+
+enum st_code st_claim_held_each(struct st_ledger *l, struct st_str holder,
+                                enum st_code (*visit)(void *arg, const struct st_lease *o),
+                                void *arg)
+{
+    struct claim_visit v = {l, visit, arg};
+    struct st_buf prefix;
+    st_buf_init(&prefix, l->alloc);
+    st_buf_add_char(&prefix, 'H');
+    st_buf_add_str(&prefix, holder);
+    if (holder.n > 0)
+        st_buf_add_char(&prefix, '\0');
+    enum st_code code =
+        prefix.failed ? ST_NO_MEMORY
+                      : each_row(l, st_buf_str(&prefix), (struct st_str){NULL, 0}, visit_held, &v);
+    st_buf_release(&prefix);
+    return code;
+}
+
+struct note_visit {
+    struct st_ledger *l;
+    enum st_code (*visit)(void *arg, struct st_str name, const struct st_claim_kept *kept);
+    void *arg;
+};
+
+static enum st_code visit_note(void *arg, struct st_str key, struct st_str value)
+{
+    struct note_visit *v = arg;
+    struct st_claim_kept kept;
+    struct st_str name;
+    (void)key;
+    if (!st_row_take_bytes(&value, &name) || value.n != 0)
+        return ST_DAMAGED;
+    enum st_code code = st_claim_kept_read(v->l, name, &kept);
+    if (code == ST_NOT_FOUND)
+        return ST_DAMAGED; /* the outbox names what is not there */
+    return code == ST_OK ? v->visit(v->arg, name, &kept) : code;
+}
+
+enum st_code st_claim_uncopied_each(struct st_ledger *l, uint64_t after,
+                                    enum st_code (*visit)(void *arg, struct st_str name,
+                                                          const struct st_claim_kept *kept),
+                                    void *arg)
+{
+    struct note_visit v = {l, visit, arg};
+    struct st_str from = {NULL, 0};
+    if (after > 0) {
+        key_of_note(&l->key, after);
+        if (l->key.failed)
+            return ST_NO_MEMORY;
+        from = st_buf_str(&l->key);
+    }
+    return each_row(l, ST_STR("U"), from, visit_note, &v);
 }

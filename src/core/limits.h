@@ -12,6 +12,13 @@
 /* Agent names become file names (slot, read marks) beside a suffix. Bytes. */
 #define ST_AGENT_SIZE_MAX 64
 
+/* What follows the @ of a number made on another replica than the first: the replica's name, a
+ * dash, and 6 hex digits. Bytes. */
+#define ST_SUFFIX_SIZE_MAX (ST_AGENT_SIZE_MAX + 7)
+
+/* Numbers of tasks and messages: what every JSON reader has exactly. */
+#define ST_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
+
 /* Agent's current status: one line that a person reads in a list. Bytes. */
 #define ST_STATUS_SIZE_MAX 1024
 

@@ -181,6 +181,7 @@ static enum st_verdict on_grant(struct st_head *h, const struct st_command *c,
     o->attempts++;
     o->holder = c->agent;
     o->incarnation = c->incarnation;
+    o->run = c->run;
     st_deadline_set(&o->deadline, o->earlier, c->deadline);
     return ST_VERDICT_DONE;
 }
@@ -338,7 +339,7 @@ static enum st_verdict on_again(const struct st_head *h, const struct st_command
     o->approved = false;
     o->expiry = c->deadline;
     o->holder = (struct st_str){NULL, 0};
-    o->incarnation = 0;
+    o->incarnation = o->run = 0;
     o->result = (struct st_str){NULL, 0};
     o->proposed_ms = c->time_ms;
     o->started_ms = o->ended_ms = 0;

@@ -207,6 +207,8 @@ static size_t line_size(const struct st_record *r)
                   decimal_size(r->time.logical) + ST_SEAL_SIZE;
     size_t i;
 
+    if (r->number != 0)
+        size += SIZE(",\"n\":") + decimal_size(r->number);
     if (r->agent.n > 0)
         size += SIZE(",\"a\":\"\"") + r->agent.n;
     if (r->incarnation != 0)
@@ -314,6 +316,8 @@ enum st_code st_record_check(const struct st_record *r, const char **what)
         return said(ST_LIMIT, "counter", what);
     if (r->time.ms > ST_U53_MAX)
         return said(ST_LIMIT, "time", what);
+    if (r->number > ST_NUMBER_MAX)
+        return said(ST_LIMIT, "number", what);
     if (r->agent.n > 0)
         code = said(st_agent_check(r->agent), "agent", what);
     if (code == ST_OK && r->op_count == 0)

@@ -1,15 +1,17 @@
 /*
  * record.h - one record: what one command did, as one line of JSON.
  *
- *   {"r":"<16 hex>","e":"<16 hex>","c":17,"p":"<16 hex>","t":[1795472400123,0],
+ *   {"r":"<16 hex>","e":"<16 hex>","c":17,"p":"<16 hex>","t":[1795472400123,0],"n":142,
  *    "a":"coz","i":"<16 hex>","o":[<operations>],"x":"<16 hex>"}\n
  *
- * on one line without spaces, keys in exactly this order. "a" and "i" are left out when there
- * is no agent or no incarnation.
+ * on one line without spaces, keys in exactly this order. "n" is left out when it is 0, "a" and
+ * "i" when there is no agent or no incarnation.
  *
  *   r e  the writer: replica and epoch          c  the counter, from 1 without gaps
  *   p    checksum ("x") of this writer's previous record; of its first record: 16 zeros
  *   t    hybrid logical clock: [milliseconds, logical]
+ *   n    the highest number of a task or message that the writer knew, those that this record
+ *        makes included (task.h); a Lamport clock
  *   a i  agent and incarnation                   o  operations, 1 to ST_RECORD_OPS_MAX
  *   x    checksum: XXH3-64 of every byte of the line before `,"x":`. The core does not compute
  *        it (it has no hash function of its own): st_record_encode() leaves the line ready for
@@ -64,8 +66,14 @@ enum st_value_kind {
     ST_VALUE_LINK, /* the value names an entity */
 };
 
+/* What a new task or message of a record is called: `#143`, or `#143@pi-3f9a2c`. */
+#define ST_NUMBERED_SIZE (sizeof("#9007199254740991@") - 1 + ST_SUFFIX_SIZE_MAX)
+
 struct st_op {
     enum st_op_kind kind;
+    /* In a record about to be appended: the entity, or the value, is the name of the record's
+     * i-th new number, from 1; the kernel fills it in. 0: as it stands. Not part of the line. */
+    uint32_t new_entity, new_value;
     struct st_str entity;    /* set, unset, add, remove; count: the counter's name */
     struct st_str attribute; /* set, unset, add, remove */
     enum st_value_kind value_kind;
@@ -81,6 +89,8 @@ struct st_record {
     struct st_dot dot;
     uint64_t previous;    /* checksum of the writer's previous record */
     struct st_hlc time;
+    uint64_t number;           /* 0: none */
+    uint32_t new_count;        /* to be appended: how many new numbers it makes */
     struct st_str agent;       /* empty: none */
     uint64_t incarnation;      /* 0: none */
     struct st_op *ops;
@@ -122,7 +132,7 @@ void st_record_seal(struct st_buf *out, uint64_t checksum);
 enum st_code st_record_decode(struct st_str line, struct st_record_scratch *scratch,
                               struct st_record *out);
 
-/* The fixed fields of a line only: dot, previous, time, checksum; agent empty, no operations.
+/* The fixed fields of a line only: dot, previous, time, number, checksum; agent empty, no operations.
  * For tail checks and for skipping. Same results as st_record_decode(), cheaper. */
 enum st_code st_record_decode_head(struct st_str line, struct st_record *out);
 

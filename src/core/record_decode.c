@@ -369,6 +369,8 @@ static bool take_head(struct reader *r, struct st_str line, struct st_record *ou
         !take_number(r, UINT32_MAX, &logical) || !TAKE(r, "]"))
         return false;
     out->time.logical = (uint32_t)logical;
+    if (TAKE(r, ",\"n\":") && (!take_number(r, ST_NUMBER_MAX, &out->number) || out->number == 0))
+        return false;
     return st_writer_valid(out->dot.writer) && out->dot.counter > 0;
 }
 

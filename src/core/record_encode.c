@@ -168,6 +168,10 @@ void st_record_encode(const struct st_record *r, struct st_buf *out)
     st_buf_add_char(out, ',');
     st_buf_add_u64(out, r->time.logical);
     st_buf_add_char(out, ']');
+    if (r->number != 0) {
+        ADD(out, ",\"n\":");
+        st_buf_add_u64(out, r->number);
+    }
     if (r->agent.n > 0) {
         ADD(out, ",\"a\":");
         st_json_add_string(out, r->agent);

@@ -137,6 +137,7 @@ enum st_code st_state_init(struct st_state *s, const struct st_kv *kv, const str
     st_buf_init(&s->copy, alloc);
     st_buf_init(&s->rows, alloc);
     st_buf_init(&s->held, alloc);
+    st_task_site_init(&s->task, alloc);
     return kv->scan(kv->ctx, ST_STR("w"), (struct st_str){NULL, 0}, visit_writer, s);
 }
 
@@ -154,6 +155,7 @@ void st_state_release(struct st_state *s)
     st_buf_release(&s->copy);
     st_buf_release(&s->rows);
     st_buf_release(&s->held);
+    st_task_site_release(&s->task);
     *s = (struct st_state){.kv = s->kv, .alloc = s->alloc};
 }
 
@@ -340,6 +342,14 @@ static enum st_code apply_ack(const struct st_change *c)
     return code;
 }
 
+static enum st_code apply_attribute(const struct st_change *c)
+{
+    enum st_code code = st_task_before(c);
+    if (code == ST_OK)
+        code = st_attribute_apply(c);
+    return code == ST_OK ? st_task_after(c) : code;
+}
+
 static enum st_code apply_op(const struct st_change *c)
 {
     switch (c->op->kind) {
@@ -347,7 +357,7 @@ static enum st_code apply_op(const struct st_change *c)
     case ST_OP_UNSET:
     case ST_OP_ADD:
     case ST_OP_REMOVE:
-        return st_attribute_apply(c);
+        return apply_attribute(c);
     case ST_OP_COUNT:
         return apply_count(c);
     case ST_OP_BEAT:
@@ -382,6 +392,8 @@ enum st_code st_state_apply(struct st_state *s, const struct st_record *r)
         struct st_change c = {s, r, &r->ops[i], (uint32_t)i, &w->seen};
         code = apply_op(&c);
     }
+    if (code == ST_OK)
+        code = st_task_close(s);
     if (code != ST_OK)
         return code;
     if (!st_vector_raise(&s->applied, r->dot.writer, r->dot.counter))

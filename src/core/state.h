@@ -50,6 +50,7 @@
  *   'w' writer                   what was applied of a writer, and its context
  * A register row is never deleted once made (it carries the key's history in the index);
  * member rows go with their last live add; 'p' rows come and go.
+ *   'q' ...                      what is derived of tasks and messages, see task.h
  * Rows 'f', 'c', 'b' are the visible state: the digest is taken over them. Their bytes are a
  * function of the set of applied records alone, whatever the order (items sorted by dot).
  */
@@ -93,6 +94,14 @@ struct st_writer_state {
     bool dirty;
 };
 
+/* Scratch: the task that the operations applied last were about, see task_apply.c. */
+struct st_task_site {
+    struct st_str entity; /* borrowed from the record; p NULL: none */
+    unsigned changed;     /* its attributes, a set of bits */
+    int64_t waits;        /* what to add to the number of dependencies that are not settled */
+    struct st_buf key, old, row, list, value;
+};
+
 struct st_state {
     const struct st_kv *kv;       /* borrowed */
     const struct st_alloc *alloc; /* borrowed */
@@ -102,6 +111,7 @@ struct st_state {
     struct st_buf key, value, copy, rows, held; /* scratch */
     struct st_item *items; /* scratch: the row being changed */
     size_t items_cap;
+    struct st_task_site task;
 };
 
 /* Reads the 'w' rows. ST_DAMAGED when a row is not well-formed. */
@@ -164,6 +174,11 @@ struct st_read_scratch {
     size_t items_cap;
     const struct st_alloc *alloc;
 };
+
+/* Which of two is shown is greater: the later, or of times ("_at") the greater value. */
+int st_item_compare_shown(const struct st_item *a, const struct st_item *b, bool times);
+/* The same kind and value. */
+bool st_item_same(const struct st_item *a, const struct st_item *b);
 
 void st_read_scratch_init(struct st_read_scratch *s, const struct st_alloc *alloc);
 void st_read_scratch_release(struct st_read_scratch *s);

@@ -26,10 +26,6 @@ enum st_code st_items_push(struct st_items *list, const struct st_item *item);
 int st_item_compare(const struct st_item *a, const struct st_item *b);
 /* Later is greater: time, dot, operation. */
 int st_item_compare_time(const struct st_item *a, const struct st_item *b);
-/* What is shown is greater; `times` for attributes that end in "_at". */
-int st_item_compare_shown(const struct st_item *a, const struct st_item *b, bool times);
-/* The same kind and value. */
-bool st_item_same(const struct st_item *a, const struct st_item *b);
 
 bool st_attribute_is_time(struct st_str attribute);
 /* The rule of state.h over register items and the number of members. */
@@ -83,6 +79,13 @@ struct st_change {
 
 /* set, unset, add, remove. */
 enum st_code st_attribute_apply(const struct st_change *c);
+
+/* Around each operation on an attribute, and at the end of a record: the rows of task.h follow. */
+enum st_code st_task_before(const struct st_change *c);
+enum st_code st_task_after(const struct st_change *c);
+enum st_code st_task_close(struct st_state *s);
+void st_task_site_init(struct st_task_site *t, const struct st_alloc *alloc);
+void st_task_site_release(struct st_task_site *t);
 
 /* Copies what get() lends into `copy`, so that it outlives further calls. *found is false and
  * the code ST_OK when there is no such row. */

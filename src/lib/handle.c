@@ -1,6 +1,7 @@
 /* handle.c - opening and closing a workspace; errors and notices. */
 #include "lib/internal.h"
 
+#include "lib/claims.h"
 #include "strong/strong.h"
 #include "sync/sync.h"
 
@@ -203,6 +204,7 @@ int strata_open(const char *dir, const strata_options *options, strata **out, st
     st_lib_log_notices(s);
     snprintf(s->workspace_id, sizeof s->workspace_id, "%016" PRIx64, s->log.identity.workspace);
     snprintf(s->replica_id, sizeof s->replica_id, "%016" PRIx64, s->log.identity.replica);
+    st_claims_touch(s);
     *out = s;
     return ST_OK;
 }
@@ -232,6 +234,7 @@ void strata_close(strata *s)
     st_read_scratch_release(&s->read);
     st_arena_reset(&s->arena);
     free(s->names);
+    free(s->held.list);
     free(s);
 }
 
@@ -331,6 +334,8 @@ static enum st_code init_state(const char *state, const char *name, uint64_t wor
     if (mkdir(state, 0777) < 0 && errno != EEXIST)
         return st_fail_system(fault, -errno, "cannot create %s", state);
     snprintf(id.name, sizeof id.name, "%s", name);
+    if (workspace != 0)
+        snprintf(id.reason, sizeof id.reason, "join");
     if (workspace == 0 && st_env_posix()->random(NULL, &id.workspace, sizeof id.workspace) < 0)
         return st_fail(fault, ST_IO, "no random numbers");
     /* Before there is a workspace that could be copied: see st_strong_found(). Who joins does not

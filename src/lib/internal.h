@@ -5,11 +5,15 @@
  *   convert.c    from the core's terms to those of the API
  *   marks.c      what each agent has read
  *   write.c      writing, conditional writes, heartbeats
+ *   tasks.c      tasks: names, adding, changing      task_read.c   reading and listing them
+ *   task_graph.c what waits for what, cycles         task_claims.c taking and ending them
+ *   task_import.c  from other trackers
+ *   task_copy.c  from the ledger into the channels
  *   facts.c      reading attributes and counters
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
- *   strong.c     once-only operations, locks
+ *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
  *   sync.c       exchange through Git
@@ -17,6 +21,7 @@
 #ifndef ST_LIB_INTERNAL_H
 #define ST_LIB_INTERNAL_H
 
+#include "core/task.h"
 #include "store/index.h"
 #include "store/log.h"
 #include "strata.h"
@@ -30,6 +35,17 @@ struct st_marks;
 /* Memory that is lent to the caller until the next call. */
 struct st_arena {
     struct st_arena_block *blocks;
+};
+
+/* The claims that are live: left out of what is ready. Empty where another copy decides. */
+struct st_held_one {
+    char entity[ST_NUMBERED_SIZE + 1];
+    char holder[ST_AGENT_SIZE_MAX + 1];
+    uint64_t token, left_ms;
+};
+struct st_held {
+    struct st_held_one *list; /* sorted by entity */
+    size_t count;
 };
 
 struct strata {
@@ -47,6 +63,9 @@ struct strata {
     int marks_fd, slot_fd;  /* -1: not open */
     char last_status[ST_STATUS_SIZE_MAX + 1];
     char workspace_id[17], replica_id[17];
+    uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
+    uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
+    struct st_held held;    /* as of the last look */
     char *names; /* the file `names`, see status.c; NULL: not read yet */
 };
 
@@ -104,6 +123,46 @@ void st_lib_end(strata *s);
 int st_lib_index_fault(strata *s, enum st_code code);
 /* Checks a name given by the caller. */
 int st_lib_name(strata *s, const char *what, const char *name);
+int st_lib_value(strata *s, const char *what, struct st_str value);
+
+/* --- write.c ---------------------------------------------------------------------------------- */
+
+/* Looks at the state, which cannot change before the write; anything but STRATA_OK: no write. */
+typedef int st_lib_check(strata *s, void *arg);
+/* Appends a record, if check (NULL: none) agrees. Not durable yet. */
+int st_lib_append(strata *s, struct st_record *r, st_lib_check *check, void *arg);
+/* Unless STRATA_NO_FLUSH: until the record is durable. */
+int st_lib_wait(strata *s, const struct st_record *r, unsigned flags);
+
+/* --- tasks.c, task_read.c, task_graph.c ------------------------------------------------------- */
+
+/* Finds the task or message that a caller means; entity gets "#143". Within a read. */
+int st_task_find(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1]);
+/* The name of an entity "#143" without the #, lent; "" when it is none. */
+const char *st_task_name(strata *s, struct st_str entity);
+/* The first task with this key; ST_NOT_FOUND. */
+enum st_code st_task_keyed(strata *s, const char *key, char entity[ST_NUMBERED_SIZE + 1]);
+/* What is known of it, summary and attributes. ST_NOT_FOUND; *out lent by the arena. */
+enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out);
+/* Looks at them anew, into s->held. Not within a read. */
+int st_task_held(strata *s);
+/* NULL: nobody has it. */
+const struct st_held_one *st_task_holder(const strata *s, struct st_str entity);
+/* Names of what this agent may take now, best first; at most max. *assigned: the first is for the
+ * agent on this copy, and needs no claim. */
+int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
+                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned);
+/* Copies into the channels what the ledger has accepted, and decides about reports. */
+int st_task_settle(strata *s);
+/* Whether an agent's name is one on a certain copy. */
+static inline bool st_task_assigned(const char *agent)
+{
+    return strchr(agent, '@') != NULL;
+}
+
+/* Whether `to` can be reached from `from` along what each waits for: then *path gets the names, from
+ * first to last. ST_LIMIT: too many to look at. */
+enum st_code st_task_path(strata *s, struct st_str from, struct st_str to, const char **path);
 
 /* --- marks.c ---------------------------------------------------------------------------------- */
 

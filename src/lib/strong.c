@@ -1,59 +1,77 @@
-/*
- * strong.c - once-only operations and locks for the API: the rounds of commands that an answer
- * takes, and the judgement of who is alive.
- *
- * Every executor has an incarnation: a random number, whose run file it locks before it asks for
- * anything. An operation granted to an incarnation whose file is free has lost its executor.
- */
-#include "lib/internal.h"
+/* strong.c - what the parts of layer 3 in the API share. See lib/strong.h. */
+#include "lib/strong.h"
 
-#include "strong/strong.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#define HAS(o, field) ((o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
-
-static int strong_fault(strata *s)
+int st_lib_strong_fault(strata *s)
 {
     return st_lib_fault(s, st_strong_fault(s->strong));
 }
 
-static int strong_open(strata *s)
+int st_lib_strong_open(strata *s)
 {
     st_arena_reset(&s->arena);
     if (s->strong != NULL)
         return STRATA_OK;
     struct st_fault fault = {0};
-    enum st_code code =
-        st_strong_open(&s->strong, s->log.env, s->log.alloc, s->log.dir, s->log.read_only,
-                       s->log.what, s->log.wait_ms, &fault);
-    return code == ST_OK ? STRATA_OK : st_lib_fault(s, &fault);
+    enum st_code code = st_strong_open(&s->strong, s->log.env, s->log.alloc, s->log.dir,
+                                       s->log.read_only, s->log.what, s->log.wait_ms, &fault);
+    if (code != ST_OK)
+        return st_lib_fault(s, &fault);
+    /* It was made for a workspace of its own, before this copy joined another. */
+    if (st_strong_workspace(s->strong) == s->log.identity.workspace)
+        return STRATA_OK;
+    st_strong_close(s->strong);
+    s->strong = NULL;
+    st_lib_fail(s, ST_UNAVAILABLE, "this copy joined a workspace in which another copy decides");
+    st_lib_hint(s, "nothing was recorded; run this there, or see `strata coordinator show`");
+    return ST_UNAVAILABLE;
 }
 
-static int submit(strata *s, uint64_t incarnation, struct st_command *commands, size_t count,
+int st_lib_submit(strata *s, struct st_command *commands, size_t count,
                   struct st_ledger_result *results)
 {
     enum st_code code =
-        st_strong_submit(s->strong, st_str_of(s->agent), incarnation, commands, count, results);
-    return code == ST_OK ? STRATA_OK : strong_fault(s);
+        st_strong_submit(s->strong, st_str_of(s->agent), s->incarnation, commands, count, results);
+    return code == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
 }
 
-const char *strata_op_state_name(int state)
+struct st_deadline st_lib_deadline(strata *s, const struct st_deadline *newest,
+                                   const struct st_deadline *earlier)
 {
-    return st_operation_state_name((enum st_operation_state)state);
+    const struct st_env *env = s->log.env;
+    struct st_deadline d = st_deadline_on(newest, earlier, env->clock_id(env->ctx));
+    return d.clock != 0 ? d : *newest;
 }
 
-static int check_key(strata *s, const char *key)
+uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *d, bool *passed)
 {
-    return st_lib_name(s, "key", key);
+    const struct st_env *env = s->log.env;
+    uint64_t now = env->boot_ns(env->ctx);
+    *passed = false;
+    switch (st_strong_deadline_state(s->strong, d)) {
+    case ST_DEADLINE_AHEAD: /* when it was asked; it may have passed since */
+        return d->ns > now ? (d->ns - now) / ST_NS_PER_MS : 0;
+    case ST_DEADLINE_PASSED:
+        *passed = true;
+        return 0;
+    case ST_DEADLINE_OTHER_CLOCK:
+        return d->term_ns / ST_NS_PER_MS;
+    default:
+        return 0;
+    }
 }
 
-static int check_text(strata *s, const char *what, const char *text, bool needed)
+bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
+                  const struct st_deadline *earlier)
+{
+    struct st_deadline d = st_lib_deadline(s, newest, earlier);
+    bool passed;
+    if (run != 0)
+        return st_strong_run_alive(s->strong, run);
+    (void)st_lib_deadline_left(s, &d, &passed);
+    return d.clock != 0 && !passed;
+}
+
+int st_lib_text_check(strata *s, const char *what, const char *text, bool needed)
 {
     if (text == NULL || text[0] == '\0')
         return needed ? st_lib_fail(s, ST_USAGE, "the %s is missing", what) : STRATA_OK;
@@ -65,668 +83,11 @@ static int check_text(strata *s, const char *what, const char *text, bool needed
                : st_lib_fail(s, ST_INVALID, "the %s has control characters or invalid UTF-8", what);
 }
 
-/* --- reading ---------------------------------------------------------------------------------- */
-
-/* Copies what the store lends. */
-static bool operation_of(strata *s, const struct st_operation *from, strata_operation *out)
-{
-    char *result = st_arena_take(&s->arena, from->result.n + 1);
-    *out = (strata_operation){
-        .key = st_arena_text(&s->arena, from->key),
-        .state = (int)from->state,
-        .op_class = (int)from->class,
-        .token = from->token,
-        .attempts = from->attempts,
-        .runs = from->runs,
-        .holder = st_arena_text(&s->arena, from->holder),
-        .needs_approval = from->needs_approval,
-        .approved = from->approved,
-        .proposed_ms = from->proposed_ms,
-        .started_ms = from->started_ms,
-        .ended_ms = from->ended_ms,
-        .result = result,
-        .result_size = from->result.n,
-        .evidence = st_arena_text(&s->arena, from->evidence),
-        .person = st_arena_text(&s->arena, from->person),
-    };
-    if (result == NULL || out->key == NULL || out->holder == NULL || out->evidence == NULL ||
-        out->person == NULL)
-        return false;
-    if (from->result.n > 0)
-        memcpy(result, from->result.p, from->result.n);
-    bool running = from->state == ST_OPERATION_GRANTED || from->state == ST_OPERATION_EXECUTING;
-    out->alive = (running || from->state == ST_OPERATION_IN_DOUBT) && from->incarnation != 0 &&
-                 st_strong_run_alive(s->strong, from->incarnation);
-    /* Nobody has written it down yet, but that is what it is. */
-    if (from->state == ST_OPERATION_EXECUTING && !out->alive)
-        out->state = STRATA_OP_IN_DOUBT;
-    return true;
-}
-
-/* What is needed of an operation after the store has moved on. */
-struct known {
-    enum st_operation_state state;
-    uint64_t token, incarnation;
-    enum st_operation_class class;
-    bool needs_approval, approved;
-};
-
-static int look(strata *s, const char *key, strata_operation *out, struct known *known)
-{
-    struct st_operation o;
-    memset(known, 0, sizeof *known);
-    memset(out, 0, sizeof *out);
-    if (st_strong_begin(s->strong) != ST_OK)
-        return strong_fault(s);
-    enum st_code code = st_operation_read(st_strong_ledger(s->strong), st_str_of(key), &o);
-    int result = STRATA_OK;
-    if (code == ST_OK) {
-        *known =
-            (struct known){o.state, o.token, o.incarnation, o.class, o.needs_approval, o.approved};
-        if (!operation_of(s, &o, out))
-            result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-    } else if (code != ST_NOT_FOUND) {
-        result = st_lib_fail(s, code, "the ledger cannot be read");
-    }
-    st_strong_end(s->strong);
-    return result;
-}
-
-int strata_op_get(strata *s, const char *key, strata_operation *out)
-{
-    struct known known;
-    int code = check_key(s, key);
-    if (code == STRATA_OK)
-        code = strong_open(s);
-    if (code == STRATA_OK)
-        code = look(s, key, out, &known);
-    if (code == STRATA_OK && known.state == ST_OPERATION_NONE)
-        code = st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key);
-    return code;
-}
-
-struct listing {
-    strata *s;
-    int state;
-    size_t limit, count;
-    int (*visit)(void *arg, const strata_operation *o);
-    void *arg;
-    int result;
-};
-
-static enum st_code visit_operation(void *arg, const struct st_operation *o)
-{
-    struct listing *l = arg;
-    strata_operation out;
-    st_arena_reset(&l->s->arena);
-    if (!operation_of(l->s, o, &out))
-        return ST_NO_MEMORY;
-    if (l->state != STRATA_OP_UNKNOWN && out.state != l->state)
-        return ST_OK;
-    l->result = l->visit(l->arg, &out);
-    l->count++;
-    bool enough = l->limit != 0 && l->count >= l->limit;
-    return l->result != 0 || enough ? ST_SCAN_STOP : ST_OK;
-}
-
-int strata_op_each(strata *s, int state, const char *after, size_t limit,
-                   int (*visit)(void *arg, const strata_operation *o), void *arg)
-{
-    int code = strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    struct listing l = {s, state, limit, 0, visit, arg, 0};
-    if (st_strong_begin(s->strong) != ST_OK)
-        return strong_fault(s);
-    struct st_ledger *ledger = st_strong_ledger(s->strong);
-    enum st_code got = st_operation_each(ledger, (enum st_operation_state)state, st_str_of(after),
-                                         visit_operation, &l);
-    /* What executes with nobody alive is in doubt, only not written down yet. */
-    if (got == ST_OK && state == STRATA_OP_IN_DOUBT && l.result == 0 &&
-        (limit == 0 || l.count < limit))
-        got = st_operation_each(ledger, ST_OPERATION_EXECUTING, st_str_of(after), visit_operation,
-                                &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
-}
-
-/* --- beginning -------------------------------------------------------------------------------- */
-
-static uint64_t new_incarnation(strata *s)
+uint64_t st_lib_run_id(strata *s)
 {
     uint64_t id = 0;
     while (id == 0)
         if (s->log.env->random(s->log.env->ctx, &id, sizeof id) < 0)
             return 0;
     return id >> 11 != 0 ? id >> 11 : 1; /* fits a JSON number, should it ever be shown as one */
-}
-
-/* Writes down what a dead executor left: it was granted and never started, or it is in doubt. */
-static int bury(strata *s, const char *key, const struct known *known)
-{
-    struct st_command c = {.kind = ST_CMD_LAPSE, .key = st_str_of(key), .token = known->token};
-    struct st_ledger_result result;
-    return submit(s, 0, &c, 1, &result);
-}
-
-static bool orphaned(strata *s, const struct known *known)
-{
-    return (known->state == ST_OPERATION_GRANTED || known->state == ST_OPERATION_EXECUTING) &&
-           !st_strong_run_alive(s->strong, known->incarnation);
-}
-
-static int answer_of(const struct known *known, enum st_verdict proposed)
-{
-    if (proposed == ST_VERDICT_MISMATCH)
-        return STRATA_OP_MISMATCH;
-    if (proposed == ST_VERDICT_PRUNED)
-        return STRATA_OP_PRUNED;
-    switch (known->state) {
-    case ST_OPERATION_COMMITTED:
-        return STRATA_OP_REPLAY;
-    case ST_OPERATION_FAILED:
-    case ST_OPERATION_EXPIRED:
-        return STRATA_OP_ENDED;
-    case ST_OPERATION_IN_DOUBT:
-        return STRATA_OP_DOUBT;
-    case ST_OPERATION_PROPOSED:
-        return known->needs_approval && !known->approved ? STRATA_OP_APPROVAL : STRATA_OP_BUSY;
-    default:
-        return STRATA_OP_BUSY;
-    }
-}
-
-/* Propose, grant and start in one entry: either all of it is on disk before the caller may act, or
- * the caller may not. */
-static int try_begin(strata *s, const struct st_command *propose, uint64_t incarnation,
-                     struct st_ledger_result results[3])
-{
-    struct st_command entry[3] = {*propose};
-    entry[1] = (struct st_command){.kind = ST_CMD_GRANT, .key = propose->key};
-    entry[2] = (struct st_command){.kind = ST_CMD_START, .key = propose->key};
-    return submit(s, incarnation, entry, 3, results);
-}
-
-static struct st_command propose_of(strata *s, const strata_op_request *r)
-{
-    XXH128_hash_t hash = XXH3_128bits(r->parameters, r->parameters_size);
-    uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
-    uint64_t valid = HAS(r, valid_for_ms) ? r->valid_for_ms : 0;
-    return (struct st_command){
-        .kind = ST_CMD_PROPOSE,
-        .key = st_str_of(r->key),
-        .parameters = {hash.low64, hash.high64},
-        .class = (enum st_operation_class)r->op_class,
-        .valid_until_ms = valid != 0 ? now + valid : 0,
-        .needs_approval = HAS(r, needs_approval) && r->needs_approval,
-    };
-}
-
-/* May an operation in doubt be run again without asking anybody? */
-static bool may_reissue(const struct known *known)
-{
-    return known->state == ST_OPERATION_IN_DOUBT &&
-           (known->class == ST_CLASS_IDEMPOTENT || known->class == ST_CLASS_KEYED);
-}
-
-static int prepare(strata *s, const strata_op_request *request, strata_operation *operation,
-                   struct known *known)
-{
-    int code = look(s, request->key, operation, known);
-    if (code == STRATA_OK && orphaned(s, known)) {
-        code = bury(s, request->key, known);
-        if (code == STRATA_OK)
-            code = look(s, request->key, operation, known);
-    }
-    if (code == STRATA_OK && may_reissue(known) &&
-        !st_strong_run_alive(s->strong, known->incarnation)) {
-        struct st_command c = {.kind = ST_CMD_REISSUE, .key = st_str_of(request->key)};
-        struct st_ledger_result result;
-        code = submit(s, 0, &c, 1, &result);
-        if (code == STRATA_OK)
-            code = look(s, request->key, operation, known);
-    }
-    return code;
-}
-
-static int begin_run(strata *s, const strata_op_request *request, strata_op_answer *answer,
-                     struct known *known)
-{
-    struct st_command propose = propose_of(s, request);
-    struct st_ledger_result results[3];
-    uint64_t incarnation = new_incarnation(s);
-    if (incarnation == 0)
-        return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
-    int fd;
-    if (st_strong_run_begin(s->strong, incarnation, &fd) != ST_OK)
-        return strong_fault(s);
-    int code = try_begin(s, &propose, incarnation, results);
-    if (code == STRATA_OK && results[1].verdict == ST_VERDICT_DONE &&
-        results[2].verdict == ST_VERDICT_DONE) {
-        answer->answer = STRATA_OP_RUN;
-        answer->token = results[1].token;
-        answer->executor = fd;
-        return look(s, request->key, &answer->operation, known);
-    }
-    st_strong_run_end(s->strong, incarnation, fd);
-    if (code != STRATA_OK)
-        return code;
-    code = look(s, request->key, &answer->operation, known);
-    answer->answer = answer_of(known, results[0].verdict);
-    return code;
-}
-
-int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer)
-{
-    memset(answer, 0, sizeof *answer);
-    answer->executor = -1;
-    int code = check_key(s, request->key);
-    if (code == STRATA_OK &&
-        (request->op_class < STRATA_NAKED || request->op_class > STRATA_IDEMPOTENT))
-        code = st_lib_fail(s, ST_USAGE, "no operation has the class %d", request->op_class);
-    if (code == STRATA_OK)
-        code = strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    if (s->log.read_only)
-        return st_lib_fail(s, ST_READ_ONLY,
-                           "the state in %s is read-only here; nothing was "
-                           "recorded",
-                           s->log.dir);
-    struct known known;
-    code = prepare(s, request, &answer->operation, &known);
-    return code == STRATA_OK ? begin_run(s, request, answer, &known) : code;
-}
-
-/* --- ending ----------------------------------------------------------------------------------- */
-
-static int end_with(strata *s, struct st_command *c, int executor)
-{
-    struct st_ledger_result result;
-    int code = check_key(s, c->key.p);
-    if (code == STRATA_OK)
-        code = strong_open(s);
-    if (code == STRATA_OK)
-        code = submit(s, 0, c, 1, &result);
-    /* Only now: until the report is on disk, the executor counts as alive. */
-    if (executor >= 0)
-        close(executor);
-    strata_operation o;
-    struct known known;
-    if (code == STRATA_OK && look(s, c->key.p, &o, &known) == STRATA_OK && !o.alive)
-        st_strong_run_clear(s->strong, known.incarnation);
-    if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
-        return code;
-    st_lib_fail(s, ST_CONFLICT, "%s: not accepted (%s); it is %s", c->key.p,
-                st_verdict_name(result.verdict), st_operation_state_name(result.state));
-    st_lib_hint(s, "the token is not the current one, or a person has settled it meanwhile");
-    return ST_CONFLICT;
-}
-
-int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
-                     size_t result_size, int executor)
-{
-    if (result_size > ST_RESULT_SIZE_MAX)
-        return st_lib_fail(s, ST_LIMIT, "the result is %zu bytes long; the limit is %d",
-                           result_size, ST_RESULT_SIZE_MAX);
-    struct st_command c = {.kind = ST_CMD_REPORT,
-                           .key = st_str_of(key),
-                           .token = token,
-                           .result = {result, result_size}};
-    return end_with(s, &c, executor);
-}
-
-int strata_op_refuse(strata *s, const char *key, uint64_t token, const char *proof, int executor)
-{
-    int code = check_text(s, "proof", proof, true);
-    if (code != STRATA_OK)
-        return code;
-    struct st_command c = {
-        .kind = ST_CMD_REFUSE, .key = st_str_of(key), .token = token, .evidence = st_str_of(proof)};
-    return end_with(s, &c, executor);
-}
-
-int strata_op_abandon(strata *s, const char *key, uint64_t token, int executor)
-{
-    struct st_command c = {.kind = ST_CMD_LAPSE, .key = st_str_of(key), .token = token};
-    return end_with(s, &c, executor);
-}
-
-/* --- persons ---------------------------------------------------------------------------------- */
-
-static int by_person(strata *s, struct st_command *c, const char *what)
-{
-    struct st_ledger_result result;
-    int code = check_key(s, c->key.p);
-    if (code == STRATA_OK)
-        code = check_text(s, "name of the person", c->person.p, true);
-    if (code == STRATA_OK)
-        code = check_text(s, "reason or evidence", c->evidence.p, c->kind != ST_CMD_APPROVE);
-    if (code == STRATA_OK)
-        code = strong_open(s);
-    if (code == STRATA_OK)
-        code = submit(s, 0, c, 1, &result);
-    if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE)
-        return code;
-    return st_lib_fail(s, ST_CONFLICT, "%s cannot be %s: it is %s (%s)", c->key.p, what,
-                       st_operation_state_name(result.state), st_verdict_name(result.verdict));
-}
-
-int strata_op_settle(strata *s, const char *key, int outcome, const char *person,
-                     const char *evidence, const void *result, size_t result_size)
-{
-    strata_operation o;
-    struct known known;
-    int code = check_key(s, key);
-    if (code == STRATA_OK && result_size > ST_RESULT_SIZE_MAX)
-        code = st_lib_fail(s, ST_LIMIT, "the result is %zu bytes long; the limit is %d",
-                           result_size, ST_RESULT_SIZE_MAX);
-    if (code == STRATA_OK)
-        code = strong_open(s);
-    if (code == STRATA_OK)
-        code = look(s, key, &o, &known);
-    if (code == STRATA_OK && orphaned(s, &known)) {
-        code = bury(s, key, &known);
-        if (code == STRATA_OK)
-            code = look(s, key, &o, &known);
-    }
-    if (code != STRATA_OK)
-        return code;
-    if (known.state == ST_OPERATION_NONE)
-        return st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key);
-    if (o.alive) {
-        st_lib_fail(s, ST_UNAVAILABLE,
-                    "%s: something of it still runs, so its outcome is not final", key);
-        st_lib_hint(s, "end that process first, then settle");
-        return ST_UNAVAILABLE;
-    }
-    struct st_command c = {
-        .kind = ST_CMD_SETTLE,
-        .key = st_str_of(key),
-        .token = known.token,
-        .outcome = (enum st_outcome)outcome,
-        .person = st_str_of(person),
-        .evidence = st_str_of(evidence),
-        .result = {result, result_size},
-        .quiescent = true,
-    };
-    code = by_person(s, &c, "settled");
-    if (code == STRATA_OK)
-        st_strong_run_clear(s->strong, known.incarnation);
-    return code;
-}
-
-int strata_op_decide(strata *s, const char *key, bool approve, const char *person,
-                     const char *reason)
-{
-    struct st_command c = {.kind = approve ? ST_CMD_APPROVE : ST_CMD_REJECT,
-                           .key = st_str_of(key),
-                           .person = st_str_of(person),
-                           .evidence = st_str_of(reason)};
-    return by_person(s, &c, approve ? "approved" : "rejected");
-}
-
-int strata_op_again(strata *s, const char *key, const char *person, const char *reason)
-{
-    struct st_command c = {.kind = ST_CMD_AGAIN,
-                           .key = st_str_of(key),
-                           .person = st_str_of(person),
-                           .evidence = st_str_of(reason)};
-    return by_person(s, &c, "run again");
-}
-
-/* --- who decides ------------------------------------------------------------------------------ */
-
-int strata_coordinator_get(strata *s, strata_coordinator *out)
-{
-    struct st_head head;
-    struct st_tail tail;
-    memset(out, 0, sizeof *out);
-    int code = strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    if (st_strong_tail(s->strong, &tail) != ST_OK || st_strong_begin(s->strong) != ST_OK)
-        return strong_fault(s);
-    enum st_code got = st_head_read(st_strong_ledger(s->strong), &head);
-    out->doubt = got == ST_OK && head.doubt != 0;
-    out->generation = got == ST_OK ? head.generation : 0;
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    out->here = st_strong_here(s->strong);
-    out->position = tail.counter;
-    snprintf(out->head, sizeof out->head, "%016llx", (unsigned long long)tail.checksum);
-    return STRATA_OK;
-}
-
-int strata_coordinator_force(strata *s, const char *person, const char *reason)
-{
-    int code = check_text(s, "name of the person", person, true);
-    if (code == STRATA_OK)
-        code = check_text(s, "reason", reason, true);
-    if (code != STRATA_OK)
-        return code;
-    struct st_fault fault = {0};
-    if (!s->log.read_only && st_strong_found(s->log.env, s->log.alloc, s->log.dir,
-                                             s->log.identity.workspace, s->log.identity.name, false,
-                                             &fault) != ST_OK)
-        return st_lib_fault(s, &fault);
-    code = strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    return st_strong_force(s->strong, person, reason) == ST_OK ? STRATA_OK : strong_fault(s);
-}
-
-/* --- locks ------------------------------------------------------------------------------------ */
-
-#define NS_PER_MS 1000000ull
-/* Between two looks at a lock that somebody else has. Nanoseconds. */
-#define LOCK_POLL_NS 10000000ull
-
-/* The deadline on this machine's clock if there is one; else the newest, on another clock. */
-static struct st_deadline lock_deadline(strata *s, const struct st_lease *from)
-{
-    const struct st_env *env = s->log.env;
-    struct st_deadline d =
-        st_deadline_on(&from->deadline, from->earlier, env->clock_id(env->ctx));
-    return d.clock != 0 ? d : from->deadline;
-}
-
-static bool lock_of(strata *s, const struct st_lease *from, strata_lock *out)
-{
-    const struct st_env *env = s->log.env;
-    struct st_deadline deadline = lock_deadline(s, from);
-    *out = (strata_lock){
-        .name = st_arena_text(&s->arena, from->name),
-        .holder = st_arena_text(&s->arena, from->holder),
-        .token = from->token,
-        .held = from->held,
-        .since_ms = from->since_ms,
-    };
-    uint64_t now = env->boot_ns(env->ctx);
-    switch (st_strong_deadline_state(s->strong, &deadline)) {
-    case ST_DEADLINE_AHEAD: /* when it was asked; it may have passed since */
-        out->left_ms = deadline.ns > now ? (deadline.ns - now) / NS_PER_MS : 0;
-        break;
-    case ST_DEADLINE_PASSED:
-        out->held = false;
-        break;
-    case ST_DEADLINE_OTHER_CLOCK:
-        out->left_ms = deadline.term_ns / NS_PER_MS;
-        break;
-    case ST_DEADLINE_NONE:
-        break;
-    }
-    return out->name != NULL && out->holder != NULL;
-}
-
-static int lock_look(strata *s, const char *name, strata_lock *out, struct st_deadline *deadline,
-                     bool *written_held)
-{
-    struct st_lease lease;
-    memset(out, 0, sizeof *out);
-    *deadline = (struct st_deadline){0};
-    *written_held = false;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return strong_fault(s);
-    enum st_code code =
-        st_lease_read(st_strong_ledger(s->strong), ST_LEASE_LOCK, st_str_of(name), &lease);
-    int result = STRATA_OK;
-    if (code == ST_OK) {
-        *deadline = lock_deadline(s, &lease);
-        *written_held = lease.held;
-        if (!lock_of(s, &lease, out))
-            result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-    } else if (code != ST_NOT_FOUND) {
-        result = st_lib_fail(s, code, "the ledger cannot be read");
-    }
-    st_strong_end(s->strong);
-    return result;
-}
-
-/* Before a lock is asked for: what lapsed is written down; a deadline of another boot or time name
- * space starts one full term anew. */
-static int lock_prepare(strata *s, const char *name, strata_lock *lock)
-{
-    struct st_deadline deadline;
-    bool held;
-    struct st_ledger_result result;
-    int code = lock_look(s, name, lock, &deadline, &held);
-    if (code != STRATA_OK || !held)
-        return code;
-    struct st_command c = {.key = st_str_of(name), .lease = ST_LEASE_LOCK, .token = lock->token};
-    switch (st_strong_deadline_state(s->strong, &deadline)) {
-    case ST_DEADLINE_PASSED:
-        c.kind = ST_CMD_LEASE_LAPSE;
-        c.deadline = deadline; /* stale should it be renewed before this is ordered */
-        break;
-    case ST_DEADLINE_OTHER_CLOCK:
-        c.kind = ST_CMD_LEASE_REARM;
-        c.deadline = st_strong_deadline(s->strong, deadline.term_ns);
-        break;
-    default:
-        return STRATA_OK;
-    }
-    return submit(s, 0, &c, 1, &result);
-}
-
-static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *out, bool *got)
-{
-    struct st_deadline deadline;
-    bool held;
-    *got = false;
-    int code = lock_prepare(s, name, out);
-    if (code == STRATA_OK)
-        code = lock_look(s, name, out, &deadline, &held);
-    if (code != STRATA_OK || held)
-        return code;
-    struct st_ledger_result result;
-    struct st_command c = {
-        .kind = ST_CMD_LEASE_ACQUIRE,
-        .key = st_str_of(name),
-        .lease = ST_LEASE_LOCK,
-        .deadline = st_strong_deadline(s->strong, ttl_ms * NS_PER_MS),
-    };
-    code = submit(s, new_incarnation(s), &c, 1, &result);
-    *got = code == STRATA_OK && result.verdict == ST_VERDICT_DONE;
-    return code == STRATA_OK ? lock_look(s, name, out, &deadline, &held) : code;
-}
-
-int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
-                        strata_lock *out)
-{
-    const struct st_env *env = s->log.env;
-    memset(out, 0, sizeof *out);
-    int code = st_lib_name(s, "lock's name", name);
-    if (code == STRATA_OK && (ttl_ms == 0 || ttl_ms > 30ull * 24 * 3600 * 1000))
-        code = st_lib_fail(s, ST_LIMIT, "a lock is for 1 ms to 30 days");
-    if (code == STRATA_OK)
-        code = strong_open(s);
-    uint64_t start = env->boot_ns(env->ctx);
-    bool got = false;
-    while (code == STRATA_OK) {
-        code = lock_try(s, name, ttl_ms, out, &got);
-        if (code != STRATA_OK || got)
-            return code;
-        if (env->boot_ns(env->ctx) - start >= wait_ms * NS_PER_MS)
-            return st_lib_fail(s, ST_TIMEOUT, "%s is held by %s for another %llu s at most", name,
-                               out->holder != NULL && out->holder[0] != '\0' ? out->holder
-                                                                             : "somebody",
-                               (unsigned long long)((out->left_ms + 999) / 1000));
-        env->sleep_ns(env->ctx, LOCK_POLL_NS);
-        st_arena_reset(&s->arena);
-    }
-    return code;
-}
-
-static int lock_command(strata *s, enum st_command_kind kind, const char *name, uint64_t token,
-                        uint64_t ttl_ms)
-{
-    struct st_ledger_result result;
-    strata_lock lock;
-    int code = st_lib_name(s, "lock's name", name);
-    if (code == STRATA_OK)
-        code = strong_open(s);
-    if (code == STRATA_OK)
-        code = lock_prepare(s, name, &lock);
-    if (code != STRATA_OK)
-        return code;
-    struct st_command c = {
-        .kind = kind, .key = st_str_of(name), .lease = ST_LEASE_LOCK, .token = token};
-    if (kind == ST_CMD_LEASE_RENEW)
-        c.deadline = st_strong_deadline(s->strong, ttl_ms * NS_PER_MS);
-    code = submit(s, 0, &c, 1, &result);
-    if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
-        return code;
-    st_lib_fail(s, ST_CONFLICT, "%s is no longer yours: token %llu is not the current one", name,
-                (unsigned long long)token);
-    st_lib_hint(s, "stop what it protects; what you wrote since may be refused");
-    return ST_CONFLICT;
-}
-
-int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_ms)
-{
-    return lock_command(s, ST_CMD_LEASE_RENEW, name, token, ttl_ms);
-}
-
-int strata_lock_release(strata *s, const char *name, uint64_t token)
-{
-    return lock_command(s, ST_CMD_LEASE_RELEASE, name, token, 0);
-}
-
-struct locks {
-    strata *s;
-    int (*visit)(void *arg, const strata_lock *l);
-    void *arg;
-    int result;
-};
-
-static enum st_code visit_lock(void *arg, const struct st_lease *lease)
-{
-    struct locks *l = arg;
-    strata_lock out;
-    st_arena_reset(&l->s->arena);
-    if (!lock_of(l->s, lease, &out))
-        return ST_NO_MEMORY;
-    if (!out.held)
-        return ST_OK;
-    l->result = l->visit(l->arg, &out);
-    return l->result != 0 ? ST_SCAN_STOP : ST_OK;
-}
-
-int strata_lock_each(strata *s, int (*visit)(void *arg, const strata_lock *l), void *arg)
-{
-    int code = strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    struct locks l = {s, visit, arg, 0};
-    if (st_strong_begin(s->strong) != ST_OK)
-        return strong_fault(s);
-    enum st_code got = st_lease_each(st_strong_ledger(s->strong), ST_LEASE_LOCK, visit_lock, &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
 }

@@ -9,7 +9,7 @@
 /* --- checking ------------------------------------------------------------------------------------
  */
 
-static int check_value(strata *s, const char *what, struct st_str value)
+int st_lib_value(strata *s, const char *what, struct st_str value)
 {
     enum st_code code = st_value_check(value);
     if (code == ST_LIMIT)
@@ -45,6 +45,9 @@ static int convert_op(strata *s, const strata_op *from, struct st_op *to)
     int code = st_lib_name(s, count ? "counter's name" : "entity", from->entity);
     if (code == STRATA_OK && !count)
         code = st_lib_name(s, "attribute", from->attribute);
+    if (code == STRATA_OK && !count && st_task_reserved(st_str_of(from->entity)))
+        code = st_lib_fail(s, ST_DENIED, "%s is a task or a message: not to be written as a fact",
+                           from->entity);
     *to = (struct st_op){
         .kind = kinds[from->kind],
         .value_kind = from->link ? ST_VALUE_LINK : ST_VALUE_TEXT,
@@ -57,7 +60,7 @@ static int convert_op(strata *s, const strata_op *from, struct st_op *to)
         to->attribute = st_str_of(from->attribute);
     if (has_value(from->kind)) {
         to->value = text_of(from->value, from->value_size);
-        code = check_value(s, "value", to->value);
+        code = st_lib_value(s, "value", to->value);
         if (code == STRATA_OK && from->link && st_name_check(to->value) != ST_OK)
             code = st_lib_fail(s, ST_INVALID, "a link names an entity; '%.80s' cannot be one",
                                from->value);
@@ -98,27 +101,36 @@ static int unexpected(strata *s, const strata_op *op, const struct st_attribute 
     return ST_CONFLICT;
 }
 
+struct expectation {
+    const strata_op *op;
+    const strata_expect *expect;
+};
+
+static int check_expected(strata *s, void *arg)
+{
+    const struct expectation *x = arg;
+    struct st_attribute a;
+    enum st_code code = st_attribute_read(st_index_kv(s->index), st_str_of(x->op->entity),
+                                          st_str_of(x->op->attribute), &s->read, &a);
+    if (code != ST_OK)
+        return st_lib_index_fault(s, code);
+    return is_expected(&a, x->expect) ? STRATA_OK : unexpected(s, x->op, &a);
+}
+
 /* The append lock is held: nobody can write between the look and the write. */
-static int expect_locked(strata *s, const strata_op *op, const strata_expect *expect)
+static int check_locked(strata *s, st_lib_check *check, void *arg)
 {
     enum st_code code = st_index_begin_alone(s->index);
     if (code != ST_OK)
         return st_lib_index_fault(s, code);
-    struct st_attribute a;
-    code = st_attribute_read(st_index_kv(s->index), st_str_of(op->entity), st_str_of(op->attribute),
-                             &s->read, &a);
-    int result = STRATA_OK;
-    if (code != ST_OK)
-        result = st_lib_index_fault(s, code);
-    else if (!is_expected(&a, expect))
-        result = unexpected(s, op, &a);
+    int result = check(s, arg);
     st_index_end(s->index);
     return result;
 }
 
-static int append(strata *s, const strata_op *op, struct st_record *r, const strata_expect *expect)
+int st_lib_append(strata *s, struct st_record *r, st_lib_check *check, void *arg)
 {
-    if (expect != NULL) {
+    if (check != NULL) {
         /* Most of the catching up before the lock, not under it. */
         int code = st_lib_begin(s);
         if (code != STRATA_OK)
@@ -128,7 +140,7 @@ static int append(strata *s, const strata_op *op, struct st_record *r, const str
     enum st_code code = st_log_lock(&s->log);
     if (code != ST_OK)
         return st_lib_fault(s, &s->log.fault);
-    int result = expect != NULL ? expect_locked(s, op, expect) : STRATA_OK;
+    int result = check != NULL ? check_locked(s, check, arg) : STRATA_OK;
     if (result == STRATA_OK) {
         code = st_log_append(&s->log, r, (struct st_hlc){0});
         if (code != ST_OK)
@@ -137,6 +149,14 @@ static int append(strata *s, const strata_op *op, struct st_record *r, const str
     st_log_unlock(&s->log);
     st_lib_log_notices(s);
     return result;
+}
+
+int st_lib_wait(strata *s, const struct st_record *r, unsigned flags)
+{
+    if ((flags & STRATA_NO_FLUSH) != 0 ||
+        st_log_wait_durable(&s->log, r->dot.writer.epoch, r->dot.counter) == ST_OK)
+        return STRATA_OK;
+    return st_lib_fault(s, &s->log.fault);
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */
@@ -305,19 +325,16 @@ static int write_record(strata *s, const strata_op *ops, struct st_record *r, un
                         const strata_expect *expect, strata_written *written)
 {
     bool want = written != NULL && (flags & STRATA_ANSWER) != 0;
+    struct expectation x = {ops, expect};
     int code = want ? look_before(s, r, written) : STRATA_OK;
     if (code == STRATA_OK)
-        code = append(s, ops, r, expect);
+        code = st_lib_append(s, r, expect != NULL ? check_expected : NULL, &x);
     if (code != STRATA_OK)
         return code;
     note_own(s, ops, r, written);
-    if ((flags & STRATA_NO_FLUSH) == 0) {
-        enum st_code flushed = st_log_wait_durable(&s->log, r->dot.writer.epoch, r->dot.counter);
-        if (flushed != ST_OK)
-            return st_lib_fault(s, &s->log.fault);
-    }
-    if (!want)
-        return STRATA_OK;
+    code = st_lib_wait(s, r, flags);
+    if (code != STRATA_OK || !want)
+        return code;
     bool *changed = malloc(r->op_count);
     if (changed == NULL)
         return STRATA_OK;
@@ -411,7 +428,7 @@ static int record_status(strata *s, const char *status)
         struct st_op op = {.kind = ST_OP_BEAT, .value = st_str_of(status)};
         struct st_record r = {
             .agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = &op, .op_count = 1};
-        code = append(s, NULL, &r, NULL);
+        code = st_lib_append(s, &r, NULL, NULL);
     }
     if (code == STRATA_OK)
         strcpy(s->last_status, status);
@@ -427,7 +444,7 @@ int strata_beat(strata *s, const char *status)
         if (n > ST_STATUS_SIZE_MAX)
             return st_lib_fail(s, ST_LIMIT, "the status is %zu bytes long; the limit is %d", n,
                                ST_STATUS_SIZE_MAX);
-        int code = check_value(s, "status", st_str_of(status));
+        int code = st_lib_value(s, "status", st_str_of(status));
         if (code != STRATA_OK)
             return code;
     }

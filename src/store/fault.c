@@ -5,21 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static void format_into(char *out, const char *format, va_list args)
-{
-    vsnprintf(out, ST_FAULT_TEXT_SIZE, format, args);
-}
-
-enum st_code st_fail(struct st_fault *f, enum st_code code, const char *format, ...)
+void st_fault_set(struct st_fault *f, enum st_code code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    format_into(f->message, format, args);
+    vsnprintf(f->message, sizeof f->message, format, args);
     va_end(args);
     f->code = code;
     f->system = 0;
     f->hint[0] = '\0';
-    return code;
 }
 
 static enum st_code code_of_errno(int error)
@@ -43,7 +37,7 @@ enum st_code st_fail_system(struct st_fault *f, int negative_errno, const char *
 {
     va_list args;
     va_start(args, format);
-    format_into(f->message, format, args);
+    vsnprintf(f->message, sizeof f->message, format, args);
     va_end(args);
     f->system = -negative_errno;
     f->code = code_of_errno(f->system);
@@ -59,7 +53,7 @@ enum st_code st_hint(struct st_fault *f, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    format_into(f->hint, format, args);
+    vsnprintf(f->hint, sizeof f->hint, format, args);
     va_end(args);
     return f->code;
 }

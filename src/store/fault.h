@@ -16,9 +16,16 @@ struct st_fault {
     char hint[ST_FAULT_TEXT_SIZE]; /* what to do next; may be empty */
 };
 
-/* Sets message (printf-like) and clears hint; returns code, for `return st_fail(...)`. */
-enum st_code st_fail(struct st_fault *f, enum st_code code, const char *format, ...)
+/* Sets code and message (printf-like) and clears hint. */
+void st_fault_set(struct st_fault *f, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+static inline enum st_code st_fault_code(enum st_code code)
+{
+    return code;
+}
+/* The same with the value `code`, for `return st_fail(...)`: a macro, so that a checker of the source,
+ * too, sees that a failure is not ST_OK. */
+#define st_fail(f, code, ...) (st_fault_set((f), (code), __VA_ARGS__), st_fault_code(code))
 /* From a negative errno value: picks the code (ENOSPC, EDQUOT: ST_NO_SPACE; EROFS, EACCES,
  * EPERM: ST_READ_ONLY; ENOMEM: ST_NO_MEMORY; else ST_IO) and appends the system's text. */
 enum st_code st_fail_system(struct st_fault *f, int negative_errno, const char *format, ...)

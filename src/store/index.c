@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 1
+#define INDEX_VERSION 2
 
 /*
  * The WAL is emptied when a commit leaves more pages than this in it. SQLite's own checkpoint does
@@ -29,7 +29,7 @@ static const char schema[] = "PRAGMA journal_mode=WAL;"
                              "CREATE TABLE IF NOT EXISTS writers(no INTEGER PRIMARY KEY,"
                              " replica BLOB NOT NULL, epoch BLOB NOT NULL,"
                              " segment INTEGER NOT NULL, offset INTEGER NOT NULL);"
-                             "PRAGMA user_version=1;"
+                             "PRAGMA user_version=2;"
                              "COMMIT;";
 
 static const char *const sql_text[ST_SQL_COUNT] = {

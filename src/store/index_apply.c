@@ -58,9 +58,8 @@ enum st_code st_index_writers_load(struct st_index *x)
     if (sqlite3_prepare_v2(x->db, "SELECT replica,epoch,segment,offset FROM writers ORDER BY no",
                            -1, &s, NULL) != SQLITE_OK)
         return st_index_sql_fail(x, "read");
-    int r;
     bool ok = true;
-    while (ok && (r = sqlite3_step(s)) == SQLITE_ROW) {
+    while (ok && sqlite3_step(s) == SQLITE_ROW) {
         struct st_writer w;
         ok = sqlite3_column_bytes(s, 0) == 8 && sqlite3_column_bytes(s, 1) == 8;
         if (!ok)

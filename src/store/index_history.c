@@ -136,7 +136,7 @@ enum st_code st_index_entry(struct st_index *x, uint64_t number, struct st_index
         memcpy(&e, x->tail + (number - x->tail_first) * ST_ENTRY_SIZE, sizeof e);
     } else {
         const void *data;
-        size_t count, at = (number - 1) % ST_CHUNK_ENTRIES;
+        size_t count = 0, at = (number - 1) % ST_CHUNK_ENTRIES;
         code = chunk_read(x, (number - 1) / ST_CHUNK_ENTRIES, &data, &count);
         if (code == ST_OK && at >= count)
             code = st_fail(&x->fault, ST_DAMAGED, "the history of the index is cut short");

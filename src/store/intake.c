@@ -41,6 +41,7 @@ struct work {
     size_t need_count, need_cap;
     struct st_record_scratch scratch;
     struct st_hlc latest;
+    uint64_t number; /* the highest that what was taken in knows */
     struct copier copier;
     struct st_intake *out;
 };
@@ -214,6 +215,10 @@ static enum st_code note(struct work *k, size_t run, struct st_str line,
 {
     if (st_hlc_compare(head->time, k->latest) > 0)
         k->latest = head->time;
+#ifndef ST_DEFECT_NUMBER_NOT_RAISED
+    if (head->number > k->number)
+        k->number = head->number;
+#endif
     k->runs[run].end = head->dot.counter;
     return need_add(k, run, line);
 }
@@ -383,7 +388,7 @@ static enum st_code name_them(struct work *k)
     if (code == ST_OK && op.vector.count > 0)
         code = st_log_lock(k->log);
     if (code == ST_OK && op.vector.count > 0) {
-        struct st_record r = {.ops = &op, .op_count = 1};
+        struct st_record r = {.ops = &op, .op_count = 1, .number = k->number};
         code = st_log_append(k->log, &r, k->latest);
         st_log_unlock(k->log);
         if (code == ST_OK)

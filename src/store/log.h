@@ -38,6 +38,15 @@
  * Under the append lock: flush and freeze the old log, verify it, write the new epoch's first
  * record, replace `identity` durably, set up the page.
  *
+ * Numbers. Tasks and messages are named by numbers that the kernel gives out: the tail knows the
+ * highest that this replica has made or taken in, a record takes the next ones under the append
+ * lock, and its header carries the highest ("n"), so that the tail is known after a crash too. So
+ * a number is known from the append alone, and no two processes get the same. Between replicas:
+ * those of the founding one are plain, `#143`; all others have a suffix, `#143@pi-3f9a2c`, which
+ * lives in the identity. It is given to who joins a workspace, and anew to an epoch that begins
+ * because others may go on with the same log (copy, doubt) or know more of it than is left
+ * (repair): 24 random bits beside the name keep two of them apart.
+ *
  * Locks are taken in the order intake, append, flush; index after none of them or alone.
  */
 #ifndef ST_STORE_LOG_H
@@ -68,6 +77,7 @@ struct st_tail {
     uint64_t checksum; /* of the last record */
     uint64_t time_ms;
     uint64_t time_logical;
+    uint64_t number;   /* the highest known number of a task or message */
 };
 
 enum st_lock_kind { ST_LOCK_APPEND, ST_LOCK_FLUSH, ST_LOCK_INTAKE, ST_LOCK_INDEX, ST_LOCK_KINDS };
@@ -112,7 +122,8 @@ struct st_identity {
     /* Fingerprint: of the directory `log`, and of `page`, which Strata never replaces. */
     uint64_t inode, birth_ns, fs_id, page_inode, page_birth_ns;
     char name[64 + 1];   /* the replica's name for people, as an agent name */
-    char reason[32];     /* why this epoch began: init, boot, copy, dead, join, doubt */
+    char reason[32];     /* why this epoch began: init, boot, copy, dead, doubt, repair, upgrade */
+    char number_suffix[ST_SUFFIX_SIZE_MAX + 1]; /* of numbers made here; "": the founding replica */
 };
 
 struct st_log {
@@ -131,6 +142,7 @@ struct st_log {
     int fd;
     uint64_t fd_segment, fd_epoch;
     struct st_buf line;             /* the record being written */
+    struct st_buf names;            /* of its new numbers */
     /* Told once by the next command: how much was moved to quarantine when this handle opened or
      * locked, and where it lies. */
     uint64_t quarantined_size;
@@ -141,7 +153,8 @@ struct st_log {
 };
 
 /* Creates the directories and the identity in an existing, empty state directory and begins the
- * first epoch. `identity` gives workspace (0: a new one), name; the rest is filled in. */
+ * first epoch. `identity` gives workspace (0: a new one), name, and "join" as reason when it is
+ * another replica of an existing workspace; the rest is filled in. */
 enum st_code st_log_create(const struct st_env *env, const struct st_alloc *alloc,
                            const char *dir, struct st_identity *identity,
                            struct st_fault *fault);
@@ -178,8 +191,11 @@ enum st_code st_log_tail(struct st_log *log, struct st_tail *out);
 enum st_code st_log_context(struct st_log *log, struct st_vector *out);
 
 /*
- * Appends one record; the append lock is held. In: ops, agent, incarnation; out: dot, previous,
- * time, checksum are filled in. `observed` is the latest time this command has seen (zero: none).
+ * Appends one record; the append lock is held. In: ops, agent, incarnation, new_count, number (the
+ * highest that this command has seen of others, or 0); out: dot, previous, time, number, checksum
+ * are filled in, and in the operations the names of new numbers: the i-th is
+ * number - new_count + i. These names are lent until the next append. `observed` is the latest
+ * time this command has seen (zero: none).
  * Not durable yet. ST_NO_SPACE, ST_IO: nothing was recorded. ST_INVALID, ST_LIMIT: the record.
  */
 enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed);
@@ -199,7 +215,7 @@ void st_log_drop(struct st_log *log, enum st_lock_kind kind);
 /* Begins a new epoch for the caller's own reason ("doubt", ...); takes the append lock itself. */
 enum st_code st_log_renew(struct st_log *log, const char *reason);
 
-/* Makes an empty replica one of another workspace. */
+/* Makes an empty replica one of another workspace: it joins. */
 enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace);
 
 /* --- reading ---------------------------------------------------------------------------------- */

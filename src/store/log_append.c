@@ -153,6 +153,7 @@ enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct
             tail->checksum = head.checksum;
             tail->time_ms = head.time.ms;
             tail->time_logical = head.time.logical;
+            tail->number = head.number;
         }
         if (code == ST_NOT_FOUND || code == ST_DAMAGED)
             code = ST_OK;
@@ -284,6 +285,46 @@ struct st_writer st_log_writer(const struct st_log *log)
     return (struct st_writer){log->identity.replica, log->identity.epoch};
 }
 
+static struct st_str number_name(struct st_log *log, uint64_t number)
+{
+    size_t before = log->names.n;
+    st_buf_add_char(&log->names, '#');
+    st_buf_add_u64(&log->names, number);
+    if (log->identity.number_suffix[0] != '\0') {
+        st_buf_add_char(&log->names, '@');
+        st_buf_add_text(&log->names, log->identity.number_suffix);
+    }
+    return (struct st_str){log->names.p + before, log->names.n - before};
+}
+
+/* Takes the record's new numbers and names them. */
+static enum st_code numbers_take(struct st_log *log, const struct st_tail *tail,
+                                 struct st_record *r)
+{
+    uint64_t before = r->number > tail->number ? r->number : tail->number;
+#ifdef ST_DEFECT_NUMBER_OF_CALLER
+    before = r->number;
+#endif
+    if (before > ST_NUMBER_MAX - r->new_count)
+        return st_fail(&log->fault, ST_LIMIT, "there are no numbers left for new tasks");
+    r->number = before + r->new_count;
+    if (r->new_count == 0)
+        return ST_OK;
+    st_buf_reset(&log->names);
+    /* All at once: what is lent must not move. */
+    if (!st_buf_reserve(&log->names, 2 * r->op_count * ST_NUMBERED_SIZE))
+        return st_fail(&log->fault, ST_NO_MEMORY, "out of memory; nothing was recorded");
+    for (size_t i = 0; i < r->op_count; i++) {
+        struct st_op *op = &r->ops[i];
+        ST_ASSERT(op->new_entity <= r->new_count && op->new_value <= r->new_count);
+        if (op->new_entity != 0)
+            op->entity = number_name(log, before + op->new_entity);
+        if (op->new_value != 0)
+            op->value = number_name(log, before + op->new_value);
+    }
+    return ST_OK;
+}
+
 /* Writes r as the next record behind *tail and moves *tail. On failure nothing is left behind. */
 static enum st_code record_put(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
                                struct st_record *r, struct st_hlc observed)
@@ -294,8 +335,11 @@ static enum st_code record_put(struct st_log *log, int fd, struct st_writer w, s
     r->time = st_hlc_tick(st_hlc_observe(last, observed, wall), wall);
     r->dot = (struct st_dot){w, tail->counter + 1};
     r->previous = tail->checksum;
+    enum st_code code = numbers_take(log, tail, r);
+    if (code != ST_OK)
+        return code;
     const char *what = "";
-    enum st_code code = st_record_check(r, &what);
+    code = st_record_check(r, &what);
     if (code != ST_OK)
         return st_fail(&log->fault, code, "%s", what);
     st_buf_reset(&log->line);
@@ -327,6 +371,7 @@ static enum st_code record_put(struct st_log *log, int fd, struct st_writer w, s
     tail->checksum = r->checksum;
     tail->time_ms = r->time.ms;
     tail->time_logical = r->time.logical;
+    tail->number = r->number;
     return ST_OK;
 }
 
@@ -339,7 +384,7 @@ static enum st_code context_put(struct st_log *log, int fd, struct st_writer w,
 }
 
 enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
-                              const struct st_vector *context, struct st_hlc last,
+                              const struct st_vector *context, const struct st_tail *last,
                               struct st_tail *tail)
 {
     const struct st_env *env = log->env;
@@ -352,7 +397,10 @@ enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
     int fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE | ST_OPEN_EXCLUSIVE);
     if (fd < 0)
         return st_fail_system(&log->fault, fd, "cannot create %s", path);
-    *tail = (struct st_tail){.segment = 1, .time_ms = last.ms, .time_logical = last.logical};
+    *tail = (struct st_tail){.segment = 1,
+                             .time_ms = last->time_ms,
+                             .time_logical = last->time_logical,
+                             .number = last->number};
     code = context_put(log, fd, w, context, tail);
     int r = code == ST_OK ? env->fdatasync(env->ctx, fd) : 0;
     if (code == ST_OK && r >= 0)
@@ -531,7 +579,7 @@ static enum st_code tail_verify(struct st_log *log)
         checksum != tail.checksum)
         return tail_lost(log, &tail, "was changed");
     if (info.size > tail.offset) {
-        bool broken;
+        bool broken = false;
         code = st_tail_scan(log, log->fd, st_log_writer(log), &tail, UINT64_MAX, &broken);
         if (code == ST_OK && broken)
             code = st_tail_quarantine(log, log->fd, &tail);
@@ -592,7 +640,8 @@ static enum st_code tail_from_files(struct st_log *log, struct st_tail *out)
                                 .offset = r.offset,
                                 .checksum = head.checksum,
                                 .time_ms = head.time.ms,
-                                .time_logical = head.time.logical};
+                                .time_logical = head.time.logical,
+                                .number = head.number};
     if (code == ST_NOT_FOUND || code == ST_DAMAGED)
         code = ST_OK;
     if (code != ST_OK)

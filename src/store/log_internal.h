@@ -11,7 +11,7 @@
 #include "store/log.h"
 
 #define ST_PAGE_MAGIC   0x53545031u /* "STP1" */
-#define ST_PAGE_VERSION 1u
+#define ST_PAGE_VERSION 2u
 
 /* How long a flush may show no progress before others stop waiting for its process and do it
  * again themselves (it may be stopped): far above a flush on a busy disk, far below the default
@@ -102,9 +102,9 @@ enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct
 enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail *tail);
 
 /* Creates the first segment of writer w with one record that tells the context, flushed, and
- * sets *tail behind it. */
+ * sets *tail behind it; time and numbers go on from *last. */
 enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
-                              const struct st_vector *context, struct st_hlc last,
+                              const struct st_vector *context, const struct st_tail *last,
                               struct st_tail *tail);
 
 /* Flushes all segments of a writer. */

@@ -4,7 +4,7 @@
  * The identity file is one line of JSON with the fields of struct st_identity in this order:
  *   {"format":1,"workspace":"<16 hex>","replica":"<16 hex>","epoch":"<16 hex>",
  *    "boot":"<32 hex>","inode":N,"birth":N,"fs":"<16 hex>","page_inode":N,"page_birth":N,
- *    "name":"...","reason":"..."}
+ *    "name":"...","reason":"..."[,"number_suffix":"..."]}
  *
  * A new epoch is made in this order, so that a crash anywhere leaves either the old epoch, frozen,
  * or the new one complete: flush and freeze the old log, settle its tail, write the new epoch's
@@ -80,25 +80,32 @@ static bool identity_parse(const char *text, struct st_identity *id)
         "{\"format\":1,\"workspace\":\"%16" SCNx64 "\",\"replica\":\"%16" SCNx64
         "\",\"epoch\":\"%16" SCNx64 "\",\"boot\":\"%32[0-9a-f]\",\"inode\":%" SCNu64
         ",\"birth\":%" SCNu64 ",\"fs\":\"%16" SCNx64 "\",\"page_inode\":%" SCNu64
-        ",\"page_birth\":%" SCNu64 ",\"name\":\"%64[A-Za-z0-9._-]\",\"reason\":\"%31[a-z]\"}%n",
+        ",\"page_birth\":%" SCNu64 ",\"name\":\"%64[A-Za-z0-9._-]\",\"reason\":\"%31[a-z]\"%n",
         &id->workspace, &id->replica, &id->epoch, boot, &id->inode, &id->birth_ns, &id->fs_id,
         &id->page_inode, &id->page_birth_ns, id->name, id->reason, &end);
-    return fields == 11 && end > 0 && strcmp(text + end, "\n") == 0 &&
-           boot_from_hex(boot, id->boot_id) && id->workspace != 0 && id->replica != 0 &&
-           id->epoch != 0;
+    if (fields != 11 || end == 0)
+        return false;
+    text += end;
+    end = 0;
+    if (sscanf(text, ",\"number_suffix\":\"%71[A-Za-z0-9._-]\"%n", id->number_suffix, &end) == 1)
+        text += end;
+    return strcmp(text, "}\n") == 0 && boot_from_hex(boot, id->boot_id) && id->workspace != 0 &&
+           id->replica != 0 && id->epoch != 0;
 }
 
 static int identity_format(const struct st_identity *id, char out[IDENTITY_SIZE_MAX])
 {
     char boot[33];
+    bool suffix = id->number_suffix[0] != '\0';
     boot_to_hex(id->boot_id, boot);
     return snprintf(out, IDENTITY_SIZE_MAX,
                     "{\"format\":1,\"workspace\":\"%016" PRIx64 "\",\"replica\":\"%016" PRIx64
                     "\",\"epoch\":\"%016" PRIx64 "\",\"boot\":\"%s\",\"inode\":%" PRIu64
                     ",\"birth\":%" PRIu64 ",\"fs\":\"%016" PRIx64 "\",\"page_inode\":%" PRIu64
-                    ",\"page_birth\":%" PRIu64 ",\"name\":\"%s\",\"reason\":\"%s\"}\n",
+                    ",\"page_birth\":%" PRIu64 ",\"name\":\"%s\",\"reason\":\"%s\"%s%s%s}\n",
                     id->workspace, id->replica, id->epoch, boot, id->inode, id->birth_ns, id->fs_id,
-                    id->page_inode, id->page_birth_ns, id->name, id->reason);
+                    id->page_inode, id->page_birth_ns, id->name, id->reason,
+                    suffix ? ",\"number_suffix\":\"" : "", id->number_suffix, suffix ? "\"" : "");
 }
 
 enum st_code st_identity_load(struct st_log *log)
@@ -522,14 +529,43 @@ static enum st_code first_record(struct st_log *log, const struct st_identity *i
         return st_fail_system(&log->fault, r, "cannot create %s", path);
     memset(tail, 0, sizeof *tail);
     if (old->context.count > 0) {
-        code = st_segment_begin(
-            log, w, &old->context,
-            (struct st_hlc){old->tail.time_ms, (uint32_t)old->tail.time_logical}, tail);
+        code = st_segment_begin(log, w, &old->context, &old->tail, tail);
         if (code != ST_OK)
             return code;
     }
     r = env->sync_directory(env->ctx, parent);
     return r < 0 ? st_fail_system(&log->fault, r, "cannot flush %s", parent) : ST_OK;
+}
+
+/* Numbers that were made under another suffix than before can be no others than these. */
+static void suffix_renew(struct st_identity *id)
+{
+    snprintf(id->number_suffix, sizeof id->number_suffix, "%s-%06" PRIx64, id->name,
+             id->epoch & 0xffffffu);
+}
+
+/* Whether others may make, or know, numbers that this log would give out next. */
+static bool suffix_is_due(const char *reason)
+{
+#ifdef ST_DEFECT_KEEP_SUFFIX
+    (void)reason;
+    return false;
+#else
+    static const char *const reasons[] = {"join", "copy", "doubt", "repair"};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (strcmp(reason, reasons[i]) == 0)
+            return true;
+    return false;
+#endif
+}
+
+/* Records that a failed flush lost may have been read, and their numbers with them. */
+static uint64_t page_number(const struct st_log *log)
+{
+    struct st_tail tail = {0};
+    if (st_page_valid(log))
+        st_page_tail(log->page, &tail);
+    return tail.number;
 }
 
 enum st_code st_epoch_begin(struct st_log *log, const char *reason)
@@ -549,6 +585,10 @@ enum st_code st_epoch_begin(struct st_log *log, const char *reason)
         code = freeze(log, copied, &end);
     if (code == ST_OK && id.epoch != 0)
         code = settle(log, old_writer, &end, &old);
+#ifndef ST_DEFECT_NUMBERS_FROM_DISK
+    if (code == ST_OK && page_number(log) > old.tail.number)
+        old.tail.number = page_number(log);
+#endif
     uint64_t random;
     if (code == ST_OK)
         code = random_id(log, &random);
@@ -560,6 +600,8 @@ enum st_code st_epoch_begin(struct st_log *log, const char *reason)
         id.epoch = ordinal << 48 | (random & 0xffffffffffffu);
         memcpy(id.boot_id, log->boot_id, 16);
         snprintf(id.reason, sizeof id.reason, "%s", reason);
+        if (suffix_is_due(reason))
+            suffix_renew(&id);
         code = first_record(log, &id, &old, &tail);
     }
     st_point(log, "epoch.recorded");
@@ -576,6 +618,14 @@ enum st_code st_epoch_begin(struct st_log *log, const char *reason)
     return code;
 }
 
+/* A version before this one, which made no numbers, has written here in this boot. */
+static bool page_is_older(const struct st_log *log)
+{
+    const struct st_page *page = log->page;
+    return page != NULL && st_atomic_load(&page->magic) == ST_PAGE_MAGIC && page->version == 1 &&
+           page->epoch == log->identity.epoch;
+}
+
 /* Why a new epoch is due, or NULL. */
 static enum st_code epoch_due(struct st_log *log, const char **reason)
 {
@@ -589,7 +639,7 @@ static enum st_code epoch_due(struct st_log *log, const char **reason)
     else if (!fingerprint_same(&log->identity, &now))
         *reason = "copy";
     else if (!st_page_valid(log))
-        *reason = "doubt";
+        *reason = page_is_older(log) ? "upgrade" : "doubt";
     else if (st_page_frozen(log->page))
         *reason = "dead";
     return ST_OK;
@@ -647,6 +697,7 @@ enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace)
         return code;
     struct st_identity id = log->identity;
     id.workspace = workspace;
+    suffix_renew(&id);
     code = identity_store(log, &id);
     if (code == ST_OK)
         log->identity = id;
@@ -683,6 +734,7 @@ static enum st_code log_begin(struct st_log *log, const struct st_env *env,
     for (int i = 0; i < ST_LOCK_KINDS; i++)
         log->lock_fds[i] = -1;
     st_buf_init(&log->line, alloc);
+    st_buf_init(&log->names, alloc);
     snprintf(log->what, sizeof log->what, "%s", what);
     if (strlen(dir) >= ST_PATH_SIZE)
         return st_fail(&log->fault, ST_LIMIT, "the path of the state is over %d bytes",
@@ -746,6 +798,7 @@ void st_log_close(struct st_log *log)
     if (log->page != NULL)
         env->unmap(env->ctx, log->page, sizeof *log->page);
     st_buf_release(&log->line);
+    st_buf_release(&log->names);
     memset(log, 0, sizeof *log);
 }
 
@@ -774,7 +827,7 @@ static enum st_code create_locked(struct st_log *log, struct st_identity *identi
     if (code == ST_OK && log->identity.workspace == 0)
         code = random_id(log, &log->identity.workspace);
     if (code == ST_OK)
-        code = st_epoch_begin(log, "init");
+        code = st_epoch_begin(log, strcmp(identity->reason, "join") == 0 ? "join" : "init");
     *identity = log->identity;
     return code;
 }

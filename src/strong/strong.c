@@ -33,7 +33,7 @@ static void result_key(uint64_t counter, uint32_t op, char out[16])
 
 struct kept_result {
     uint64_t epoch, counter, token;
-    uint32_t verdict, state, before;
+    uint32_t verdict, state, before, unused; /* no padding: it is stored as it is */
 };
 
 static enum st_code keep_result(const struct st_kv *kv, const struct st_record *r, uint32_t op,
@@ -56,7 +56,7 @@ static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct
 {
     struct st_strong *s = ctx;
     (void)kv; /* the ledger has it */
-    uint64_t granted = 0;
+    st_ledger_entry(&s->ledger);
     for (size_t i = 0; i < r->op_count; i++) {
         struct st_command c;
         struct st_ledger_result result;
@@ -67,12 +67,8 @@ static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct
             continue; /* a command of a newer version: kept, not applied */
         c.agent = r->agent;
         c.incarnation = r->incarnation;
-        if (c.kind == ST_CMD_START && c.token == 0)
-            c.token = granted;
         if (code == ST_OK)
             code = st_ledger_apply(&s->ledger, &c, &result);
-        if (code == ST_OK && c.kind == ST_CMD_GRANT)
-            granted = result.verdict == ST_VERDICT_DONE ? result.token : 0;
         if (code == ST_OK)
             code = keep_result(kv, r, (uint32_t)i, &result);
         if (code != ST_OK)
@@ -381,6 +377,11 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
 }
 
 /* --- the role --------------------------------------------------------------------------------- */
+
+uint64_t st_strong_workspace(const struct st_strong *s)
+{
+    return s->log.identity.workspace;
+}
 
 bool st_strong_here(const struct st_strong *s)
 {

@@ -24,7 +24,7 @@
 #include "store/index.h"
 
 /* Commands of one entry: lapses of what is due, then what the caller wants. */
-#define ST_ENTRY_COMMANDS_MAX 16
+#define ST_ENTRY_COMMANDS_MAX 48
 
 struct st_strong;
 
@@ -46,6 +46,8 @@ void st_strong_close(struct st_strong *s);
 /* Whether this copy has the role; without it everything but reading and st_strong_force() is
  * ST_UNAVAILABLE. */
 bool st_strong_here(const struct st_strong *s);
+/* The workspace that it was made for. */
+uint64_t st_strong_workspace(const struct st_strong *s);
 /* Gives this copy the role: a new generation, forced. */
 enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
 /* The last entry known here. */

@@ -1,0 +1,187 @@
+/* task_import.c - `import` and `export` of tasks. */
+#include "cli/task_import.h"
+
+#include "cli/task.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+void task_items_release(struct task_items *t)
+{
+    for (size_t i = 0; i < t->text_count; i++)
+        free(t->texts[i]);
+    free(t->texts);
+    free(t->list);
+    *t = (struct task_items){.count = 0};
+}
+
+void *task_items_memory(struct task_items *t, size_t size)
+{
+    if (t->text_count == t->text_cap) {
+        size_t cap = t->text_cap == 0 ? 256 : t->text_cap * 2;
+        void **texts = realloc(t->texts, cap * sizeof(*texts));
+        if (texts == NULL)
+            return NULL;
+        t->texts = texts;
+        t->text_cap = cap;
+    }
+    void *p = calloc(1, size);
+    if (p != NULL)
+        t->texts[t->text_count++] = p;
+    return p;
+}
+
+char *task_items_text(struct task_items *t, const char *p, size_t n)
+{
+    char *copy = task_items_memory(t, n + 1);
+    if (copy != NULL && n > 0)
+        memcpy(copy, p, n);
+    return copy;
+}
+
+strata_task_item *task_items_add(struct task_items *t)
+{
+    if (t->count == t->cap) {
+        size_t cap = t->cap == 0 ? 256 : t->cap * 2;
+        strata_task_item *list = realloc(t->list, cap * sizeof(*list));
+        if (list == NULL)
+            return NULL;
+        t->list = list;
+        t->cap = cap;
+    }
+    strata_task_item *item = &t->list[t->count++];
+    *item = (strata_task_item){.priority = STRATA_PRIORITY_NONE};
+    return item;
+}
+
+int task_items_fail(struct task_items *t, int code, size_t line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(t->error, sizeof(t->error), format, args);
+    va_end(args);
+    t->error_line = line;
+    return code;
+}
+
+/* --- import ----------------------------------------------------------------------------------- */
+
+static int report(struct cli *c, const char *format, const strata_task_imported *r)
+{
+    bool dry_run = cli_given(c, OPT_DRY_RUN);
+    if (r->unknown > 0)
+        cli_note(c, "%llu links to tasks that are nowhere were left out",
+                 (unsigned long long)r->unknown);
+    if (c->json)
+        return cli_json(c, json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:I}", "file", c->args[0],
+                                     "format", format, "dry_run", dry_run, "added",
+                                     (json_int_t)r->added, "changed", (json_int_t)r->changed,
+                                     "same", (json_int_t)r->same, "unknown", (json_int_t)r->unknown,
+                                     "records", (json_int_t)r->records));
+    if (!c->quiet)
+        (void)printf("%s: %llu tasks %s, %llu changed, %llu as before\n", format,
+                     (unsigned long long)r->added, dry_run ? "would be added" : "added",
+                     (unsigned long long)r->changed, (unsigned long long)r->same);
+    return 0;
+}
+
+int task_import(struct cli *c, const char *format, const char *bytes, size_t n)
+{
+    struct task_items items = {.count = 0};
+    strata_task_imported r;
+    int code = strcmp(format, "beads") == 0 ? task_beads_parse(&items, bytes, n)
+                                            : task_queue_parse(&items, bytes, n);
+    int status = 0;
+    if (code != STRATA_OK)
+        status = cli_error(c, code, "nothing was written", "%s, line %zu (read as %s): %s",
+                           c->args[0], items.error_line, format, items.error);
+    if (status == 0)
+        status = cli_open(c);
+    if (status == 0) {
+        code = strata_task_import(c->s, items.list, items.count, cli_given(c, OPT_DRY_RUN), &r);
+        status = code == STRATA_OK ? report(c, format, &r) : cli_fail(c, code);
+    }
+    task_items_release(&items);
+    return status;
+}
+
+/* --- export ----------------------------------------------------------------------------------- */
+
+struct name {
+    char id[STRATA_TASK_SIZE];
+    char *key;
+};
+
+struct names {
+    struct name *list;
+    size_t count, cap;
+    char fallback[STRATA_TASK_SIZE + 8];
+    FILE *out;
+    uint64_t lines;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct name *)a)->id, ((const struct name *)b)->id);
+}
+
+static const char *key_of(void *arg, const char *id)
+{
+    struct names *n = arg;
+    struct name wanted;
+    (void)snprintf(wanted.id, sizeof(wanted.id), "%s", id);
+    const struct name *found =
+        n->count > 0 ? bsearch(&wanted, n->list, n->count, sizeof(wanted), compare_names) : NULL;
+    if (found != NULL && found->key[0] != '\0')
+        return found->key;
+    (void)snprintf(n->fallback, sizeof(n->fallback), "strata-%s", id);
+    return n->fallback;
+}
+
+static int visit_name(void *arg, const strata_task *t)
+{
+    struct names *n = arg;
+    if (n->count == n->cap) {
+        size_t cap = n->cap == 0 ? 256 : n->cap * 2;
+        struct name *list = realloc(n->list, cap * sizeof(*list));
+        if (list == NULL)
+            return STRATA_NO_MEMORY;
+        n->list = list;
+        n->cap = cap;
+    }
+    struct name *one = &n->list[n->count];
+    (void)snprintf(one->id, sizeof(one->id), "%s", t->id);
+    one->key = strdup(t->key);
+    n->count += one->key != NULL;
+    return one->key != NULL ? 0 : STRATA_NO_MEMORY;
+}
+
+static int visit_export(void *arg, const strata_task *t)
+{
+    struct names *n = arg;
+    json_t *o = task_beads_object(t, key_of, n);
+    if (o == NULL)
+        return STRATA_NO_MEMORY;
+    int result = json_dumpf(o, n->out, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(o);
+    (void)fputc('\n', n->out);
+    n->lines++;
+    return result == 0 ? 0 : STRATA_IO;
+}
+
+int task_export(struct cli *c, FILE *out, uint64_t *lines)
+{
+    struct names n = {.out = out};
+    strata_task_query q = {.size = sizeof(q), .view = STRATA_TASKS_ALL};
+    int code = strata_task_each(c->s, &q, visit_name, &n);
+    if (n.count > 1)
+        qsort(n.list, n.count, sizeof(*n.list), compare_names);
+    if (code == STRATA_OK)
+        code = strata_task_each(c->s, &q, visit_export, &n);
+    for (size_t i = 0; i < n.count; i++)
+        free(n.list[i].key);
+    free(n.list);
+    *lines = n.lines;
+    return code;
+}

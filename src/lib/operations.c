@@ -1,0 +1,434 @@
+/*
+ * operations.c - once-only operations for the API: the rounds of commands that an answer takes, and
+ * the judgement of who is alive.
+ *
+ * An executor that lives on while the operation runs has a run file, named by a random number,
+ * which it locks before it asks for anything: an operation whose file is free has lost its
+ * executor. One that comes and goes, command by command, has a term instead.
+ */
+#include "lib/strong.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define HAS(o, field) ((o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
+
+const char *strata_op_state_name(int state)
+{
+    return st_operation_state_name((enum st_operation_state)state);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+/* Copies what the store lends. */
+static bool operation_of(strata *s, const struct st_operation *from, strata_operation *out)
+{
+    char *result = st_arena_take(&s->arena, from->result.n + 1);
+    *out = (strata_operation){
+        .key = st_arena_text(&s->arena, from->key),
+        .state = (int)from->state,
+        .op_class = (int)from->class,
+        .token = from->token,
+        .attempts = from->attempts,
+        .runs = from->runs,
+        .holder = st_arena_text(&s->arena, from->holder),
+        .needs_approval = from->needs_approval,
+        .approved = from->approved,
+        .proposed_ms = from->proposed_ms,
+        .started_ms = from->started_ms,
+        .ended_ms = from->ended_ms,
+        .result = result,
+        .result_size = from->result.n,
+        .evidence = st_arena_text(&s->arena, from->evidence),
+        .person = st_arena_text(&s->arena, from->person),
+    };
+    if (result == NULL || out->key == NULL || out->holder == NULL || out->evidence == NULL ||
+        out->person == NULL)
+        return false;
+    if (from->result.n > 0)
+        memcpy(result, from->result.p, from->result.n);
+    bool running = from->state == ST_OPERATION_GRANTED || from->state == ST_OPERATION_EXECUTING;
+    out->alive = (running || (from->state == ST_OPERATION_IN_DOUBT && from->run != 0)) &&
+                 st_lib_alive(s, from->run, &from->deadline, from->earlier);
+    /* Nobody has written it down yet, but that is what it is. */
+    if (from->state == ST_OPERATION_EXECUTING && !out->alive)
+        out->state = STRATA_OP_IN_DOUBT;
+    return true;
+}
+
+/* What is needed of an operation after the store has moved on. */
+struct known {
+    enum st_operation_state state;
+    uint64_t token, run;
+    bool alive;
+    struct st_deadline deadline;
+    enum st_operation_class class;
+    bool needs_approval, approved;
+};
+
+static int look(strata *s, const char *key, strata_operation *out, struct known *known)
+{
+    struct st_operation o;
+    memset(known, 0, sizeof *known);
+    memset(out, 0, sizeof *out);
+    if (st_strong_begin(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    enum st_code code = st_operation_read(st_strong_ledger(s->strong), st_str_of(key), &o);
+    int result = STRATA_OK;
+    if (code == ST_OK) {
+        *known = (struct known){.state = o.state,
+                                .token = o.token,
+                                .run = o.run,
+                                .deadline = st_lib_deadline(s, &o.deadline, o.earlier),
+                                .class = o.class,
+                                .needs_approval = o.needs_approval,
+                                .approved = o.approved};
+        if (!operation_of(s, &o, out))
+            result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+        known->alive = out->alive;
+    } else if (code != ST_NOT_FOUND) {
+        result = st_lib_fail(s, code, "the ledger cannot be read");
+    }
+    st_strong_end(s->strong);
+    return result;
+}
+
+int strata_op_get(strata *s, const char *key, strata_operation *out)
+{
+    struct known known;
+    int code = st_lib_name(s, "key", key);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = look(s, key, out, &known);
+    if (code == STRATA_OK && known.state == ST_OPERATION_NONE)
+        code = st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key);
+    return code;
+}
+
+struct listing {
+    strata *s;
+    int state;
+    size_t limit, count;
+    int (*visit)(void *arg, const strata_operation *o);
+    void *arg;
+    int result;
+};
+
+static enum st_code visit_operation(void *arg, const struct st_operation *o)
+{
+    struct listing *l = arg;
+    strata_operation out;
+    st_arena_reset(&l->s->arena);
+    if (!operation_of(l->s, o, &out))
+        return ST_NO_MEMORY;
+    if (l->state != STRATA_OP_UNKNOWN && out.state != l->state)
+        return ST_OK;
+    l->result = l->visit(l->arg, &out);
+    l->count++;
+    bool enough = l->limit != 0 && l->count >= l->limit;
+    return l->result != 0 || enough ? ST_SCAN_STOP : ST_OK;
+}
+
+int strata_op_each(strata *s, int state, const char *after, size_t limit,
+                   int (*visit)(void *arg, const strata_operation *o), void *arg)
+{
+    int code = st_lib_strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    struct listing l = {s, state, limit, 0, visit, arg, 0};
+    if (st_strong_begin(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    struct st_ledger *ledger = st_strong_ledger(s->strong);
+    enum st_code got = st_operation_each(ledger, (enum st_operation_state)state, st_str_of(after),
+                                         visit_operation, &l);
+    /* What executes with nobody alive is in doubt, only not written down yet. */
+    if (got == ST_OK && state == STRATA_OP_IN_DOUBT && l.result == 0 &&
+        (limit == 0 || l.count < limit))
+        got = st_operation_each(ledger, ST_OPERATION_EXECUTING, st_str_of(after), visit_operation,
+                                &l);
+    st_strong_end(s->strong);
+    if (got != ST_OK)
+        return st_lib_fail(s, got, "the ledger cannot be read");
+    return l.result < 0 ? l.result : STRATA_OK;
+}
+
+/* --- beginning -------------------------------------------------------------------------------- */
+
+/* Writes down what a dead executor left: it was granted and never started, or it is in doubt. */
+static int bury(strata *s, const char *key, const struct known *known)
+{
+    struct st_command c = {.kind = ST_CMD_LAPSE, .key = st_str_of(key), .token = known->token};
+    struct st_ledger_result result;
+    if (known->run == 0)
+        c.deadline = known->deadline; /* stale should it be renewed before this is ordered */
+    return st_lib_submit(s, &c, 1, &result);
+}
+
+static bool orphaned(const struct known *known)
+{
+    return (known->state == ST_OPERATION_GRANTED || known->state == ST_OPERATION_EXECUTING) &&
+           !known->alive;
+}
+
+static int answer_of(const struct known *known, enum st_verdict proposed)
+{
+    if (proposed == ST_VERDICT_MISMATCH)
+        return STRATA_OP_MISMATCH;
+    if (proposed == ST_VERDICT_PRUNED)
+        return STRATA_OP_PRUNED;
+    switch (known->state) {
+    case ST_OPERATION_COMMITTED:
+        return STRATA_OP_REPLAY;
+    case ST_OPERATION_FAILED:
+    case ST_OPERATION_EXPIRED:
+        return STRATA_OP_ENDED;
+    case ST_OPERATION_IN_DOUBT:
+        return STRATA_OP_DOUBT;
+    case ST_OPERATION_PROPOSED:
+        return known->needs_approval && !known->approved ? STRATA_OP_APPROVAL : STRATA_OP_BUSY;
+    default:
+        return STRATA_OP_BUSY;
+    }
+}
+
+/* Propose, grant and start in one entry: either all of it is on disk before the caller may act, or
+ * the caller may not. */
+static int try_begin(strata *s, const struct st_command *propose, uint64_t run,
+                     struct st_ledger_result results[3])
+{
+    struct st_command entry[3] = {*propose};
+    entry[1] = (struct st_command){.kind = ST_CMD_GRANT, .key = propose->key, .run = run};
+    entry[2] = (struct st_command){.kind = ST_CMD_START, .key = propose->key};
+    return st_lib_submit(s, entry, 3, results);
+}
+
+static struct st_command propose_of(strata *s, const strata_op_request *r)
+{
+    XXH128_hash_t hash = XXH3_128bits(r->parameters, r->parameters_size);
+    uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
+    uint64_t valid = HAS(r, valid_for_ms) ? r->valid_for_ms : 0;
+    return (struct st_command){
+        .kind = ST_CMD_PROPOSE,
+        .key = st_str_of(r->key),
+        .parameters = {hash.low64, hash.high64},
+        .class = (enum st_operation_class)r->op_class,
+        .valid_until_ms = valid != 0 ? now + valid : 0,
+        .needs_approval = HAS(r, needs_approval) && r->needs_approval,
+    };
+}
+
+/* May an operation in doubt be run again without asking anybody? */
+static bool may_reissue(const struct known *known)
+{
+    return known->state == ST_OPERATION_IN_DOUBT &&
+           (known->class == ST_CLASS_IDEMPOTENT || known->class == ST_CLASS_KEYED);
+}
+
+static int prepare(strata *s, const strata_op_request *request, strata_operation *operation,
+                   struct known *known)
+{
+    int code = look(s, request->key, operation, known);
+    if (code == STRATA_OK && orphaned(known)) {
+        code = bury(s, request->key, known);
+        if (code == STRATA_OK)
+            code = look(s, request->key, operation, known);
+    }
+    if (code == STRATA_OK && may_reissue(known) && !known->alive) {
+        struct st_command c = {.kind = ST_CMD_REISSUE, .key = st_str_of(request->key)};
+        struct st_ledger_result result;
+        code = st_lib_submit(s, &c, 1, &result);
+        if (code == STRATA_OK)
+            code = look(s, request->key, operation, known);
+    }
+    return code;
+}
+
+static int begin_run(strata *s, const strata_op_request *request, strata_op_answer *answer,
+                     struct known *known)
+{
+    struct st_command propose = propose_of(s, request);
+    struct st_ledger_result results[3];
+    uint64_t run = st_lib_run_id(s);
+    if (run == 0)
+        return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
+    int fd;
+    if (st_strong_run_begin(s->strong, run, &fd) != ST_OK)
+        return st_lib_strong_fault(s);
+    int code = try_begin(s, &propose, run, results);
+    if (code == STRATA_OK && results[1].verdict == ST_VERDICT_DONE &&
+        results[2].verdict == ST_VERDICT_DONE) {
+        answer->answer = STRATA_OP_RUN;
+        answer->token = results[1].token;
+        answer->executor = fd;
+        return look(s, request->key, &answer->operation, known);
+    }
+    st_strong_run_end(s->strong, run, fd);
+    if (code != STRATA_OK)
+        return code;
+    code = look(s, request->key, &answer->operation, known);
+    answer->answer = answer_of(known, results[0].verdict);
+    return code;
+}
+
+int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer)
+{
+    memset(answer, 0, sizeof *answer);
+    answer->executor = -1;
+    int code = st_lib_name(s, "key", request->key);
+    if (code == STRATA_OK &&
+        (request->op_class < STRATA_NAKED || request->op_class > STRATA_IDEMPOTENT))
+        code = st_lib_fail(s, ST_USAGE, "no operation has the class %d", request->op_class);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    if (s->log.read_only)
+        return st_lib_fail(s, ST_READ_ONLY,
+                           "the state in %s is read-only here; nothing was "
+                           "recorded",
+                           s->log.dir);
+    struct known known;
+    code = prepare(s, request, &answer->operation, &known);
+    return code == STRATA_OK ? begin_run(s, request, answer, &known) : code;
+}
+
+/* --- ending ----------------------------------------------------------------------------------- */
+
+static int end_with(strata *s, struct st_command *c, int executor)
+{
+    struct st_ledger_result result;
+    int code = st_lib_name(s, "key", c->key.p);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = st_lib_submit(s, c, 1, &result);
+    /* Only now: until the report is on disk, the executor counts as alive. */
+    if (executor >= 0)
+        close(executor);
+    strata_operation o;
+    struct known known;
+    if (code == STRATA_OK && look(s, c->key.p, &o, &known) == STRATA_OK && !o.alive)
+        st_strong_run_clear(s->strong, known.run);
+    if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
+        return code;
+    st_lib_fail(s, ST_CONFLICT, "%s: not accepted (%s); it is %s", c->key.p,
+                st_verdict_name(result.verdict), st_operation_state_name(result.state));
+    st_lib_hint(s, "the token is not the current one, or a person has settled it meanwhile");
+    return ST_CONFLICT;
+}
+
+int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
+                     size_t result_size, int executor)
+{
+    if (result_size > ST_RESULT_SIZE_MAX)
+        return st_lib_fail(s, ST_LIMIT, "the result is %zu bytes long; the limit is %d",
+                           result_size, ST_RESULT_SIZE_MAX);
+    struct st_command c = {.kind = ST_CMD_REPORT,
+                           .key = st_str_of(key),
+                           .token = token,
+                           .result = {result, result_size}};
+    return end_with(s, &c, executor);
+}
+
+int strata_op_refuse(strata *s, const char *key, uint64_t token, const char *proof, int executor)
+{
+    int code = st_lib_text_check(s, "proof", proof, true);
+    if (code != STRATA_OK)
+        return code;
+    struct st_command c = {
+        .kind = ST_CMD_REFUSE, .key = st_str_of(key), .token = token, .evidence = st_str_of(proof)};
+    return end_with(s, &c, executor);
+}
+
+int strata_op_abandon(strata *s, const char *key, uint64_t token, int executor)
+{
+    struct st_command c = {.kind = ST_CMD_LAPSE, .key = st_str_of(key), .token = token};
+    return end_with(s, &c, executor);
+}
+
+/* --- persons ---------------------------------------------------------------------------------- */
+
+static int by_person(strata *s, struct st_command *c, const char *what)
+{
+    struct st_ledger_result result;
+    int code = st_lib_name(s, "key", c->key.p);
+    if (code == STRATA_OK)
+        code = st_lib_text_check(s, "name of the person", c->person.p, true);
+    if (code == STRATA_OK)
+        code = st_lib_text_check(s, "reason or evidence", c->evidence.p, c->kind != ST_CMD_APPROVE);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = st_lib_submit(s, c, 1, &result);
+    if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE)
+        return code;
+    return st_lib_fail(s, ST_CONFLICT, "%s cannot be %s: it is %s (%s)", c->key.p, what,
+                       st_operation_state_name(result.state), st_verdict_name(result.verdict));
+}
+
+int strata_op_settle(strata *s, const char *key, int outcome, const char *person,
+                     const char *evidence, const void *result, size_t result_size)
+{
+    strata_operation o;
+    struct known known;
+    int code = st_lib_name(s, "key", key);
+    if (code == STRATA_OK && result_size > ST_RESULT_SIZE_MAX)
+        code = st_lib_fail(s, ST_LIMIT, "the result is %zu bytes long; the limit is %d",
+                           result_size, ST_RESULT_SIZE_MAX);
+    if (code == STRATA_OK)
+        code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = look(s, key, &o, &known);
+    if (code == STRATA_OK && orphaned(&known)) {
+        code = bury(s, key, &known);
+        if (code == STRATA_OK)
+            code = look(s, key, &o, &known);
+    }
+    if (code != STRATA_OK)
+        return code;
+    if (known.state == ST_OPERATION_NONE)
+        return st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key);
+    if (o.alive) {
+        st_lib_fail(s, ST_UNAVAILABLE,
+                    "%s: something of it still runs, so its outcome is not final", key);
+        st_lib_hint(s, "end that process first, then settle");
+        return ST_UNAVAILABLE;
+    }
+    struct st_command c = {
+        .kind = ST_CMD_SETTLE,
+        .key = st_str_of(key),
+        .token = known.token,
+        .outcome = (enum st_outcome)outcome,
+        .person = st_str_of(person),
+        .evidence = st_str_of(evidence),
+        .result = {result, result_size},
+        .quiescent = true,
+    };
+    code = by_person(s, &c, "settled");
+    if (code == STRATA_OK)
+        st_strong_run_clear(s->strong, known.run);
+    return code;
+}
+
+int strata_op_decide(strata *s, const char *key, bool approve, const char *person,
+                     const char *reason)
+{
+    struct st_command c = {.kind = approve ? ST_CMD_APPROVE : ST_CMD_REJECT,
+                           .key = st_str_of(key),
+                           .person = st_str_of(person),
+                           .evidence = st_str_of(reason)};
+    return by_person(s, &c, approve ? "approved" : "rejected");
+}
+
+int strata_op_again(strata *s, const char *key, const char *person, const char *reason)
+{
+    struct st_command c = {.kind = ST_CMD_AGAIN,
+                           .key = st_str_of(key),
+                           .person = st_str_of(person),
+                           .evidence = st_str_of(reason)};
+    return by_person(s, &c, "run again");
+}
