@@ -74,6 +74,9 @@ typedef struct strata_init_options {
     const char *state_dir; /* NULL: <git common dir>/strata in a Git repository, else .strata */
     const char *name;      /* of this replica for people; NULL: the host name */
     bool dry_run;
+    const char *join;      /* the workspace that this remote of the clone carries; NULL: any */
+    bool found;            /* a new workspace, whatever the remotes carry */
+    uint32_t network_ms;   /* longest wait for one answer of a remote; 0: 20,000 */
 } strata_init_options;
 
 typedef struct strata_init_result {
@@ -83,10 +86,14 @@ typedef struct strata_init_result {
     char name[65];
     bool created;       /* false: it was there already */
     bool joined;        /* another replica of an existing workspace */
+    char remote[2048];  /* joined: where that was found; strata_sync() brings its records */
 } strata_init_result;
 
-/* Makes a workspace in dir (idempotent). STRATA_EXISTS when the clone's remote already carries
- * another workspace that has to be joined, see the hint. */
+/*
+ * Makes a workspace in dir (idempotent). In a clone of a Git repository whose remotes carry a
+ * workspace already, makes another copy of that one. STRATA_UNAVAILABLE: a remote could not be asked
+ * whether it does, and no other one does; nothing was made. STRATA_NOT_FOUND: `join` carries none.
+ */
 int strata_init(const char *dir, const strata_init_options *options, strata_init_result *result,
                 strata_error *error);
 
@@ -390,6 +397,59 @@ typedef struct strata_merge_result {
  * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same). */
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out);
 
+/* --- exchange through Git ------------------------------------------------------------------- */
+
+/*
+ * One round of exchange with a Git repository that other copies of the workspace use, too: takes in
+ * what they have published there, publishes what was written here. Records are kept on a reference of
+ * this copy (refs/strata/<replica>); work trees, index and branches are not touched. Nothing is sent
+ * to a remote before somebody has agreed to that remote, once. Needs the program git and a workspace
+ * in a Git repository. May be interrupted and repeated at any time.
+ */
+typedef struct strata_sync_offer {
+    const char *remote, *url;
+    uint64_t records; /* that become readable there */
+} strata_sync_offer;
+
+typedef struct strata_sync_options {
+    size_t size;
+    const char *dir;     /* to find the repository, where the state is elsewhere; NULL: the current */
+    const char *remote;  /* name of a remote of the clone, or an address or a path */
+    bool dry_run;        /* only look; what is told may change until then */
+    bool take_only;      /* send nothing, so that nobody has to agree */
+    bool agreed;         /* somebody agrees to the remote now */
+    uint32_t network_ms; /* longest wait for one answer of the remote; 0: 600,000 */
+    /* Asked when nobody has agreed to the remote yet: 1 yes, 0 no. NULL: no. */
+    int (*ask)(void *arg, const strata_sync_offer *offer);
+    /* Told what is being done now. NULL: not told. */
+    void (*progress)(void *arg, const char *step);
+    void *arg; /* of both */
+} strata_sync_options;
+
+typedef struct strata_sync_refusal {
+    const char *ref, *why;
+} strata_sync_refusal;
+
+typedef struct strata_sync_result {
+    const char *remote, *url; /* lent, as are the refusals */
+    uint64_t sent;            /* records of this copy that were not there before (dry run: would be) */
+    uint64_t taken;           /* records of others that are new here */
+    uint64_t changed;         /* dry run: copies that have published something new */
+    uint64_t waiting;         /* found, but a predecessor is missing */
+    uint64_t pending_before, pending_after;
+    const strata_sync_refusal *refused; /* references that could not be used */
+    size_t refused_count;
+} strata_sync_result;
+
+/*
+ * STRATA_DENIED: nobody has agreed to the remote, or it does not accept the reference.
+ * STRATA_UNAVAILABLE, STRATA_TIMEOUT: it could not be reached, or another sync is at work here.
+ * STRATA_CONFLICT: another workspace. STRATA_DAMAGED: something there cannot be used (`refused`);
+ * all the rest was exchanged.
+ */
+int strata_sync(strata *s, const strata_sync_options *options, strata_sync_result *out);
+/* The remotes that somebody has agreed to. */
+int strata_sync_remotes(strata *s, int (*visit)(void *arg, const char *remote), void *arg);
 /* --- layer 2: tasks ------------------------------------------------------------------------ */
 
 /*

@@ -122,6 +122,13 @@ row 'fact unset E`, several attributes' fact unset x
 "$STRATA" fact set x w 1 >/dev/null
 object Written '.written[0] | del(.value, .link, .replaced)' fact unset x
 
+git init -q --bare "$dir/hub"
+git init -q "$dir/c"
+cd "$dir/c"
+"$STRATA" init --name c >/dev/null
+"$STRATA" fact set x y 1 >/dev/null
+row sync sync "$dir/hub" --yes
+object Remote '.remotes[0]' sync
 row add add "write tests"
 "$STRATA" add "run them" --after 1 >/dev/null
 row 'dep add' dep add 2 1

@@ -4,8 +4,8 @@
 #   tests/purity.sh [LIBCORE_A]
 #
 # core    includes itself and stddef, stdint, stdbool, limits, string; needs mem* and strlen only
-# store   does not know files, strong, lib, edge, mcp, cli
-# strong, files  know neither each other nor lib, edge, mcp, cli
+# store   does not know files, strong, sync, lib, edge, mcp, cli
+# strong, files, sync  know neither each other nor lib, edge, mcp, cli
 # lib     does not know edge, mcp, cli         edge    what mcp and cli share; like them it knows
 # mcp     does not know cli                            strata.h and no other header of the library:
 # cli     knows all three                              no private door
@@ -41,13 +41,14 @@ found=$(includes src/core |
 [ -z "$found" ] || fail "src/core must not include this:
 $found"
 
-refuse store 'files/|strong/|lib/|edge/|mcp/|cli/|strata\.h'
-refuse files 'strong/|lib/|edge/|mcp/|cli/|strata\.h'
-refuse strong 'files/|lib/|edge/|mcp/|cli/'
+refuse store 'files/|strong/|sync/|lib/|edge/|mcp/|cli/|strata\.h'
+refuse files 'strong/|sync/|lib/|edge/|mcp/|cli/|strata\.h'
+refuse strong 'files/|sync/|lib/|edge/|mcp/|cli/'
+refuse sync 'files/|strong/|lib/|edge/|mcp/|cli/|strata\.h'
 refuse lib 'edge/|mcp/|cli/'
-refuse edge 'core/|store/|files/|strong/|lib/|mcp/|cli/'
-refuse mcp 'core/|store/|files/|strong/|lib/|cli/'
-refuse cli 'core/|store/|files/|strong/|lib/'
+refuse edge 'core/|store/|files/|strong/|sync/|lib/|mcp/|cli/'
+refuse mcp 'core/|store/|files/|strong/|sync/|lib/|cli/'
+refuse cli 'core/|store/|files/|strong/|sync/|lib/'
 
 if [ $# -gt 0 ]; then
     # Symbols that the archive needs and does not define itself. A sanitizer adds its own.

@@ -107,6 +107,9 @@ enum cli_option_id {
     OPT_AGENTS, /* init */
     OPT_AGENTS_MD,
     OPT_YES,
+    OPT_JOIN,  /* init */
+    OPT_NEW,
+    OPT_WATCH,
     OPT_DEPENDS, /* add --after */
     OPT_CHANNEL, /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
@@ -351,6 +354,7 @@ int cmd_uninit(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_merge_state(struct cli *c);
+int cmd_sync(struct cli *c);
 int cmd_beat(struct cli *c);
 int cmd_agent_list(struct cli *c);
 int cmd_fact_set(struct cli *c);

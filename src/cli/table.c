@@ -99,7 +99,11 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_AGENTS] = {"--agents", 0, NULL,
         "also wire Claude Code, Codex and OpenClaw: tools, skill, hooks", false},
     [OPT_AGENTS_MD] = {"--agents-md", 0, NULL, "with --agents: also a block in AGENTS.md", false},
-    [OPT_YES] = {"--yes", 'y', NULL, "do not ask before a client's own program is called", false},
+    [OPT_YES] = {"--yes", 'y', NULL, "agree without being asked", false},
+    [OPT_JOIN] = {"--join", 0, "REMOTE", "join the workspace that this remote carries", false},
+    [OPT_NEW] = {"--new", 0, NULL, "a new workspace; do not ask the remotes for one", false},
+    [OPT_WATCH] = {"--watch", 0, "INTERVAL", "again and again, this long after each (10s, 5m)",
+        false},
 
     [OPT_DEPENDS] = {"--after", 0, "N", "not before task N is done; several: 141,142, or again",
         false, true},
@@ -148,11 +152,14 @@ const struct cli_option cli_options[OPT_COUNT] = {
 
 const struct cli_command cli_commands[] = {
     {"init", "[DIR]", 0, 1,
-     ON(OPT_NAME) | ON(OPT_DRY_RUN) | ON(OPT_AGENTS) | ON(OPT_AGENTS_MD) | ON(OPT_YES),
+     ON(OPT_NAME) | ON(OPT_DRY_RUN) | ON(OPT_JOIN) | ON(OPT_NEW) | ON(OPT_AGENTS) |
+         ON(OPT_AGENTS_MD) | ON(OPT_YES),
      "set up a workspace, or say where it is",
      "Makes the state directory: in a Git repository inside its .git directory, shared by all "
      "work trees and never tracked; elsewhere .strata in DIR. No file of yours is changed. "
-     "Doing it again is harmless.",
+     "Doing it again is harmless.\n\n"
+     "In a clone whose remote carries a workspace already (`strata sync`), this becomes another copy "
+     "of that one, and takes in its records. When a remote cannot be asked, nothing is made.",
      {{"strata init", "here"},
       {"strata init --dry-run", "only say what would be made"},
       {"strata init --name laptop ~/project", "there, with a name for this machine"},
@@ -624,6 +631,20 @@ const struct cli_command cli_commands[] = {
      "Runs until it is ended. Prints a line for each time that something was taken in or written; with "
      "--json one JSON object per line.",
      {{"strata watch", "in a terminal of its own"}}, cmd_watch, false},
+    {"sync", "[REMOTE]", 0, 1, ON(OPT_WATCH) | ON(OPT_DRY_RUN) | ON(OPT_YES),
+     "exchange records with other copies through a Git repository",
+     "REMOTE is a remote of the clone, or the address or path of a repository; a plain bare one "
+     "will do. Without REMOTE all are synced that were agreed to before. Records travel on a "
+     "reference of this copy, refs/strata/...; branches, index and work trees are not touched, and "
+     "nothing is ever sent by force. It may be interrupted at any time and run again.\n\n"
+     "Whoever can read the remote can read the records. So the first sync with a remote asks, and "
+     "is refused where nobody can answer, unless --yes is given. --wait bounds the wait for each "
+     "answer of the remote; 10m if not given.",
+     {{"strata sync origin", "the first time it asks, then never again"},
+      {"strata sync", "with all remotes that were agreed to"},
+      {"strata sync --watch 1m", "every minute, until it is interrupted"},
+      {"strata sync origin --dry-run", "what would be sent, and who has something new"}},
+     cmd_sync, false},
     {"completion", "bash|zsh|fish", 1, 1, 0,
      "print a completion script for a shell", NULL,
      {{"source <(strata completion bash)", "in ~/.bashrc"},

@@ -153,6 +153,34 @@ int cli_need_agent(struct cli *c)
 
 /* --- init, uninit ----------------------------------------------------------------------------- */
 
+/* Who joins has the records at once; sending its own is asked for by `strata sync`. */
+static void take_first(struct cli *c, const char *dir, const strata_init_result *joined)
+{
+    strata_options open = {
+        .size = sizeof open, .state_dir = joined->state_dir, .program = "strata init"};
+    strata_sync_options options = {.size = sizeof options,
+                                   .dir = dir,
+                                   .remote = joined->remote,
+                                   .take_only = true,
+                                   .network_ms = c->wait_ms};
+    strata_sync_result result;
+    strata_error error = {0};
+    strata *s = NULL;
+    int code = strata_open(dir, &open, &s, &error);
+    if (code == STRATA_OK) {
+        code = strata_sync(s, &options, &result);
+        error = *strata_last_error(s);
+    }
+    if (code == STRATA_OK)
+        cli_note(c,
+                 "took in %llu records of %s; `strata sync` with a remote sends what is written "
+                 "here",
+                 (unsigned long long)result.taken, joined->remote);
+    else
+        cli_warn(c, "its records are not here yet: %s; try `strata sync`", error.message);
+    strata_close(s);
+}
+
 int cmd_init(struct cli *c)
 {
     const char *dir = c->arg_count > 0 ? c->args[0] : c->dir != NULL ? c->dir : ".";
@@ -161,6 +189,9 @@ int cmd_init(struct cli *c)
         .state_dir = c->state_dir,
         .name = c->options[OPT_NAME],
         .dry_run = cli_given(c, OPT_DRY_RUN),
+        .join = c->options[OPT_JOIN],
+        .found = cli_given(c, OPT_NEW),
+        .network_ms = c->wait_ms,
     };
     strata_init_result result = {0};
     strata_error error = {0};
@@ -168,9 +199,13 @@ int cmd_init(struct cli *c)
     const char *also = c->options[OPT_DIR];
     if (c->arg_count > 0 && also != NULL && strcmp(also, dir) != 0)
         return cli_usage(c, "give either DIR or --dir");
+    if (options.join != NULL && options.found)
+        return cli_usage(c, "give either --join or --new");
     int code = strata_init(dir, &options, &result, &error);
     if (code != STRATA_OK)
         return fail_with(c, code, &error);
+    if (result.joined && !options.dry_run)
+        take_first(c, dir, &result);
     if (cli_given(c, OPT_AGENTS) && !options.dry_run) {
         int status = wire_agents(c, result.state_dir, dir);
         if (status != 0)

@@ -207,3 +207,17 @@ bool st_find_exclude(const char *root, char out[ST_PATH_SIZE])
         return false;
     return is_directory(info) || mkdir(info, 0777) == 0;
 }
+
+bool st_find_repository(const char *dir, char out[ST_PATH_SIZE])
+{
+    char at[PATH_MAX];
+    if (realpath(dir, at) == NULL)
+        return false;
+    while (!git_dir_of(at, out)) {
+        char *slash = strrchr(at, '/');
+        if (strcmp(at, "/") == 0 || slash == NULL)
+            return false;
+        slash[slash == at ? 1 : 0] = '\0';
+    }
+    return true;
+}

@@ -3,6 +3,7 @@
 
 #include "lib/claims.h"
 #include "strong/strong.h"
+#include "sync/sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -378,26 +379,30 @@ static enum st_code init_lock(const char *state, int *fd, struct st_fault *fault
     return ST_OK;
 }
 
-static enum st_code init_locked(const char *state, const char *name, strata_init_result *result,
-                                struct st_fault *fault)
+static enum st_code init_locked(const char *state, const char *name, uint64_t workspace,
+                                strata_init_result *result, struct st_fault *fault)
 {
-    struct st_identity id = {0};
+    struct st_identity id = {.workspace = workspace};
     snprintf(id.name, sizeof id.name, "%s", name);
-    /* Before there is a workspace that could be copied: see st_strong_found(). */
-    if (st_env_posix()->random(NULL, &id.workspace, sizeof id.workspace) < 0)
+    if (workspace != 0)
+        snprintf(id.reason, sizeof id.reason, "join");
+    if (workspace == 0 && st_env_posix()->random(NULL, &id.workspace, sizeof id.workspace) < 0)
         return st_fail(fault, ST_IO, "no random numbers");
-    enum st_code code =
-        st_strong_found(st_env_posix(), st_alloc_libc(), state, id.workspace, name, true, fault);
+    /* Before there is a workspace that could be copied: see st_strong_found(). Who joins does not
+     * decide. */
+    enum st_code code = st_strong_found(st_env_posix(), st_alloc_libc(), state, id.workspace, name,
+                                        workspace == 0, fault);
     if (code == ST_OK)
         code = st_log_create(st_env_posix(), st_alloc_libc(), state, &id, fault);
     result->created = code == ST_OK;
+    result->joined = result->created && workspace != 0;
     if (code == ST_OK)
         ignore_in_git(state);
     return code == ST_EXISTS ? ST_OK : code;
 }
 
-static enum st_code init_state(const char *state, const char *name, strata_init_result *result,
-                               struct st_fault *fault)
+static enum st_code init_state(const char *state, const char *name, uint64_t workspace,
+                               strata_init_result *result, struct st_fault *fault)
 {
     char identity[ST_PATH_SIZE + 16];
     int fd = -1;
@@ -406,7 +411,7 @@ static enum st_code init_state(const char *state, const char *name, strata_init_
         return code;
     snprintf(identity, sizeof identity, "%s/identity", state);
     if (access(identity, F_OK) != 0)
-        code = init_locked(state, name, result, fault);
+        code = init_locked(state, name, workspace, result, fault);
     close(fd);
     return code;
 }
@@ -427,6 +432,44 @@ static enum st_code init_report(const char *state, strata_init_result *result,
     }
     st_log_close(&log);
     return code;
+}
+
+/* How long a remote may take to say which references it has. Milliseconds: a slow line with a login
+ * takes some seconds. */
+#define ASK_MS 20000
+
+/* The workspace that the clone around the state to be belongs to already: 0 when there is none. */
+static enum st_code init_discover(const char *dir, const strata_init_options *options, bool dry,
+                                  strata_init_result *result, uint64_t *workspace,
+                                  struct st_fault *fault)
+{
+    char repository[ST_PATH_SIZE];
+    struct st_found found;
+    const char *join = HAS(options, join) ? options->join : NULL;
+    uint64_t wait_ms = HAS(options, network_ms) ? options->network_ms : 0;
+    *workspace = 0;
+    if (HAS(options, found) && options->found)
+        return ST_OK;
+    if (!st_find_repository(dir, repository))
+        return join == NULL ? ST_OK : st_fail(fault, ST_INVALID, "%s is in no Git repository", dir);
+    enum st_code code = st_sync_discover(st_env_posix(), st_alloc_libc(), repository, join, dry,
+                                         wait_ms != 0 ? wait_ms : ASK_MS, &found, fault);
+    if (code != ST_OK)
+        return code;
+    if (found.workspace == 0 && join != NULL)
+        return st_fail(fault, ST_NOT_FOUND, "%.200s carries no workspace; nothing was made", join);
+    if (found.workspace == 0 && found.unreached[0] != '\0') {
+        st_fail(
+            fault, ST_UNAVAILABLE,
+            "%.200s could not be asked whether it carries a workspace to be joined; nothing was "
+            "made",
+            found.unreached);
+        return st_hint(fault, "try again when it can be reached; if it certainly carries none, "
+                              "`strata init --new` makes a new workspace");
+    }
+    *workspace = found.workspace;
+    snprintf(result->remote, sizeof result->remote, "%s", found.remote);
+    return ST_OK;
 }
 
 int strata_init(const char *dir, const strata_init_options *options, strata_init_result *result,
@@ -451,12 +494,17 @@ int strata_init(const char *dir, const strata_init_options *options, strata_init
     char identity[ST_PATH_SIZE + 16];
     snprintf(identity, sizeof identity, "%s/identity", result->state_dir);
     bool exists = code == ST_OK && access(identity, F_OK) == 0;
+    uint64_t workspace = 0;
+    if (code == ST_OK && !exists)
+        code = init_discover(dir != NULL ? dir : ".", options, dry, result, &workspace, &fault);
     if (code == ST_OK && !dry && !exists)
-        code = init_state(result->state_dir, name, result, &fault);
+        code = init_state(result->state_dir, name, workspace, result, &fault);
     snprintf(result->name, sizeof result->name, "%s", name);
     if (code == ST_OK && (exists || !dry))
         code = init_report(result->state_dir, result, &fault);
-    if (dry && !exists)
-        result->created = true; /* would be */
+    if (dry && !exists) { /* would be */
+        result->created = true;
+        result->joined = workspace != 0;
+    }
     return code == ST_OK ? STRATA_OK : fault_into(error, &fault);
 }

@@ -19,6 +19,7 @@
  *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
+ *   sync.c       exchange through Git
  */
 #ifndef ST_LIB_INTERNAL_H
 #define ST_LIB_INTERNAL_H
@@ -93,6 +94,18 @@ enum st_code st_find_tree(const char *dir, const char *state, char root[ST_PATH_
                           char home[ST_PATH_SIZE]);
 /* info/exclude of the clone that the work tree is of. False: there is no Git. */
 bool st_find_exclude(const char *root, char out[ST_PATH_SIZE]);
+
+/* The directory that all work trees of the repository around `dir` share. */
+bool st_find_repository(const char *dir, char out[ST_PATH_SIZE]);
+
+/* --- status.c: taking in ------------------------------------------------------------------------ */
+
+/* Remembers the name of a replica, if it is one. */
+void st_lib_add_name(strata *s, uint64_t replica, const char *name);
+/* Remembers how many records of others wait. */
+void st_lib_keep_waiting(strata *s, uint64_t waiting);
+/* How many conflicts there are now. */
+int st_lib_pending(strata *s, uint64_t *count);
 
 /* --- convert.c -------------------------------------------------------------------------------- */
 

@@ -67,7 +67,7 @@ const char *st_lib_replica_name(strata *s, uint64_t replica)
     return text != NULL ? text : "";
 }
 
-static void add_name(strata *s, uint64_t replica, const char *name)
+void st_lib_add_name(strata *s, uint64_t replica, const char *name)
 {
     char known[ST_AGENT_SIZE_MAX + 1], path[ST_PATH_SIZE + 8];
     if (s->names == NULL)
@@ -89,7 +89,7 @@ static void take_names(strata *s, const char *other)
 {
     struct st_log there;
     if (st_log_open(&there, s->log.env, s->log.alloc, other, true, "strata") == ST_OK)
-        add_name(s, there.identity.replica, there.identity.name);
+        st_lib_add_name(s, there.identity.replica, there.identity.name);
     st_log_close(&there);
     char *names = read_names(other);
     for (char *line = names; line != NULL && *line != '\0';) {
@@ -98,7 +98,7 @@ static void take_names(strata *s, const char *other)
         if (end != NULL)
             *end = '\0';
         if (strlen(line) > 17 && st_parse_hex64(line, &replica))
-            add_name(s, replica, line + 17);
+            st_lib_add_name(s, replica, line + 17);
         line = end != NULL ? end + 1 : NULL;
     }
     free(names);
@@ -351,7 +351,7 @@ static void take_slot(void *arg, const struct st_slot *slot)
         s->log.env->close(s->log.env->ctx, fd);
 }
 
-static void keep_waiting(strata *s, uint64_t waiting)
+void st_lib_keep_waiting(strata *s, uint64_t waiting)
 {
     char path[ST_PATH_SIZE + 16];
     snprintf(path, sizeof path, "%s/waiting", s->log.dir);
@@ -362,7 +362,7 @@ static void keep_waiting(strata *s, uint64_t waiting)
     fclose(f);
 }
 
-static int pending_now(strata *s, uint64_t *count)
+int st_lib_pending(strata *s, uint64_t *count)
 {
     int code = st_lib_begin(s);
     if (code != STRATA_OK)
@@ -390,7 +390,7 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
         s->log.env->stat(s->log.env->ctx, theirs, &b) >= 0 && a.inode == b.inode &&
         a.fs_id == b.fs_id)
         return st_lib_fail(s, ST_INVALID, "%s is this workspace itself", other);
-    int code = pending_now(s, &out->pending_before);
+    int code = st_lib_pending(s, &out->pending_before);
     if (code != STRATA_OK)
         return code;
     enum st_code got = st_intake(&s->log, other, adopt, &in);
@@ -400,7 +400,7 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
     st_lib_strong_merge(s, other, in.joined);
     take_names(s, other);
     st_board_each(s->log.env, other, take_slot, s, &fault);
-    keep_waiting(s, in.waiting);
+    st_lib_keep_waiting(s, in.waiting);
     out->records = in.records;
     out->writers = in.writers;
     out->waiting = in.waiting;
@@ -412,5 +412,5 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
                       in.fork);
     if (in.joined)
         st_lib_notice(s, "this replica was empty and is now one of workspace %s", s->workspace_id);
-    return pending_now(s, &out->pending_after);
+    return st_lib_pending(s, &out->pending_after);
 }

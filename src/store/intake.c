@@ -357,19 +357,6 @@ static enum st_code own_found(struct work *k, bool *found)
     return code;
 }
 
-static enum st_code read_context(struct work *k)
-{
-    struct st_tail tail;
-    enum st_code code = st_log_tail(k->log, &tail);
-    if (code != ST_OK || tail.counter == 0)
-        return code;
-    code = st_context_read(k->log, st_log_writer(k->log), &tail, &k->context);
-    /* Others may have seen our own records: those we have. */
-    if (code == ST_OK && !st_vector_raise(&k->context, st_log_writer(k->log), tail.counter))
-        code = no_memory(k->log);
-    return code;
-}
-
 /* Two replicas that only told each other what they have seen would go on with that for ever: such
  * records are named with the next ones that tell something. */
 static bool worth_naming(const struct work *k)
@@ -425,7 +412,8 @@ static enum st_code take_all(struct work *k)
         code = st_log_renew(k->log, "doubt");
     }
     if (code == ST_OK)
-        code = read_context(k);
+        /* Others may have seen our own records: those we have. */
+        code = st_log_context(k->log, &k->context);
     struct st_writer own = st_log_writer(k->log);
     for (size_t i = 0; i < count && code == ST_OK; i++)
         if (st_writer_compare(writers[i], own) != 0)
@@ -440,39 +428,30 @@ static enum st_code take_all(struct work *k)
     return code;
 }
 
-/* Whose workspace this is; an empty replica takes over the other's. */
-static enum st_code check_workspace(struct st_log *log, const char *other, bool adopt,
-                                    struct st_intake *out)
+/* An empty replica takes over the other's workspace. */
+static enum st_code check_workspace(struct st_log *log, const char *other, uint64_t workspace,
+                                    bool adopt, struct st_intake *out)
 {
-    struct st_log there = {.env = log->env};
-    if (strlen(other) >= ST_PATH_SIZE)
-        return st_fail(&log->fault, ST_LIMIT, "the path is over %d bytes", ST_PATH_SIZE - 1);
-    strcpy(there.dir, other);
-    enum st_code code = st_identity_load(&there);
-    if (code != ST_OK) {
-        log->fault = there.fault;
-        return code;
-    }
-    if (there.identity.workspace == log->identity.workspace)
+    if (workspace == log->identity.workspace)
         return ST_OK;
     struct st_tail tail;
-    code = st_log_tail(log, &tail);
+    enum st_code code = st_log_tail(log, &tail);
     if (code != ST_OK)
         return code;
     if (tail.counter > 0 && !adopt) {
         st_fail(&log->fault, ST_CONFLICT, "%s is another workspace (%016" PRIx64 ")", other,
-                there.identity.workspace);
+                workspace);
         return st_hint(&log->fault,
                        "nothing was taken in; --adopt takes its records in all the same");
     }
     out->joined = tail.counter == 0;
-    return out->joined ? st_log_set_workspace(log, there.identity.workspace) : ST_OK;
+    return out->joined ? st_log_set_workspace(log, workspace) : ST_OK;
 }
 
-enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool adopt,
-                       struct st_intake *out)
+enum st_code st_intake_logs(struct st_log *log, const char *dir, uint64_t workspace, bool adopt,
+                            struct st_intake *out)
 {
-    struct work k = {.log = log, .other = other_state_dir, .copier.fd = -1, .out = out};
+    struct work k = {.log = log, .other = dir, .copier.fd = -1, .out = out};
     memset(out, 0, sizeof *out);
     log->fault.code = ST_OK;
     enum st_code code = st_log_take(log, ST_LOCK_INTAKE, log->wait_ms);
@@ -481,7 +460,7 @@ enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool ado
     st_vector_init(&k.context, log->alloc);
     st_buf_init(&k.copier.buf, log->alloc);
     st_record_scratch_init(&k.scratch, log->alloc);
-    code = check_workspace(log, other_state_dir, adopt, out);
+    code = check_workspace(log, dir, workspace, adopt, out);
     if (code == ST_OK)
         code = take_all(&k);
     if (k.copier.fd >= 0)
@@ -495,4 +474,20 @@ enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool ado
     st_buf_release(&k.copier.buf);
     st_record_scratch_release(&k.scratch);
     return code;
+}
+
+enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool adopt,
+                       struct st_intake *out)
+{
+    struct st_log there = {.env = log->env};
+    memset(out, 0, sizeof *out);
+    if (strlen(other_state_dir) >= ST_PATH_SIZE)
+        return st_fail(&log->fault, ST_LIMIT, "the path is over %d bytes", ST_PATH_SIZE - 1);
+    strcpy(there.dir, other_state_dir);
+    enum st_code code = st_identity_load(&there);
+    if (code != ST_OK) {
+        log->fault = there.fault;
+        return code;
+    }
+    return st_intake_logs(log, other_state_dir, there.identity.workspace, adopt, out);
 }

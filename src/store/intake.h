@@ -33,4 +33,10 @@ struct st_intake {
 enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool adopt,
                        struct st_intake *out);
 
+/* The same from a directory that has nothing but `log`, laid out as in a state directory: records
+ * that came from elsewhere. Parts of writers' logs will do: whole segments, beginning with one that
+ * holds what comes next here. */
+enum st_code st_intake_logs(struct st_log *log, const char *dir, uint64_t workspace, bool adopt,
+                            struct st_intake *out);
+
 #endif

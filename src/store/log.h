@@ -187,6 +187,9 @@ void st_log_unlock(struct st_log *log);
  * scanned from the files. */
 enum st_code st_log_tail(struct st_log *log, struct st_tail *out);
 
+/* All that this replica has: the context of its tail, and the tail itself. Joined into *out. */
+enum st_code st_log_context(struct st_log *log, struct st_vector *out);
+
 /*
  * Appends one record; the append lock is held. In: ops, agent, incarnation, new_count, number (the
  * highest that this command has seen of others, or 0); out: dot, previous, time, number, checksum

@@ -669,3 +669,15 @@ enum st_code st_log_tail(struct st_log *log, struct st_tail *out)
     st_page_tail(log->page, out);
     return ST_OK;
 }
+
+enum st_code st_log_context(struct st_log *log, struct st_vector *out)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(log, &tail);
+    if (code != ST_OK || tail.counter == 0)
+        return code;
+    code = st_context_read(log, st_log_writer(log), &tail, out);
+    if (code == ST_OK && !st_vector_raise(out, st_log_writer(log), tail.counter))
+        code = st_fail(&log->fault, ST_NO_MEMORY, "out of memory");
+    return code;
+}

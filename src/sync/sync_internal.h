@@ -1,0 +1,31 @@
+/*
+ * sync_internal.h - shared by the files of the Git transport:
+ *   git.c       the program
+ *   catalog.c   what a replica publishes
+ *   sync.c      lock, remote, references
+ *   collect.c   fetching, checking, laying out
+ *   publish.c   from the log to a commit
+ *   discover.c  which workspace the remotes of a clone carry
+ */
+#ifndef ST_SYNC_SYNC_INTERNAL_H
+#define ST_SYNC_SYNC_INTERNAL_H
+
+#include "store/log_internal.h"
+#include "sync/sync.h"
+
+/* "<state>/sync/<name>". */
+enum st_code st_sync_path(struct st_sync *y, const char *name, char out[ST_PATH_SIZE]);
+/* Makes the directory <state>/sync/<name> anew and empty. */
+enum st_code st_sync_directory(struct st_sync *y, const char *name, char out[ST_PATH_SIZE]);
+void st_sync_remove(const char *path);
+void st_sync_say(struct st_sync *y, const char *step);
+/* Notes a reference that cannot be used, for what y->fault says. ST_NO_MEMORY. */
+enum st_code st_sync_refuse(struct st_sync *y, struct st_remote_ref *ref);
+/* The first part of st_sync_look(): what the remote has, and what of it is here. */
+enum st_code st_sync_list(struct st_sync *y);
+/* Fetches what is listed, not here, and not taken in. */
+enum st_code st_sync_fetch(struct st_sync *y);
+/* Reads our own reference and those fetched from the remote, as they are here now. */
+enum st_code st_sync_local_refs(struct st_sync *y);
+
+#endif

@@ -1,0 +1,466 @@
+#!/usr/bin/env bats
+# sync.bats - exchange through Git, on real repositories: what travels, what must not, and what
+# people do to clones.
+#
+#   STRATA=build/strata bats tests/sync.bats
+#
+# Every test has a bare repository `hub` and clones of it, with a workspace in each.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    case $STRATA in
+    /*) ;;
+    *) STRATA=$PWD/${STRATA:?path of the program} ;;
+    esac
+    unset STRATA_DIR STRATA_STATE_DIR GIT_DIR GIT_WORK_TREE
+    export STRATA_AGENT=ann HOME=$BATS_TEST_TMPDIR
+    export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org
+    export GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@example.org
+    export GIT_CONFIG_NOSYSTEM=1
+    cd "$BATS_TEST_TMPDIR"
+    git -c init.defaultBranch=main init -q --bare hub
+    git -c init.defaultBranch=main init -q seed
+    (cd seed && echo one >file && git add file && git commit -qm one && git push -q ../hub main)
+}
+
+# clones of the hub with a workspace; the first founds it, the others join
+clones() {
+    for c in "$@"; do
+        git clone -q hub "$c"
+        "$STRATA" init --name "$c" "$c" >/dev/null
+        sync "$c" origin --yes
+    done
+}
+
+sync() { # sync CLONE [ARGUMENT...]
+    local c=$1
+    shift
+    "$STRATA" -C "$c" sync "$@" >/dev/null 2>"sync.err" || { cat sync.err; return 1; }
+}
+
+# run in clone $2 with standard output in $output and standard error in $stderr
+try() {
+    local expected=$1 where=$2
+    shift 2
+    run --separate-stderr "$STRATA" -C "$where" "$@"
+    if [ "$status" -ne "$expected" ]; then
+        echo "strata -C $where $*: exit $status, not $expected"
+        echo "stdout: $output"
+        echo "stderr: $stderr"
+        return 1
+    fi
+}
+
+write() { # write CLONE ENTITY [COUNT]
+    for i in $(seq "${3:-1}"); do
+        "$STRATA" -C "$1" fact set "$2" "n$i" "$i" --no-flush
+    done >/dev/null
+}
+
+same() {
+    [ "$1" = "$2" ] || { echo "got: $1"; echo "not: $2"; return 1; }
+}
+
+has() {
+    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
+}
+
+get() {
+    "$STRATA" -C "$1" fact get "$2" "$3" 2>/dev/null || echo nothing
+}
+
+digest() {
+    "$STRATA" -C "$1" status --json | jq -r .data.digest
+}
+
+status_of() { # status_of CLONE FILTER
+    "$STRATA" -C "$1" status --json | jq -r ".data.$2"
+}
+
+own_ref() {
+    echo "refs/strata/$(status_of "$1" replica)"
+}
+
+# all clones, until nothing changes any more, show the same
+converge() {
+    for round in 1 2 3; do
+        for c in "$@"; do sync "$c"; done
+    done
+    local first
+    first=$(digest "$1")
+    for c in "$@"; do same "$(digest "$c")" "$first"; done
+}
+
+no_counter_twice() { # no two records of all clones have one number
+    cat "$@" | sort -u | jq -r '[.r, .e, (.c | tostring)] | join("-")' | sort | uniq -d >twice
+    same "$(cat twice)" ""
+}
+
+logs() {
+    for c in "$@"; do ls "$c"/.git/strata/log/*/*.jsonl; done
+}
+
+# --- exchange -------------------------------------------------------------------------------------
+
+@test "two clones exchange their records over a bare repository" {
+    clones a b
+    "$STRATA" -C a fact set api port 8080 >/dev/null
+    try 0 a sync
+    has "$output" "origin: sent 1"
+    try 0 b sync
+    has "$output" "took in 1"
+    same "$(get b api port)" 8080
+    "$STRATA" -C b fact set api port 9090 --agent bob >/dev/null
+    converge a b
+    same "$(get a api port)" 9090
+    has "$("$STRATA" -C a history api port)" "bob on b"
+    try 0 a sync
+    same "$output" "origin: nothing new here or there"
+}
+
+@test "written in both at once: pending in both, none lost" {
+    clones a b
+    "$STRATA" -C a fact set api port 1 >/dev/null
+    "$STRATA" -C b fact set api port 2 >/dev/null
+    converge a b
+    same "$(status_of a pending)" 1
+    same "$(status_of b pending)" 1
+}
+
+@test "work tree, index and branches are not touched" {
+    clones a
+    cd a
+    echo two >>file
+    git add file
+    echo three >>file
+    echo new >untracked
+    before=$(git status --porcelain=v2; git stash list; git for-each-ref refs/heads refs/remotes refs/tags
+        git diff; cat .git/config .git/HEAD; sha1sum .git/index)
+    "$STRATA" fact set api port 1 >/dev/null
+    "$STRATA" sync >/dev/null
+    after=$(git status --porcelain=v2; git stash list; git for-each-ref refs/heads refs/remotes refs/tags
+        git diff; cat .git/config .git/HEAD; sha1sum .git/index)
+    same "$after" "$before"
+    [ ! -e .git/FETCH_HEAD ]
+}
+
+@test "only the own reference is pushed, and never by force" {
+    clones a b
+    own=$(own_ref a)
+    other=$(own_ref b)
+    git -C hub config receive.denyNonFastForwards true
+    there=$(git -C hub rev-parse "$other")
+    write b x 2
+    write a x 2
+    sync a
+    same "$(git -C hub rev-parse "$other")" "$there"
+    git -C hub merge-base --is-ancestor "$own" "$own"
+    old=$(git -C hub rev-parse "$own")
+    write a y 2
+    sync a
+    git -C hub merge-base --is-ancestor "$old" "$own"
+    same "$(git -C hub for-each-ref --format='%(refname)' | grep -cv '^refs/strata/')" 1
+}
+
+@test "nobody has agreed: nothing is sent, and the answer says how many records it would be" {
+    git clone -q hub a
+    "$STRATA" init --name a a >/dev/null
+    write a x 3
+    try 4 a sync origin
+    has "$stderr" "3 records"
+    same "$(git -C hub for-each-ref refs/strata)" ""
+    try 0 a sync origin --dry-run
+    same "$(git -C hub for-each-ref refs/strata)" ""
+    try 0 a sync origin --yes
+    same "$(git -C hub for-each-ref refs/strata | wc -l)" 1
+    write a y 1
+    try 0 a sync # it is known now
+    has "$output" "sent 1"
+}
+
+# --- joining --------------------------------------------------------------------------------------
+
+@test "init in a clone whose remote carries a workspace joins it, with its records" {
+    clones a
+    "$STRATA" -C a fact set api port 8080 >/dev/null
+    sync a
+    git clone -q hub b
+    run --separate-stderr "$STRATA" init --name b b
+    same "$status" 0
+    same "$(status_of b workspace)" "$(status_of a workspace)"
+    same "$(get b api port)" 8080
+    [ "$(status_of b replica)" != "$(status_of a replica)" ]
+}
+
+@test "a remote that cannot be asked: nothing is made, unless a new workspace is meant" {
+    git clone -q hub b
+    git -C b remote set-url origin "$PWD/gone"
+    run --separate-stderr "$STRATA" init b
+    same "$status" 6
+    [ ! -e b/.git/strata/identity ]
+    run --separate-stderr "$STRATA" init --new b
+    same "$status" 0
+}
+
+@test "another workspace is refused on both sides" {
+    clones a
+    write a x
+    sync a
+    git clone -q hub b
+    "$STRATA" init --new --name b b >/dev/null
+    write b y
+    try 3 b sync origin --yes
+    has "$stderr" "another workspace"
+    same "$(get b x n1)" nothing
+}
+
+# --- what people do to clones ---------------------------------------------------------------------
+
+@test "branches, stash -a, reset --hard, clean -ffdx, gc: nothing is lost" {
+    clones a b
+    write a x 3
+    (
+        cd a
+        echo junk >junk
+        git checkout -q -b other
+        git stash -q -a
+        "$STRATA" fact set x on other >/dev/null
+        git checkout -q main
+        git reset -q --hard
+        git clean -q -ffdx
+        git reflog expire --expire=now --all
+        git gc -q --prune=now
+    )
+    sync a
+    (cd a && git gc -q --prune=now && git clean -q -ffdx)
+    (cd hub && git gc -q --prune=now)
+    write a y 2
+    converge a b
+    same "$(get b x on)" other
+    same "$(get b x n3)" 3
+    same "$(get b y n2)" 2
+    no_counter_twice $(logs a b)
+}
+
+@test "work trees share the state; a deleted one takes nothing along; a bare repository will do" {
+    git clone -q --bare hub bare
+    git -C bare worktree add -q ../one main
+    git -C bare worktree add -q ../two -b two
+    "$STRATA" init --name bare one >/dev/null
+    "$STRATA" -C one fact set x from one >/dev/null
+    "$STRATA" -C two fact set y from two >/dev/null
+    rm -rf one
+    git -C bare worktree prune
+    same "$(get two x from)" one
+    "$STRATA" -C two sync origin --yes >/dev/null
+    clones b
+    same "$(get b x from)" one
+    same "$(get b y from)" two
+}
+
+@test "a shallow clone exchanges everything" {
+    clones a
+    write a x 3
+    sync a
+    git clone -q --depth 1 "file://$PWD/hub" b
+    "$STRATA" init --name b b >/dev/null
+    sync b origin --yes
+    same "$(get b x n3)" 3
+    write b y 2
+    sync b
+    sync a
+    same "$(get a y n2)" 2
+}
+
+@test "push --mirror from elsewhere deletes our references: they are pushed again" {
+    clones a b
+    write a x 3
+    sync a
+    git clone -q --mirror "$PWD/hub" elsewhere
+    (cd elsewhere && for r in $(git for-each-ref --format='%(refname)' refs/strata); do
+        git update-ref -d "$r"
+    done && git push -q --mirror)
+    same "$(git -C hub for-each-ref refs/strata)" ""
+    sync a
+    sync b
+    same "$(git -C hub for-each-ref refs/strata | wc -l)" 2
+    converge a b
+    same "$(get b x n3)" 3
+}
+
+@test "a copied clone: both go on, no number is given twice, nothing is lost" {
+    clones a
+    write a x 2
+    sync a
+    cp -r a c
+    write a y 2
+    write c z 2
+    sync a
+    sync c
+    write a y2 1
+    converge a c
+    same "$(get a z n2)" 2
+    same "$(get c y n2)" 2
+    no_counter_twice $(logs a c)
+}
+
+@test "a state restored from an older copy: what it had published comes back, no number twice" {
+    clones a b
+    write a x 2
+    sync a
+    cp -r a/.git/strata old
+    write a y 2
+    sync a
+    rm -rf a/.git/strata
+    cp -r old a/.git/strata
+    write a z 2
+    converge a b
+    same "$(get a y n2)" 2
+    same "$(get a z n2)" 2
+    same "$(get b y n2)" 2
+    no_counter_twice $(logs a b)
+}
+
+@test "three copies under random syncs show the same in the end" {
+    clones a b c
+    RANDOM=7
+    for i in $(seq 25); do
+        set -- a b c
+        shift $((RANDOM % 3))
+        case $((RANDOM % 4)) in
+        0) sync "$1" ;;
+        1) "$STRATA" -C "$1" fact add "set$((RANDOM % 2))" tag "$((RANDOM % 5))" >/dev/null ;;
+        2) "$STRATA" -C "$1" fact unset "e$((RANDOM % 3))" n >/dev/null 2>&1 || true ;;
+        *) "$STRATA" -C "$1" fact set "e$((RANDOM % 3))" n "$i" >/dev/null ;;
+        esac
+    done
+    converge a b c
+    no_counter_twice $(logs a b c)
+}
+
+@test "ssh is git's own: what is configured is used" {
+    clones a
+    cat >ssh <<'EOF'
+#!/bin/sh
+shift # the host
+eval "$*"
+EOF
+    chmod +x ssh
+    git clone -q hub b
+    git -C b remote set-url origin "ssh://somewhere$PWD/hub"
+    write a x
+    sync a
+    GIT_SSH_COMMAND="$PWD/ssh" GIT_SSH_VARIANT=simple "$STRATA" init --name b b >/dev/null
+    same "$(get b x n1)" 1
+}
+
+# --- interruptions --------------------------------------------------------------------------------
+
+@test "killed at every step: the next sync finishes the work" {
+    clones a b
+    write b x 2
+    sync b
+    write a probe
+    rm -f points
+    (cd a && STRATA_POINTS="$BATS_TEST_TMPDIR/points" "$STRATA_MORTAL" sync >/dev/null 2>&1)
+    labels=$(grep '^sync\.\|^intake\.' points | sort -u)
+    [ "$(echo "$labels" | grep -c '^sync\.')" -ge 7 ] || { echo "only $labels"; return 1; }
+    n=0
+    for label in $labels; do
+        n=$((n + 1))
+        write a "a$n"
+        write b "b$n"
+        sync b
+        run env STRATA_DIE_AT="$label" "$STRATA_MORTAL" -C a sync
+        same "$label $status" "$label 137"
+        sync a
+        sync b
+        same "$label $(get b "a$n" n1)" "$label 1"
+        same "$label $(get a "b$n" n1)" "$label 1"
+    done
+    converge a b
+    no_counter_twice $(logs a b)
+    git -C a fsck --strict >/dev/null 2>fsck.err || { cat fsck.err; return 1; }
+}
+
+# --- somebody hostile -----------------------------------------------------------------------------
+
+forge() { # forge REF MODE NAME FILE: adds an entry to the tree of a reference of the hub
+    local tree commit
+    tree=$({
+        git -C hub ls-tree "$1" | grep -v "	$3\$" || true
+        printf '%s blob %s\t%s\n' "$2" "$(git -C hub hash-object -w --stdin <"$4")" "$3"
+    } | git -C hub mktree)
+    commit=$(git -C hub commit-tree -p "$1" -m forged "$tree")
+    git -C hub update-ref "$1" "$commit"
+}
+
+@test "a reference with garbage is refused and named; the others are taken in" {
+    clones a b
+    write b x 2
+    sync b
+    git -C hub update-ref refs/strata/00000000deadbeef main
+    try 1 a sync
+    has "$stderr" "refs/strata/00000000deadbeef"
+    same "$(get a x n2)" 2
+}
+
+@test "names that would lead elsewhere, links, oversized pieces: refused, nothing is written there" {
+    clones a b
+    write b x 2
+    sync b
+    ref=$(own_ref b)
+    good=$(git -C hub rev-parse "$ref")
+    echo bad >bad
+    head -c 34000000 /dev/zero >big
+    # Names of a later version are passed over: nothing is ever written under a name from there.
+    forge "$ref" 100644 ..x bad
+    forge "$ref" 120000 log bad
+    sync a
+    same "$(get a x n2)" 2
+    [ -z "$(find . -name ..x -o -name log -type l)" ]
+    write b y 2
+    for entry in "100644 log-0000000000000001 bad" "100644 log-.. bad" "100644 strata bad" \
+        "100644 strata big"; do
+        set -- $entry
+        git -C hub update-ref "$ref" "$good"
+        forge "$ref" "$1" "$2" "$3"
+        try 1 a sync
+        has "$stderr" "$ref"
+        same "$(get a y n1)" nothing
+    done
+    git -C hub update-ref "$ref" "$good"
+    sync b
+    sync a
+    same "$(get a y n1)" 1
+}
+
+@test "records changed on the way, or under our own name, are not taken in" {
+    clones a b
+    write b x 2
+    sync b
+    ref=$(own_ref b)
+    good=$(git -C hub rev-parse "$ref")
+    # One piece with other bytes of the same size, under the same name.
+    piece=$(git -C hub ls-tree -r "$ref" | grep '	log-' | tail -n 1)
+    old=$(echo "$piece" | cut -f1 | cut -d' ' -f3)
+    new=$(git -C hub cat-file blob "$old" | sed 's/"v":"1"/"v":"9"/' |
+        git -C hub hash-object -w --stdin)
+    [ "$old" != "$new" ]
+    git -C hub ls-tree -r "$ref" | sed "s/$old/$new/" |
+        GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git update-index --index-info
+    tree=$(GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git write-tree)
+    git -C hub update-ref "$ref" "$(git -C hub commit-tree -p "$ref" -m forged "$tree")"
+    try 1 a sync
+    has "$stderr" "$ref"
+    same "$(get a x n1)" nothing
+    # The records of b under the name of a.
+    git -C hub update-ref "$ref" "$good"
+    own=$(own_ref a)
+    git -C hub update-ref "$own" "$(git -C hub commit-tree -p "$own" -m forged "$good^{tree}")"
+    try 1 a sync
+    git -C hub update-ref -d "$own"
+    sync a
+    same "$(get a x n2)" 2
+}
