@@ -590,6 +590,51 @@ typedef struct strata_task_totals {
 } strata_task_totals;
 
 int strata_task_totals_get(strata *s, strata_task_totals *out);
+/* --- files: views and documents ----------------------------------------------------------- */
+
+/*
+ * A view is a block of Markdown lines in a file of the work tree, made from the state. Edits of its
+ * lines, by any editor, become records when the files are looked at next (strata_files_update); text
+ * outside of the block is never touched. Views: "heartbeat", "facts". docs/views.md.
+ */
+typedef struct strata_view {
+    const char *name;    /* strings are lent */
+    const char *subject; /* facts: of this entity only; "" for all */
+    const char *path;    /* relative to the work tree */
+    bool committed;      /* Git has the file: written after edits, and by strata_view_render() only */
+} strata_view;
+
+typedef struct strata_view_options {
+    size_t size;
+    const char *name;
+    const char *subject; /* NULL: none */
+    const char *path;    /* relative to the current directory; NULL: the view's usual file */
+    bool committed;
+} strata_view_options;
+
+/* Adds the view and writes it. STRATA_EXISTS; STRATA_CONFLICT: the usual file has instructions for
+ * agents, see the hint. */
+int strata_view_add(strata *s, const strata_view_options *options, strata_view *out);
+/* Takes in what was edited, then takes the block out. The file goes when nothing else is in it.
+ * subject and path may be NULL. STRATA_NOT_FOUND. */
+int strata_view_remove(strata *s, const char *name, const char *subject, const char *path);
+int strata_view_each(strata *s, int (*visit)(void *arg, const strata_view *v), void *arg);
+
+typedef struct strata_files_result {
+    size_t taken_in; /* edits that became records */
+    size_t written;  /* files */
+} strata_files_result;
+
+enum {
+    STRATA_FILES_EDITS = 1,  /* take in edits only; write nothing that was not edited */
+    STRATA_FILES_ALL = 2,    /* look into every file, whatever its times say */
+    STRATA_FILES_RENDER = 4, /* write views that Git has, too */
+};
+
+/* Looks after the views and tracked files of the work tree: takes in edits, writes what changed.
+ * Costs a stat(2) per file when there is nothing to do. What is wrong with single files is told by
+ * strata_next_notice(). result may be NULL. */
+int strata_files_update(strata *s, unsigned flags, strata_files_result *result);
 
 /* --- layer 3: once-only operations -------------------------------------------------------- */
 

@@ -19,6 +19,7 @@ int64_t world_clock_ms;
 uint8_t world_boot;
 uint64_t world_strike, world_term_ms, world_time_space;
 uint64_t world_unflushed;
+void (*world_before_exchange)(const char *path);
 
 static char world_dir[128];
 
@@ -119,6 +120,20 @@ static int striking_rename(void *ctx, const char *from, const char *to)
     return __real_st_env_posix()->rename(ctx, from, to);
 }
 
+static int striking_exchange(void *ctx, const char *a, const char *b)
+{
+    if (world_before_exchange != NULL)
+        world_before_exchange(b);
+    strike_maybe();
+    return __real_st_env_posix()->exchange(ctx, a, b);
+}
+
+static int striking_unlink(void *ctx, const char *path)
+{
+    strike_maybe();
+    return __real_st_env_posix()->unlink(ctx, path);
+}
+
 static int striking_mkdir(void *ctx, const char *path)
 {
     strike_maybe();
@@ -145,6 +160,8 @@ const struct st_env *__wrap_st_env_posix(void)
         env.fdatasync = striking_fdatasync;
         env.ftruncate = striking_ftruncate;
         env.rename = striking_rename;
+        env.exchange = striking_exchange;
+        env.unlink = striking_unlink;
         env.mkdir = striking_mkdir;
         env.sync_directory = striking_sync_directory;
     }
@@ -166,6 +183,7 @@ int world_setup(void **state)
     const char *parent = getenv("TMPDIR");
     world_clock_ms = 0;
     world_boot = 0;
+    world_before_exchange = NULL;
     world_strike = world_term_ms = world_time_space = 0;
     world_forget_writes();
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",

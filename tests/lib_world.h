@@ -30,6 +30,8 @@ extern uint64_t world_strike;  /* the process kills itself at this change from n
 /* Of the files written through st_env, how many others were not flushed at the last write. */
 extern uint64_t world_unflushed;
 void world_forget_writes(void);
+/* Called when a file is about to be exchanged with a new one: to write it in between. */
+extern void (*world_before_exchange)(const char *path);
 
 int world_setup(void **state);
 int world_teardown(void **state);

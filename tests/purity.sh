@@ -38,10 +38,11 @@ found=$(includes src/core |
 [ -z "$found" ] || fail "src/core must not include this:
 $found"
 
-refuse store 'strong/|lib/|cli/|strata\.h'
-refuse strong 'lib/|cli/'
+refuse store 'files/|strong/|lib/|cli/|strata\.h'
+refuse files 'strong/|lib/|cli/|strata\.h'
+refuse strong 'files/|lib/|cli/'
 refuse lib 'cli/'
-refuse cli 'core/|store/|strong/|lib/'
+refuse cli 'core/|store/|files/|strong/|lib/'
 
 if [ $# -gt 0 ]; then
     # Symbols that the archive needs and does not define itself. A sanitizer adds its own.

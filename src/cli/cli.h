@@ -119,6 +119,9 @@ enum cli_option_id {
     OPT_TASKS_MAX,
     OPT_CREATE, /* send */
     OPT_ACK,    /* inbox */
+    OPT_FILE, /* view */
+    OPT_ENTITY_VIEW, /* view --entity */
+    OPT_COMMITTED,
     OPT_COUNT,
 };
 typedef unsigned __int128 cli_set; /* of options: 1 << OPT_... */
@@ -238,8 +241,10 @@ int cli_subject_check(struct cli *c);
 /* --- workspace.c ------------------------------------------------------------------------------ */
 
 /* Opens the workspace into c->s, with the agent that --agent, STRATA_AGENT or the work tree's
- * name gives. */
+ * name gives, and takes in what was edited in the files of the work tree. */
 int cli_open(struct cli *c);
+/* After the command: writes the files of the work tree that show something else now. */
+void cli_update_files(struct cli *c);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
 
@@ -350,6 +355,10 @@ int cmd_checkpoint(struct cli *c);
 int cmd_work(struct cli *c);
 int cmd_send(struct cli *c);
 int cmd_inbox(struct cli *c);
+int cmd_view_add(struct cli *c);
+int cmd_view_remove(struct cli *c);
+int cmd_view_list(struct cli *c);
+int cmd_view_render(struct cli *c);
 int cmd_completion(struct cli *c);
 int cmd_help(struct cli *c);
 

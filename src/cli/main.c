@@ -76,6 +76,7 @@ int main(int argc, char **argv)
     if (status == 0)
         status = run(&c);
     status = finish_output(&c, status);
+    cli_update_files(&c);
     cli_notices(&c);
     if (c.s != NULL)
         strata_close(c.s);

@@ -119,6 +119,10 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_CREATE] = {"--create", 0, NULL, "also to an agent that was never heard of", false},
     [OPT_ACK] = {"--ack", 0, NULL, "they are read: not shown again", false},
     [OPT_DEP_KIND] = {"--kind", 0, "blocks|parent", "what N is to M; blocks if not given", false},
+    [OPT_FILE] = {"--file", 'f', "FILE", "the file it is in", false},
+    [OPT_ENTITY_VIEW] = {"--entity", 0, "ENTITY", "facts: only those of this entity", false},
+    [OPT_COMMITTED] = {"--committed", 0, NULL,
+        "Git has the file: write it after edits, and by `view render` only", false},
 };
 
 #define ON(id) CLI_SET(id)
@@ -450,6 +454,26 @@ const struct cli_command cli_commands[] = {
      "it again is harmless.",
      {{"strata merge-state /mnt/usb/project", "take in the copy on the stick"}},
      cmd_merge_state, false},
+    {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
+     "show a part of the state as Markdown, to read and to edit",
+     "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "
+     "of one, in ENTITY.md. The view is a block between two comments; the rest of the file stays "
+     "yours. Whatever is changed in its lines, by any editor, is written to the state when the next "
+     "strata command runs in this work tree.",
+     {{"strata view add heartbeat --file AGENTS-STATUS.md", "the board"},
+      {"strata view add facts", "all facts"},
+      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"}},
+     cmd_view_add, false},
+    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW),
+     "take a view out of its file",
+     "Edits are taken in first. The state stays as it is. A file with nothing else in it goes.",
+     {{"strata view remove heartbeat", "the block goes"}}, cmd_view_remove, false},
+    {"view list", "", 0, 0, 0, "the views of this work tree", NULL,
+     {{"strata view list", "names and files"}}, cmd_view_list, false},
+    {"view render", "", 0, 0, 0, "take in all edits and write all views",
+     "Every command does that for what has changed; this one looks into every file, and also writes "
+     "the views that were added with --committed.",
+     {{"strata view render", "before a commit"}}, cmd_view_render, false},
     {"completion", "bash|zsh|fish", 1, 1, 0,
      "print a completion script for a shell", NULL,
      {{"source <(strata completion bash)", "in ~/.bashrc"},

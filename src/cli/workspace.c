@@ -101,6 +101,15 @@ static strata_options open_options(const struct cli *c)
     };
 }
 
+/* What is wrong with the files does not keep a command from its work. */
+static void update_files(struct cli *c, unsigned flags)
+{
+    int code = strata_files_update(c->s, flags, NULL);
+    if (code != STRATA_OK)
+        cli_warn(c, "the files of the work tree were not looked after: %s",
+                 strata_last_error(c->s)->message);
+}
+
 int cli_open(struct cli *c)
 {
     int status = find_agent(c);
@@ -109,7 +118,16 @@ int cli_open(struct cli *c)
     strata_options options = open_options(c);
     strata_error error = {0};
     int code = strata_open(c->dir, &options, &c->s, &error);
-    return code == STRATA_OK ? 0 : fail_with(c, code, &error);
+    if (code != STRATA_OK)
+        return fail_with(c, code, &error);
+    update_files(c, STRATA_FILES_EDITS);
+    return 0;
+}
+
+void cli_update_files(struct cli *c)
+{
+    if (c->s != NULL)
+        update_files(c, 0);
 }
 
 int cli_need_agent(struct cli *c)

@@ -148,6 +148,8 @@ enum st_code st_name_check(struct st_str name);
 enum st_code st_agent_check(struct st_str name);
 /* Values: up to ST_VALUE_SIZE_MAX bytes of UTF-8; control characters only tab, newline, return. */
 enum st_code st_value_check(struct st_str value);
+/* Statuses: one line of text, UTF-8 without control characters, up to ST_STATUS_SIZE_MAX bytes. */
+enum st_code st_status_check(struct st_str status);
 
 /* Text form of a dot and back; st_dot_parse wants exactly the canonical form. */
 void st_dot_add(struct st_buf *out, struct st_dot d);

@@ -21,9 +21,6 @@
 /* ST_OP_UNKNOWN for any other name. */
 enum st_op_kind st_op_kind_of(struct st_str name);
 
-/* One line of text: UTF-8 without control characters, up to ST_STATUS_SIZE_MAX bytes. */
-enum st_code st_status_check(struct st_str status);
-
 /* Where the unknown operation that starts at p ends: behind its brace. NULL when there is none
  * that is well-formed, see record_unknown.c. */
 const char *st_op_unknown_end(const char *p, const char *end);

@@ -1,55 +1,8 @@
-/* convert.c - from the core's terms to those of the API; memory that is lent to the caller. */
+/* convert.c - from the core's terms to those of the API. */
 #include "lib/internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#define BLOCK_SIZE 16384
-
-struct st_arena_block {
-    struct st_arena_block *next;
-    size_t used, size;
-    char bytes[];
-};
-
-void st_arena_reset(struct st_arena *a)
-{
-    while (a->blocks != NULL) {
-        struct st_arena_block *next = a->blocks->next;
-        free(a->blocks);
-        a->blocks = next;
-    }
-}
-
-void *st_arena_take(struct st_arena *a, size_t size)
-{
-    size = (size + 15) & ~(size_t)15;
-    if (a->blocks == NULL || a->blocks->size - a->blocks->used < size) {
-        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-        struct st_arena_block *b = malloc(sizeof *b + room);
-        if (b == NULL)
-            return NULL;
-        b->next = a->blocks;
-        b->used = 0;
-        b->size = room;
-        a->blocks = b;
-    }
-    void *p = a->blocks->bytes + a->blocks->used;
-    a->blocks->used += size;
-    return p;
-}
-
-const char *st_arena_text(struct st_arena *a, struct st_str text)
-{
-    char *p = st_arena_take(a, text.n + 1);
-    if (p == NULL)
-        return NULL;
-    if (text.n > 0)
-        memcpy(p, text.p, text.n);
-    p[text.n] = '\0';
-    return p;
-}
 
 void st_id_format(struct st_dot dot, uint32_t op, char out[ST_ID_SIZE])
 {

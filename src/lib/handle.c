@@ -133,6 +133,13 @@ static uint64_t option_size(size_t size, size_t offset_end)
 #define HAS(o, field)                                                                              \
     ((o) != NULL && option_size((o)->size, offsetof(__typeof__(*(o)), field) + sizeof((o)->field)))
 
+static const char *start_of(const char *dir)
+{
+    if (dir == NULL)
+        dir = getenv("STRATA_DIR");
+    return dir != NULL && dir[0] != '\0' ? dir : ".";
+}
+
 static enum st_code state_of(const char *dir, const char *state_dir, char out[ST_PATH_SIZE],
                              struct st_fault *fault)
 {
@@ -143,9 +150,7 @@ static enum st_code state_of(const char *dir, const char *state_dir, char out[ST
         strcpy(out, state_dir);
         return ST_OK;
     }
-    if (dir == NULL)
-        dir = getenv("STRATA_DIR");
-    return st_find_state(dir != NULL && dir[0] != '\0' ? dir : ".", false, out, fault);
+    return st_find_state(start_of(dir), false, out, fault);
 }
 
 static enum st_code options_apply(strata *s, const strata_options *o, struct st_fault *fault)
@@ -182,6 +187,7 @@ static enum st_code open_state(strata *s, const char *dir, const strata_options 
         *fault = s->log.fault;
     if (HAS(o, wait_ms) && o->wait_ms != 0)
         s->log.wait_ms = o->wait_ms;
+    s->dir = realpath(start_of(dir), NULL);
     return code;
 }
 
@@ -223,6 +229,7 @@ void strata_close(strata *s)
 {
     if (s == NULL)
         return;
+    st_files_close(s);
     st_strong_close(s->strong);
     st_index_close(s->index);
     if (s->log.env != NULL)
@@ -234,6 +241,7 @@ void strata_close(strata *s)
     st_arena_reset(&s->arena);
     free(s->names);
     free(s->held.list);
+    free(s->dir);
     free(s);
 }
 

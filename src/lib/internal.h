@@ -13,6 +13,9 @@
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
+ *   files.c      the files of the work tree: their list, and going through it
+ *   views.c      edits of views taken in, views written
+ *   ignore.c     what Git is told of them
  *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
  *   doctor.c     checking and repairing
@@ -21,20 +24,17 @@
 #define ST_LIB_INTERNAL_H
 
 #include "core/task.h"
+#include "store/arena.h"
 #include "store/index.h"
 #include "store/log.h"
 #include "strata.h"
 
 struct st_strong;
 struct st_marks;
+struct st_files;
 
 /* Notices are told once; more than these at one open would be noise. */
 #define ST_NOTICES_MAX 8
-
-/* Memory that is lent to the caller until the next call. */
-struct st_arena {
-    struct st_arena_block *blocks;
-};
 
 /* The claims that are live: left out of what is ready. Empty where another copy decides. */
 struct st_held_one {
@@ -56,12 +56,14 @@ struct strata {
     strata_error error;
     char notices[ST_NOTICES_MAX][256];
     size_t notice_count, notice_next;
-    struct st_arena arena;
+    struct st_arena arena; /* lent to the caller until the next call */
     struct st_read_scratch read;
     struct st_marks *marks; /* NULL until one is needed */
     int marks_fd, slot_fd;  /* -1: not open */
     char last_status[ST_STATUS_SIZE_MAX + 1];
     char workspace_id[17], replica_id[17];
+    char *dir;              /* the directory it was opened from; NULL: none is known */
+    struct st_files *files; /* NULL until the files of the work tree are looked at */
     uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
     uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
     struct st_held held;    /* as of the last look */
@@ -84,13 +86,12 @@ void st_lib_log_notices(strata *s);
 /* Where the state of dir is, or (for_init) would be. ST_NO_WORKSPACE, ST_LIMIT, ST_INVALID. */
 enum st_code st_find_state(const char *dir, bool for_init, char out[ST_PATH_SIZE],
                            struct st_fault *fault);
-
-/* --- memory lent to the caller ---------------------------------------------------------------- */
-
-void st_arena_reset(struct st_arena *a);
-void *st_arena_take(struct st_arena *a, size_t size); /* NULL: out of memory */
-/* A copy with a NUL behind it; NULL: out of memory. */
-const char *st_arena_text(struct st_arena *a, struct st_str text);
+/* The work tree that dir is in, and where the list of its views and tracked files is (it need not
+ * exist). ST_NOT_FOUND: there is none, as in a bare repository. */
+enum st_code st_find_tree(const char *dir, const char *state, char root[ST_PATH_SIZE],
+                          char home[ST_PATH_SIZE]);
+/* info/exclude of the clone that the work tree is of. False: there is no Git. */
+bool st_find_exclude(const char *root, char out[ST_PATH_SIZE]);
 
 /* --- convert.c -------------------------------------------------------------------------------- */
 
@@ -161,6 +162,10 @@ void st_mark_read(strata *s, const strata_attribute *a, const struct st_attribut
 
 /* Writes the marks to their file and forgets them. */
 void st_marks_release(strata *s);
+
+/* --- files.c ---------------------------------------------------------------------------------- */
+
+void st_files_close(strata *s);
 
 /* --- history.c -------------------------------------------------------------------------------- */
 

@@ -40,6 +40,8 @@ struct st_env {
     int (*fstat)(void *ctx, int fd, struct st_file_info *out);
     int (*stat)(void *ctx, const char *path, struct st_file_info *out);
     int (*rename)(void *ctx, const char *from, const char *to); /* replaces `to` */
+    /* Both change names in one step. -EINVAL, -ENOSYS: not on this file system. */
+    int (*exchange)(void *ctx, const char *a, const char *b);
     int (*unlink)(void *ctx, const char *path);
     int (*mkdir)(void *ctx, const char *path); /* -EEXIST when present */
     /* Makes creations, renames and removals in this directory durable. */

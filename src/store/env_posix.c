@@ -131,6 +131,12 @@ static int posix_rename(void *ctx, const char *from, const char *to)
     return result(rename(from, to));
 }
 
+static int posix_exchange(void *ctx, const char *a, const char *b)
+{
+    (void)ctx;
+    return result(renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE));
+}
+
 static int posix_unlink(void *ctx, const char *path)
 {
     (void)ctx;
@@ -316,6 +322,7 @@ const struct st_env *st_env_posix(void)
         .fstat = posix_fstat,
         .stat = posix_stat,
         .rename = posix_rename,
+        .exchange = posix_exchange,
         .unlink = posix_unlink,
         .mkdir = posix_mkdir,
         .sync_directory = posix_sync_directory,

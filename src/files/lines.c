@@ -1,0 +1,243 @@
+/* lines.c - see lines.h. */
+#include "files/lines.h"
+
+#include "store/log.h"
+
+#include <stdlib.h>
+
+struct line {
+    struct st_str text; /* with its \n */
+    uint64_t hash;
+};
+
+struct lines {
+    struct line *list;
+    size_t count;
+};
+
+static bool split(struct st_str text, struct lines *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        n += text.p[i] == '\n';
+    out->count = 0;
+    out->list = calloc(n + 1, sizeof *out->list);
+    while (out->list != NULL && text.n > 0) {
+        const char *end = memchr(text.p, '\n', text.n);
+        size_t size = end != NULL ? (size_t)(end - text.p) + 1 : text.n;
+        out->list[out->count++] = (struct line){{text.p, size}, st_checksum(text.p, size)};
+        text.p += size;
+        text.n -= size;
+    }
+    return out->list != NULL;
+}
+
+static bool same(const struct line *a, const struct line *b)
+{
+    return a->hash == b->hash && st_str_equal(a->text, b->text);
+}
+
+/* --- comparing two ---------------------------------------------------------------------------- */
+
+#define NONE SIZE_MAX
+
+#define UNREACHED (INT32_MIN / 2)
+
+/* The step to diagonal i - d of round d: from the diagonal above (a line of b is inserted: x stays)
+ * or below (a line of a is deleted). `last` has the furthest x of round d - 1, UNREACHED for none.
+ */
+static int32_t step(const int32_t *last, size_t i, size_t d, bool *insert)
+{
+    int32_t down = i + 2 <= 2 * d ? last[i] : UNREACHED;
+    int32_t right = i >= 2 ? last[i - 2] + 1 : UNREACHED;
+    *insert = down >= right;
+    return down >= right ? down : right;
+}
+
+/* One round: how far each diagonal comes with d edits. True when the end is reached. */
+static bool run_round(const struct line *a, size_t na, const struct line *b, size_t nb,
+                      const int32_t *last, int32_t *v, size_t d)
+{
+    for (size_t i = 0; i <= 2 * d; i += 2) {
+        bool insert;
+        int64_t x = d > 0 ? step(last, i, d, &insert) : 0, y = x - ((int64_t)i - (int64_t)d);
+        v[i] = UNREACHED;
+        if (x < 0 || y < 0 || x > (int64_t)na || y > (int64_t)nb)
+            continue;
+        while (x < (int64_t)na && y < (int64_t)nb && same(&a[x], &b[y]))
+            x++, y++;
+        v[i] = (int32_t)x;
+        if (x == (int64_t)na && y == (int64_t)nb)
+            return true;
+    }
+    return false;
+}
+
+/* Back from the end, round by round: the run of equal lines, then the step before it. */
+static void walk_back(int32_t *const *rounds, size_t d, size_t na, size_t nb, size_t b_from,
+                      size_t *match)
+{
+    int64_t x = (int64_t)na, y = (int64_t)nb;
+    for (;; d--) {
+        bool insert = false;
+        int64_t start = 0;
+        if (d > 0)
+            start = step(rounds[d - 1], (size_t)(x - y + (int64_t)d), d, &insert);
+        while (x > start) {
+            x--, y--;
+            match[x] = b_from + (size_t)y;
+        }
+        if (d == 0)
+            return;
+        x -= !insert;
+        y -= insert;
+    }
+}
+
+/* Myers' greedy search. match[i]: the line of b that line i of a is; NONE. */
+static enum st_code search(const struct line *a, size_t na, const struct line *b, size_t nb,
+                           size_t b_from, size_t *match)
+{
+    size_t limit = na + nb < ST_LINES_EDITS_MAX ? na + nb : ST_LINES_EDITS_MAX, d = 0;
+    int32_t **rounds = calloc(limit + 1, sizeof *rounds);
+    bool found = false, failed = rounds == NULL;
+    for (; !failed && d <= limit; d++) {
+        rounds[d] = malloc((2 * d + 1) * sizeof **rounds);
+        failed = rounds[d] == NULL;
+        found = !failed && run_round(a, na, b, nb, d > 0 ? rounds[d - 1] : NULL, rounds[d], d);
+        if (found)
+            break;
+    }
+    if (found)
+        walk_back(rounds, d, na, nb, b_from, match);
+    for (size_t i = 0; rounds != NULL && i <= limit; i++)
+        free(rounds[i]);
+    free(rounds);
+    return failed ? ST_NO_MEMORY : ST_OK;
+}
+
+static enum st_code compare(const struct lines *a, const struct lines *b, size_t **out)
+{
+    size_t head = 0, tail = 0, *match = malloc((a->count + 1) * sizeof *match);
+    *out = match;
+    if (match == NULL)
+        return ST_NO_MEMORY;
+    for (size_t i = 0; i < a->count; i++)
+        match[i] = NONE;
+    while (head < a->count && head < b->count && same(&a->list[head], &b->list[head])) {
+        match[head] = head;
+        head++;
+    }
+    while (tail < a->count - head && tail < b->count - head &&
+           same(&a->list[a->count - 1 - tail], &b->list[b->count - 1 - tail])) {
+        match[a->count - 1 - tail] = b->count - 1 - tail;
+        tail++;
+    }
+    size_t na = a->count - head - tail, nb = b->count - head - tail;
+    if (na == 0 || nb == 0)
+        return ST_OK;
+    return search(a->list + head, na, b->list + head, nb, head, match + head);
+}
+
+/* --- merging three ---------------------------------------------------------------------------- */
+
+struct span {
+    const struct lines *of;
+    size_t from, to;
+};
+
+static bool same_span(struct span x, struct span y)
+{
+    if (x.to - x.from != y.to - y.from)
+        return false;
+    for (size_t i = 0; i < x.to - x.from; i++)
+        if (!same(&x.of->list[x.from + i], &y.of->list[y.from + i]))
+            return false;
+    return true;
+}
+
+static void emit(struct st_buf *out, struct span s)
+{
+    for (size_t i = s.from; i < s.to; i++) {
+        /* Behind a last line that had no end. */
+        if (out->n > 0 && out->p[out->n - 1] != '\n')
+            st_buf_add_char(out, '\n');
+        st_buf_add_str(out, s.of->list[i].text);
+    }
+}
+
+static void merge_span(struct span base, struct span a, struct span b, enum st_lines_prefer prefer,
+                       struct st_buf *out, size_t *overlaps)
+{
+    if (same_span(base, a) || same_span(a, b)) {
+        emit(out, b);
+    } else if (same_span(base, b)) {
+        emit(out, a);
+    } else if (base.from == base.to) {
+        emit(out, a);
+        emit(out, b);
+    } else {
+        (*overlaps)++;
+        emit(out, prefer == ST_PREFER_A ? a : b);
+    }
+}
+
+static void merge_all(const struct lines *base, const struct lines *a, const struct lines *b,
+                      const size_t *in_a, const size_t *in_b, enum st_lines_prefer prefer,
+                      struct st_buf *out, size_t *overlaps)
+{
+    size_t i = 0, x = 0, y = 0;
+    while (i <= base->count) {
+        size_t end = i;
+        while (end < base->count && (in_a[end] == NONE || in_b[end] == NONE))
+            end++;
+        size_t to_a = end < base->count ? in_a[end] : a->count;
+        size_t to_b = end < base->count ? in_b[end] : b->count;
+        merge_span((struct span){base, i, end}, (struct span){a, x, to_a},
+                   (struct span){b, y, to_b}, prefer, out, overlaps);
+        if (end == base->count)
+            return;
+        emit(out, (struct span){base, end, end + 1});
+        i = end + 1;
+        x = to_a + 1;
+        y = to_b + 1;
+    }
+}
+
+enum st_code st_lines_merge(struct st_str base, struct st_str a, struct st_str b,
+                            enum st_lines_prefer prefer, struct st_buf *out, size_t *overlaps)
+{
+    struct lines lb = {0}, la = {0}, lc = {0};
+    size_t *in_a = NULL, *in_b = NULL;
+    enum st_code code = split(base, &lb) && split(a, &la) && split(b, &lc) ? ST_OK : ST_NO_MEMORY;
+    *overlaps = 0;
+    if (code == ST_OK)
+        code = compare(&lb, &la, &in_a);
+    if (code == ST_OK)
+        code = compare(&lb, &lc, &in_b);
+    if (code == ST_OK)
+        merge_all(&lb, &la, &lc, in_a, in_b, prefer, out, overlaps);
+    free(lb.list);
+    free(la.list);
+    free(lc.list);
+    free(in_a);
+    free(in_b);
+    return code == ST_OK && out->failed ? ST_NO_MEMORY : code;
+}
+
+enum st_code st_lines_removed(struct st_str from, struct st_str to,
+                              void (*visit)(void *arg, struct st_str line), void *arg)
+{
+    struct lines lf = {0}, lt = {0};
+    size_t *match = NULL;
+    enum st_code code = split(from, &lf) && split(to, &lt) ? ST_OK : ST_NO_MEMORY;
+    if (code == ST_OK)
+        code = compare(&lf, &lt, &match);
+    for (size_t i = 0; code == ST_OK && i < lf.count; i++)
+        if (match[i] == NONE)
+            visit(arg, lf.list[i].text);
+    free(lf.list);
+    free(lt.list);
+    free(match);
+    return code;
+}

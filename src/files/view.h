@@ -1,0 +1,140 @@
+/*
+ * view.h - views: Markdown made from the state, whose edits become operations.
+ *
+ * A view is one small module (view_*.c) with a table of functions:
+ *   render    rows of the state to lines; each line of an item carries the item's id, and names the
+ *             dots of what it shows
+ *   identify  the id in a line
+ *   classify  what a line is, for damaged blocks and for new lines
+ *   apply     edits (lines kept, changed, removed, added against a known rendering) to operations
+ *
+ * An edit supersedes exactly what its author was shown: operations carry `at`, the dots of the line
+ * as it was rendered. So what came after the rendering stays, and is pending beside the edit.
+ *
+ * Applying the same edits twice adds nothing: a process may be killed after the records are
+ * written and before the file is. So apply() looks at the state as it is now, and leaves out what
+ * is there already.
+ */
+#ifndef ST_FILES_VIEW_H
+#define ST_FILES_VIEW_H
+
+#include "core/state.h"
+#include "files/block.h"
+#include "store/arena.h"
+#include "store/env.h"
+#include "store/fault.h"
+
+struct st_index;
+
+/* Where a view gets its rows from. All borrowed for the call. */
+struct st_view_source {
+    const struct st_kv *kv;
+    struct st_index *index; /* for the history; may be NULL */
+    const struct st_env *env;
+    const char *state_dir; /* for the board */
+    const char *subject;   /* "" when the view takes none */
+    uint64_t now_ms;
+};
+
+/* --- rendering -------------------------------------------------------------------------------- */
+
+struct st_render_line {
+    size_t offset, size; /* in text; without the newline */
+    size_t dot_first, dot_count;
+};
+
+struct st_rendering {
+    struct st_buf text; /* the lines, each with \n */
+    struct st_render_line *lines;
+    size_t line_count, line_cap;
+    struct st_dot *dots;
+    size_t dot_count, dot_cap;
+    bool failed; /* out of memory */
+};
+
+void st_rendering_init(struct st_rendering *r);
+void st_rendering_release(struct st_rendering *r);
+/* Ends the line that was appended to r->text since the last end; dots added since belong to it. */
+void st_rendering_end_line(struct st_rendering *r);
+void st_rendering_add_dot(struct st_rendering *r, struct st_dot dot);
+struct st_str st_rendering_line(const struct st_rendering *r, size_t i);
+
+/* --- edits ------------------------------------------------------------------------------------ */
+
+enum st_edit_kind { ST_EDIT_KEPT, ST_EDIT_CHANGED, ST_EDIT_REMOVED, ST_EDIT_ADDED };
+
+struct st_edit {
+    enum st_edit_kind kind;
+    struct st_str before, after; /* lines; before is empty with ADDED, after with REMOVED */
+    const struct st_dot *dots;   /* of `before` */
+    size_t dot_count;
+};
+
+/* The lines of the rendering in its order, then the added ones. Fixed lines are left out. */
+struct st_edits {
+    struct st_edit *list;
+    size_t count, cap;
+    size_t changes; /* that are not KEPT */
+    struct st_buf
+        below; /* lines that are no items: they go behind the block, where they are text */
+    size_t below_count;
+    size_t repeated; /* lines with an id that another line has already */
+    size_t unknown;  /* lines with an id that the rendering does not have */
+    bool base_known;
+};
+
+struct st_view;
+
+/* Compares the lines between the markers with the rendering that they were made from; NULL: it is
+ * not known, then only new lines count. Texts are borrowed from both. ST_NO_MEMORY. */
+enum st_code st_edits_find(const struct st_view *view, const struct st_rendering *base,
+                           struct st_str body, struct st_edits *out);
+void st_edits_release(struct st_edits *e);
+
+/* Operations of one or more records. Strings live in the arena. */
+struct st_file_op {
+    struct st_str agent; /* whose status this is; empty: the one who takes the edit in */
+    struct st_op op;
+};
+
+struct st_file_ops {
+    struct st_arena arena;
+    struct st_file_op *list;
+    size_t count, cap;
+};
+
+void st_file_ops_release(struct st_file_ops *ops);
+/* Copies op with its strings and, when has_at, `dots` as its vector. False: out of memory. */
+bool st_file_ops_add(struct st_file_ops *ops, struct st_str agent, const struct st_op *op,
+                     const struct st_dot *dots, size_t dot_count);
+
+/* --- the views -------------------------------------------------------------------------------- */
+
+struct st_view {
+    const char *name;
+    const char *file;   /* when none is given; NULL: made from the subject */
+    bool takes_subject; /* an entity; may be left out */
+    bool names_are_ids; /* an author chooses the id of a new item: an unknown one is an addition */
+    bool shows_board;   /* renders heartbeats: changes with time, not with records alone */
+    enum st_code (*render)(const struct st_view_source *source, struct st_rendering *out);
+    bool (*identify)(struct st_str line, struct st_str *id);
+    st_line_classify *classify;
+    enum st_code (*apply)(const struct st_view_source *source, const struct st_edits *edits,
+                          struct st_file_ops *out);
+};
+
+/* NULL when there is no view of that name. */
+const struct st_view *st_view_find(const char *name);
+/* The i-th, or NULL. */
+const struct st_view *st_view_at(size_t i);
+
+/* The key in a block's markers; the subject as it is, or its hash where it has other characters
+ * than letters, digits, dot, dash and underscore, or is long. */
+void st_view_key(const struct st_view *view, const char *subject, char out[ST_BLOCK_KEY_SIZE]);
+/* The name of a rendering: a hash of key and text. */
+void st_rendering_hash(const char *key, struct st_str text, char out[ST_BLOCK_HASH_SIZE]);
+
+extern const struct st_view st_view_heartbeat;
+extern const struct st_view st_view_facts;
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * files.h - the files of one work tree, as the library goes through them: views.c, documents.c.
+ *
+ * All work on files happens under the lock of the work tree (<home>/lock). Who cannot have it
+ * leaves the work to the one who has: that one looks again, after it has let go, whether the log
+ * has moved meanwhile.
+ */
+#ifndef ST_LIB_FILES_H
+#define ST_LIB_FILES_H
+
+#include "files/registry.h"
+#include "files/view.h"
+#include "lib/internal.h"
+
+/* How long a command waits for another that works on the files, before it leaves the work to that
+ * one. Milliseconds: ten times what a view of 1,000 lines takes. */
+#define ST_FILES_WAIT_MS 200
+
+/* Heartbeats are no records: so often at most a board is looked at for them alone. Milliseconds. */
+#define ST_FILES_BOARD_MS 60000
+
+/* Times that a file which others keep changing is written again, before it is left for the next
+ * command. */
+#define ST_FILES_TRIES 8
+
+struct st_files {
+    char root[ST_PATH_SIZE];           /* of the work tree */
+    char home[ST_PATH_SIZE];           /* list, lock, journal */
+    char list[ST_PATH_SIZE];           /* <home>/files */
+    char kept[ST_PATH_SIZE];           /* <state>/views/kept */
+    char agent[ST_AGENT_SIZE_MAX + 1]; /* who edits are put down to: the work tree's name, or "" */
+    struct st_registry registry;
+    struct st_file_stamp list_stamp; /* of the list that `registry` was read from */
+    int lock_fd;
+    bool loaded, changed, changed_set; /* changed_set: entries came or went */
+    strata_files_result *result;
+};
+
+/* The absolute path of an entry. ST_LIMIT; ST_INVALID: a directory on the way leads elsewhere. */
+int st_files_path(strata *s, const char *relative, char out[ST_PATH_SIZE]);
+
+/* Appends the operations: one record for each agent whose status it is, the others together. */
+int st_files_write(strata *s, const struct st_file_ops *ops);
+
+/*
+ * Replaces a file. `made_from` is the text that `text` was made from. ST_OK, or ST_CONFLICT:
+ * somebody wrote in between; `text` is in the file, and what was displaced is appended to
+ * *displaced. The entry's content and stamp are set to what was written.
+ */
+int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_str text,
+                     struct st_str made_from, struct st_buf *displaced);
+/* Puts a text that cannot be taken in as it is aside, in <state>/views/aside; tells where. */
+void st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why);
+
+/* The entry was looked at: this is what is there. */
+void st_files_looked(strata *s, struct st_entry *e, const struct st_file_stamp *stamp,
+                     struct st_str text);
+
+/* --- ignore.c --------------------------------------------------------------------------------- */
+
+/* Whether Git has this file of the work tree in its index (runs git). */
+bool st_git_has(const char *root, const char *path);
+/* Has Git ignore the file, or no longer; without Git: nothing. */
+void st_git_ignore(strata *s, const char *path, bool ignored);
+
+/* --- views.c ---------------------------------------------------------------------------------- */
+
+enum { ST_VIEW_DIRTY = 1, ST_VIEW_STALE = 2, ST_VIEW_FORCE = 4 };
+
+/* Takes in what was edited, and writes the view anew if its meaning changed. */
+int st_view_update(strata *s, struct st_entry *e, unsigned why);
+/* The same for a text that was displaced from the file, and not looked at before a process died. */
+int st_view_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct st_str now);
+/* Takes the block out of its file, after taking in what was edited. */
+int st_view_take_out(strata *s, struct st_entry *e);
+
+#endif

@@ -1,0 +1,115 @@
+/*
+ * ignore.c - views and Git: a file that is made for a view is kept out of `git add -A` by a line in
+ * info/exclude of the clone; one that Git has already is written less often.
+ *
+ * The lines stand between two comments, so that they can be taken back:
+ *   # strata: files of views
+ *   /FACTS.md
+ *   # strata: end
+ */
+#include "lib/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static const char begin_line[] = "# strata: files of views";
+static const char end_line[] = "# strata: end";
+
+/* info/exclude is written by hand; nobody has one of this size. Bytes. */
+#define EXCLUDE_SIZE_MAX (1024u * 1024)
+
+bool st_git_has(const char *root, const char *path)
+{
+    char spec[ST_PATH_SIZE + 16];
+    snprintf(spec, sizeof spec, ":(literal,top)%s", path);
+    const char *const argv[] = {"git",   "-C", root, "ls-files", "--error-unmatch", "--", spec,
+                                NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t child;
+    int status = -1;
+    if (posix_spawn_file_actions_init(&actions) != 0)
+        return false;
+    for (int fd = 0; fd < 3; fd++)
+        posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+    int r = posix_spawnp(&child, "git", &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    while (r == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return r == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* gitignore(5): a leading slash ties it to the top; what could be a pattern is escaped. */
+static void add_pattern(struct st_buf *out, const char *path)
+{
+    st_buf_add_char(out, '/');
+    for (const char *p = path; *p != '\0'; p++) {
+        if (strchr("*?[\\", *p) != NULL)
+            st_buf_add_char(out, '\\');
+        st_buf_add_char(out, *p);
+    }
+}
+
+/* The text without the pattern, and with it again when wanted. False: it is as it should be. */
+static bool rewrite(struct st_str text, struct st_str pattern, bool ignored, struct st_buf *out)
+{
+    struct st_buf ours;
+    struct st_str line;
+    bool inside = false, there = false;
+    st_buf_init(&ours, st_alloc_libc());
+    while (st_line_next(&text, &line)) {
+        bool mark = st_str_equal(line, st_str_of(inside ? end_line : begin_line));
+        if (mark) {
+            inside = !inside;
+            continue;
+        }
+        bool same = st_str_equal(line, pattern);
+        there = there || same;
+        if (inside && same)
+            continue;
+        st_buf_add_str(inside ? &ours : out, line);
+        st_buf_add_char(inside ? &ours : out, '\n');
+    }
+    if (ignored) {
+        st_buf_add_str(&ours, pattern);
+        st_buf_add_char(&ours, '\n');
+    }
+    if (ours.n > 0) {
+        st_buf_add_text(out, begin_line);
+        st_buf_add_char(out, '\n');
+        st_buf_add_str(out, st_buf_str(&ours));
+        st_buf_add_text(out, end_line);
+        st_buf_add_char(out, '\n');
+    }
+    bool good = !ours.failed && !out->failed;
+    st_buf_release(&ours);
+    return good && there != ignored;
+}
+
+void st_git_ignore(strata *s, const char *path, bool ignored)
+{
+    char file[ST_PATH_SIZE];
+    struct st_fault fault;
+    struct st_buf text, out, pattern;
+    if (!st_find_exclude(s->files->root, file))
+        return;
+    st_buf_init(&text, st_alloc_libc());
+    st_buf_init(&out, st_alloc_libc());
+    st_buf_init(&pattern, st_alloc_libc());
+    add_pattern(&pattern, path);
+    enum st_code code = st_file_get(file, EXCLUDE_SIZE_MAX, &text, NULL, &fault);
+    if ((code == ST_OK || code == ST_NOT_FOUND) && !pattern.failed &&
+        rewrite(st_buf_str(&text), st_buf_str(&pattern), ignored, &out))
+        code = st_file_put(s->log.env, file, st_buf_str(&out), false, &fault);
+    if (code != ST_OK && code != ST_NOT_FOUND)
+        st_lib_notice(s, "Git does not ignore %s: %s", path, fault.message);
+    st_buf_release(&text);
+    st_buf_release(&out);
+    st_buf_release(&pattern);
+}

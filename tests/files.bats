@@ -1,0 +1,353 @@
+#!/usr/bin/env bats
+# files.bats - views and tracked documents as agents and people meet them: files that any editor writes.
+#
+#   STRATA=build/strata bats tests/files.bats
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    case $STRATA in
+    /*) ;;
+    *) STRATA=$PWD/${STRATA:?path of the program} ;;
+    esac
+    unset STRATA_DIR STRATA_STATE_DIR
+    export STRATA_AGENT=ann
+    mkdir "$BATS_TEST_TMPDIR/work"
+    cd "$BATS_TEST_TMPDIR/work"
+    git init -q .
+    "$STRATA" init --name desk >/dev/null
+}
+
+strata() {
+    "$STRATA" "$@"
+}
+
+# run with standard output in $output and standard error in $stderr; first the exit status
+try() {
+    local expected=$1
+    shift
+    run --separate-stderr "$STRATA" "$@"
+    if [ "$status" -ne "$expected" ]; then
+        echo "strata $*: exit $status, not $expected"
+        echo "stdout: $output"
+        echo "stderr: $stderr"
+        return 1
+    fi
+}
+
+same() {
+    [ "$1" = "$2" ] || { echo "got: $1"; echo "not: $2"; return 1; }
+}
+
+has() {
+    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
+}
+
+hasnt() {
+    [[ $1 != *"$2"* ]] || { echo "\`$2' is in: $1"; return 1; }
+}
+
+# line NUMBER FILE
+line() {
+    sed -n "$1p" "$2"
+}
+
+# --- the board --------------------------------------------------------------------------------------
+
+@test "a board: added, shown, followed" {
+    strata beat "reviewing #12" >/dev/null
+    try 0 view add heartbeat
+    same "$output" "heartbeat in HEARTBEAT.md"
+    same "$(wc -l <HEARTBEAT.md)" 3
+    [[ $(line 2 HEARTBEAT.md) =~ ^-\ \[agent:ann\]\ reviewing\ #12\ \(since\ 20..-..-..T..:..Z\)$ ]]
+    strata beat building --agent bob >/dev/null
+    has "$(cat HEARTBEAT.md)" "[agent:bob] building"
+    try 0 view list
+    same "$output" "heartbeat in HEARTBEAT.md"
+}
+
+@test "a board: a status changed, a line added, a line removed with an editor become records" {
+    strata beat "reviewing #12" >/dev/null
+    strata beat idle --agent cid >/dev/null
+    strata view add heartbeat >/dev/null
+    sed -i 's/reviewing #12/merging #12/; /agent:cid/d; $ i - bob: building' HEARTBEAT.md
+    try 0 agent list
+    has "$output" "ann on desk: alive, last heard of 0 s ago; merging #12"
+    has "$output" "bob on desk: alive, last heard of 0 s ago; building"
+    hasnt "$output" "idle"
+    has "$stderr" "HEARTBEAT.md: 3 edited lines were taken in"
+    has "$(line 3 HEARTBEAT.md)" "- [agent:bob] building (since "
+    hasnt "$(cat HEARTBEAT.md)" cid
+    # nothing is taken in twice
+    local before
+    before=$(strata log --limit 0)
+    strata view render >/dev/null
+    same "$(strata log --limit 0)" "$before"
+}
+
+@test "a board: a heartbeat alone does not touch the file" {
+    strata beat busy >/dev/null
+    strata view add heartbeat >/dev/null
+    local before
+    before=$(stat -c '%i %y %z' HEARTBEAT.md)
+    strata beat >/dev/null
+    strata beat busy >/dev/null
+    strata fact set api port 1 >/dev/null
+    strata status >/dev/null
+    same "$(stat -c '%i %y %z' HEARTBEAT.md)" "$before"
+}
+
+@test "a HEARTBEAT.md with instructions is left alone, and another file is proposed" {
+    printf '# Every 20 minutes\n\n- [ ] check the mail\n' >HEARTBEAT.md
+    cp HEARTBEAT.md saved
+    try 3 view add heartbeat
+    has "$stderr" "has instructions that agents follow"
+    has "$stderr" "strata view add heartbeat --file AGENTS-STATUS.md"
+    cmp HEARTBEAT.md saved
+    try 0 view add heartbeat --file AGENTS-STATUS.md
+    has "$(cat AGENTS-STATUS.md)" "strata:begin heartbeat"
+    # comments, headings and empty items are no instructions
+    printf '# Heartbeat\n\n<!-- keep empty -->\n- [ ]\n' >HEARTBEAT.md
+    try 0 view add heartbeat
+}
+
+@test "text around a block stays as it is, byte for byte" {
+    printf '# Notes\r\n\r\n\xff\xfe binary \x01\r\nno newline at the end' >notes.md
+    cp notes.md saved
+    strata view add facts --file notes.md >/dev/null
+    cmp -n "$(stat -c %s saved)" notes.md saved
+    grep -q $'strata:begin facts.*\r$' notes.md
+    strata fact set api port 1 >/dev/null
+    cmp -n "$(stat -c %s saved)" notes.md saved
+    grep -q $'| api | port | 1 | <!-- [0-9a-f]* -->\r$' notes.md
+    printf 'text behind' >>notes.md
+    strata fact set api port 2 >/dev/null
+    same "$(tail -c 11 notes.md)" "text behind"
+    strata view remove facts >/dev/null
+    cmp -n "$(stat -c %s saved)" notes.md saved
+    hasnt "$(tr -d '\0' <notes.md)" strata
+    same "$(tail -c 11 notes.md)" "text behind"
+}
+
+# --- facts ------------------------------------------------------------------------------------------
+
+@test "facts: a value changed, a row added, a row removed become records" {
+    strata fact set api port 8080 >/dev/null
+    strata fact add api tag public >/dev/null
+    strata fact set api old 1 >/dev/null
+    strata view add facts >/dev/null
+    sed -i 's/8080/9090/; /| old |/d; $ i | db | host | 10.0.0.1 |\n| api | tag | + beta |' FACTS.md
+    same "$(strata fact get api port)" 9090
+    same "$(strata fact get db host)" 10.0.0.1
+    same "$(strata fact get api tag)" $'beta\npublic'
+    try 1 fact get api old
+    try 0 history api port
+    has "$output" "api port = 8080 (ann on desk"
+    same "$(grep -c '<!-- [0-9a-f]* -->' FACTS.md)" 4
+}
+
+@test "facts: the page of one entity" {
+    strata fact set api port 8080 >/dev/null
+    strata fact set db port 5432 >/dev/null
+    try 0 view add facts --entity api
+    same "$output" "facts of api in api.md"
+    hasnt "$(cat api.md)" 5432
+    sed -i '$ i | host | example |' api.md
+    same "$(strata fact get api host)" example
+}
+
+@test "facts: several values of one attribute have a line each; to delete one settles it" {
+    mkdir ../other && strata --dir ../other init --name other >/dev/null
+    strata fact set x y 0 >/dev/null
+    strata --dir ../other merge-state . --adopt >/dev/null
+    strata --dir ../other fact set x y there >/dev/null
+    strata fact set x y here >/dev/null
+    strata merge-state ../other >/dev/null
+    strata view add facts >/dev/null
+    same "$(grep -c ' pending -->' FACTS.md)" 2
+    sed -i '/| there |/d' FACTS.md
+    try 0 pending
+    same "$output" "nothing is pending"
+    same "$(strata fact get x y)" here
+    try 0 history x y
+    has "$output" "x y = there (ann on other"
+}
+
+@test "every value survives the way through a cell" {
+    local v values=(' ' '  two  ' '\' '\n' 'a|b' '|' $'a\nb' $'\ttab\r' '-> x' '+ x' '\unset' '\\' '<!-- c -->'
+        '<!-- 0123456789ab -->' '' 's' ' s' '\s' 'é→' '->' '+' '`| code |`' '| x | y |')
+    local i=0
+    for v in "${values[@]}"; do
+        strata fact set --no-flush -- "e$i" "a|$i" "$v" >/dev/null
+        strata fact add --no-flush -- "m$i" a "$v" >/dev/null
+        i=$((i + 1))
+    done
+    strata view add facts >/dev/null
+    strata export >../before.jsonl
+    # the same lines without their ids, in an empty workspace
+    mkdir ../empty && cd ../empty && "$STRATA" init >/dev/null
+    "$STRATA" view add facts >/dev/null
+    { sed -n 1,3p FACTS.md; sed -n '4,$p' ../work/FACTS.md | sed 's/| <!-- [0-9a-f]* -->$/|/; $d'; tail -1 FACTS.md; } >new.md
+    mv new.md FACTS.md
+    "$STRATA" view render >/dev/null
+    "$STRATA" export >../after.jsonl
+    same "$(jq -cS 'select(.entity) | [.entity, .attribute, .value, .kind]' ../after.jsonl | sort)" \
+        "$(jq -cS 'select(.entity) | [.entity, .attribute, .value, .kind]' ../before.jsonl | sort)"
+    same "$(grep -c entity ../before.jsonl)" 46
+}
+
+# --- Git and work trees ------------------------------------------------------------------------------
+
+@test "views are ignored by Git unless asked, and the rest of info/exclude stays" {
+    printf '*.log\n' >.git/info/exclude
+    strata view add facts >/dev/null
+    same "$(git status --porcelain)" ""
+    has "$(cat .git/info/exclude)" '*.log'
+    strata view remove facts >/dev/null
+    same "$(cat .git/info/exclude)" '*.log'
+    [ ! -e FACTS.md ]
+    strata view add facts --committed >/dev/null
+    same "$(git status --porcelain)" "?? FACTS.md"
+}
+
+@test "a view that Git has is written after edits and by view render only" {
+    strata fact set x y 1 >/dev/null
+    strata view add facts --committed >/dev/null
+    git add FACTS.md && git -c user.name=a -c user.email=a@b commit -qm "a table"
+    strata fact set x y 2 >/dev/null
+    same "$(git status --porcelain)" ""
+    sed -i '$ i | x | z | 3 |' FACTS.md
+    same "$(strata fact get x z)" 3
+    same "$(strata fact get x y)" 2
+    has "$(cat FACTS.md)" "| x | y | 2 |"
+    strata fact set x y 4 >/dev/null
+    hasnt "$(cat FACTS.md)" "| x | y | 4 |"
+    strata view render >/dev/null
+    has "$(cat FACTS.md)" "| x | y | 4 |"
+    # an existing file that Git has is found to be one
+    strata view remove facts >/dev/null
+    git checkout -q FACTS.md
+    sed -i '/strata/d' FACTS.md
+    try 0 view add facts
+    same "$output" "facts in FACTS.md, committed"
+}
+
+@test "a branch switch, clean -ffdx and stash -a lose nothing" {
+    git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first
+    strata fact set x y 1 >/dev/null
+    strata view add facts >/dev/null
+    sed -i 's/| x | y | 1 |/| x | y | 2 |/' FACTS.md
+    strata status >/dev/null
+    git clean -qffdx
+    [ ! -e FACTS.md ]
+    same "$(strata fact get x y)" 2
+    has "$(cat FACTS.md)" "| x | y | 2 |"
+    git -c user.name=a -c user.email=a@b stash -qa
+    strata fact set x y 3 >/dev/null
+    git checkout -q -b other
+    git -c user.name=a -c user.email=a@b stash pop -q || true
+    strata status >/dev/null
+    same "$(strata fact get x y)" 3
+    has "$(cat FACTS.md)" "| x | y | 3 |"
+    same "$(strata history x y | grep -c =)" 3
+}
+
+@test "each work tree has its views; one that is deleted does no harm" {
+    git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first
+    git worktree add -q ../second
+    strata fact set x y 1 >/dev/null
+    strata view add facts >/dev/null
+    (cd ../second && "$STRATA" view add facts --file T.md) >/dev/null
+    (cd ../second && sed -i 's/| x | y | 1 |/| x | y | 2 |/' T.md && "$STRATA" status) >/dev/null
+    same "$(strata fact get x y)" 2
+    has "$(cat FACTS.md)" "| x | y | 2 |"
+    same "$(cd ../second && "$STRATA" view list)" "facts in T.md"
+    rm -rf ../second
+    strata fact set x y 3 >/dev/null
+    git worktree prune
+    same "$(strata fact get x y)" 3
+    # a new tree of the same name starts without views
+    git worktree add -q -f ../second second
+    same "$(cd ../second && "$STRATA" view list 2>/dev/null)" ""
+}
+
+@test "a bare repository has no files; its work trees do" {
+    git clone -q --bare . ../bare.git
+    cd ../bare.git
+    strata init >/dev/null
+    try 1 view add facts
+    has "$stderr" "there is no work tree here"
+    git -c user.name=a -c user.email=a@b commit-tree -m first "$(git hash-object -t tree -w /dev/null)" >../id
+    git branch main "$(cat ../id)"
+    git worktree add -q ../tree main
+    cd ../tree
+    strata fact set x y 1 >/dev/null
+    try 0 view add facts
+    has "$(cat FACTS.md)" "| x | y | 1 |"
+    [ -e ../bare.git/worktrees/tree/strata-views/files ]
+}
+
+# --- what is refused ---------------------------------------------------------------------------------
+
+@test "files outside of the work tree, and ways out of it, are refused" {
+    echo secret >../outside.md
+    try 4 view add facts --file ../outside.md
+    has "$stderr" "outside of the work tree"
+    ln -s ../outside.md link.md
+    try 4 view add facts --file link.md
+    mkdir ../elsewhere && ln -s ../elsewhere dir
+    try 4 view add facts --file dir/f.md
+    try 4 view add facts --file .git/f.md
+    try 2 view add facts --file nowhere/f.md
+    # a file that becomes a link later is not followed
+    mkdir sub
+    strata view add facts --file sub/f.md >/dev/null
+    rm -r sub && ln -s ../elsewhere sub
+    try 0 fact set x y 1
+    has "$stderr" "a symbolic link leads from"
+    same "$(ls ../elsewhere)" ""
+    rm sub && mkdir sub && ln -s ../../outside.md sub/f.md
+    try 0 fact set x y 2
+    has "$stderr" "is a symbolic link"
+    same "$(cat ../outside.md)" secret
+}
+
+@test "hostile files: taken as they are, or refused with a reason" {
+    # 50 MB of text around a block
+    head -c 50000000 /dev/zero | tr '\0' 'x' | fold -w 100 >big.md
+    cp big.md saved
+    try 0 view add facts --file big.md
+    strata fact set x y 1 >/dev/null
+    cmp -n 50000000 big.md saved
+    has "$(tail -2 big.md)" "| x | y | 1 |"
+    strata view remove facts >/dev/null
+    # over the limit: named, and untouched
+    head -c 70000000 /dev/zero >huge.md
+    try 2 view add facts --file huge.md
+    has "$stderr" "over the limit"
+    same "$(stat -c %s huge.md)" 70000000
+    same "$(strata view list 2>&1)" "strata: note: there are no views here; \`strata view add heartbeat\` makes one"
+    # NUL bytes and invalid UTF-8 inside a block stay, as text below it
+    strata view add facts --file f.md >/dev/null
+    sed -i '$ i | a | b | \x00 |\n| a | c | \xff\xfe |' f.md
+    try 0 status
+    has "$stderr" "2 lines are no line of the view facts"
+    same "$(tail -2 f.md | tr '\0' '0' | xxd -p)" "$(printf '| a | b | 0 |\n| a | c | \xff\xfe |\n' | xxd -p)"
+    try 1 fact get a b
+    # a line of 10 MB
+    { head -n -1 f.md; printf '| a | d | '; head -c 10000000 /dev/zero | tr '\0' y; printf ' |\n'; } >g.md
+    mv g.md f.md
+    try 0 status
+    same "$(tail -1 f.md | wc -c)" 10000013
+}
+
+@test "read-only state: files are left alone, reading works" {
+    strata view add facts >/dev/null
+    sed -i '$ i | x | y | 1 |' FACTS.md
+    cp FACTS.md saved
+    [ "$(id -u)" -ne 0 ] || skip "root writes everywhere"
+    chmod -R a-w .git/strata
+    try 0 status
+    chmod -R u+w .git/strata
+    cmp FACTS.md saved
+}
