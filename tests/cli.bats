@@ -742,7 +742,7 @@ conflict() {
     }
     same "$(complete strata stat)" status
     same "$(complete strata --agent fact fact uns)" unset
-    same "$(complete strata import --format '')" "jsonl csv memory"
+    same "$(complete strata import --format '')" "jsonl csv memory beads queue"
     same "$(complete strata fact set --expect-)" --expect-absent
     same "$(complete strata completion z)" zsh
 }
