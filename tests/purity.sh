@@ -42,7 +42,8 @@ refuse store 'files/|strong/|lib/|cli/|strata\.h'
 refuse files 'strong/|lib/|cli/|strata\.h'
 refuse strong 'files/|lib/|cli/'
 refuse lib 'cli/'
-refuse cli 'core/|store/|files/|strong/|lib/'
+# Merging texts needs no workspace.
+refuse cli 'core/|store/|files/(block|kept|registry|replace|view)|strong/|lib/'
 
 if [ $# -gt 0 ]; then
     # Symbols that the archive needs and does not define itself. A sanitizer adds its own.

@@ -310,6 +310,7 @@ int cmd_uninit(struct cli *c);
 int cmd_status(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_merge_state(struct cli *c);
+int cmd_merge_driver(struct cli *c);
 int cmd_beat(struct cli *c);
 int cmd_agent_list(struct cli *c);
 int cmd_fact_set(struct cli *c);

@@ -454,6 +454,17 @@ const struct cli_command cli_commands[] = {
      "it again is harmless.",
      {{"strata merge-state /mnt/usb/project", "take in the copy on the stick"}},
      cmd_merge_state, false},
+    {"merge-driver", "BASE OURS THEIRS [MARKER_SIZE] [PATH]", 3, 5, 0,
+     "merge three versions of a file into OURS, for Git",
+     "Works outside of a workspace too. JSON Lines (by the ending of PATH, or by what is in the "
+     "files) are merged record by record and field by field: no addition and no change is lost, "
+     "and nothing deleted comes back. Where both sides changed the same lines of another text, "
+     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
+     "What somebody should look at is listed on standard error; with --json everything that was "
+     "merged is. Exit status: 0 when nothing is lost, 1 when it could not be merged.",
+     {{"strata merge-driver %O %A %B %L %P", "as Git calls it"},
+      {"strata merge-driver base.jsonl ours.jsonl theirs.jsonl", "by hand; the result is in ours.jsonl"}},
+     cmd_merge_driver, false},
     {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
      "show a part of the state as Markdown, to read and to edit",
      "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "
