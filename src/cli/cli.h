@@ -122,6 +122,7 @@ enum cli_option_id {
     OPT_FILE, /* view */
     OPT_ENTITY_VIEW, /* view --entity */
     OPT_COMMITTED,
+    OPT_GIT_MERGE, /* init */
     OPT_COUNT,
 };
 typedef unsigned __int128 cli_set; /* of options: 1 << OPT_... */

@@ -121,6 +121,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_DEP_KIND] = {"--kind", 0, "blocks|parent", "what N is to M; blocks if not given", false},
     [OPT_FILE] = {"--file", 'f', "FILE", "the file it is in", false},
     [OPT_ENTITY_VIEW] = {"--entity", 0, "ENTITY", "facts: only those of this entity", false},
+    [OPT_GIT_MERGE] = {"--git-merge", 0, "PATTERN",
+        "have Git merge files like '*.jsonl' with strata; may be repeated", false, true},
     [OPT_COMMITTED] = {"--committed", 0, NULL,
         "Git has the file: write it after edits, and by `view render` only", false},
 };
@@ -128,12 +130,15 @@ const struct cli_option cli_options[OPT_COUNT] = {
 #define ON(id) CLI_SET(id)
 
 const struct cli_command cli_commands[] = {
-    {"init", "[DIR]", 0, 1, ON(OPT_NAME) | ON(OPT_DRY_RUN),
+    {"init", "[DIR]", 0, 1, ON(OPT_NAME) | ON(OPT_DRY_RUN) | ON(OPT_GIT_MERGE),
      "set up a workspace, or say where it is",
      "Makes the state directory: in a Git repository inside its .git directory, shared by all "
      "work trees and never tracked; elsewhere .strata in DIR. No file of yours is changed. "
-     "Doing it again is harmless.",
+     "Doing it again is harmless.\n\n"
+     "--git-merge sets `merge-driver` up for this clone, in its configuration and .git/info/attributes; "
+     "`strata uninit` takes that back.",
      {{"strata init", "here"},
+      {"strata init --git-merge '*.jsonl'", "and merge trackers without loss"},
       {"strata init --dry-run", "only say what would be made"},
       {"strata init --name laptop ~/project", "there, with a name for this machine"}},
      cmd_init, false},

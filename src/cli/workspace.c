@@ -3,6 +3,7 @@
  * status, doctor, merge-state.
  */
 #include "cli/cli.h"
+#include "cli/git_merge.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -155,17 +156,28 @@ int cmd_init(struct cli *c)
     const char *also = c->options[OPT_DIR];
     if (c->arg_count > 0 && also != NULL && strcmp(also, dir) != 0)
         return cli_usage(c, "give either DIR or --dir");
+    int status = c->repeat_count > 0 ? git_merge_check(c, dir, c->repeated, c->repeat_count) : 0;
+    if (status != 0)
+        return status;
     int code = strata_init(dir, &options, &result, &error);
     if (code != STRATA_OK)
         return fail_with(c, code, &error);
     if (options.name != NULL && !result.created && strcmp(options.name, result.name) != 0)
         cli_note(c, "it keeps its name %s", result.name);
+    if (c->repeat_count > 0 && !options.dry_run)
+        status = git_merge_add(c, dir, c->repeated, c->repeat_count);
+    if (status != 0)
+        return status;
+    json_t *merged = c->json ? json_array() : NULL;
+    for (size_t i = 0; c->json && i < c->repeat_count; i++)
+        (void)json_array_append_new(merged, cli_json_text(c->repeated[i], strlen(c->repeated[i])));
     if (c->json)
-        return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b}", "state_dir",
+        return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b,s:o}", "state_dir",
                                      cli_json_text(result.state_dir, strlen(result.state_dir)),
                                      "workspace", result.workspace, "replica", result.replica,
                                      "name", result.name, "created", result.created, "joined",
-                                     result.joined, "dry_run", options.dry_run));
+                                     result.joined, "dry_run", options.dry_run, "git_merge",
+                                     merged));
     if (c->quiet) {
         (void)printf("%s\n", result.replica);
         return 0;
@@ -178,26 +190,36 @@ int cmd_init(struct cli *c)
                                             : "made a workspace; its state is in ");
     (void)fputs(what, stdout);
     cli_put_text(stdout, result.state_dir, strlen(result.state_dir), 0);
+    for (size_t i = 0; i < c->repeat_count; i++) {
+        (void)printf("\nGit %s merge ", options.dry_run ? "would" : "will");
+        cli_put_text(stdout, c->repeated[i], strlen(c->repeated[i]), 0);
+        (void)fputs(" with strata (configuration and info/attributes of the clone)", stdout);
+    }
     (void)fputs(options.dry_run ? "\nnothing was done (--dry-run)\n"
                                 : "\nno file of yours was changed\n",
                 stdout);
     return 0;
 }
 
-/* init wires nothing outside of the state directory as yet, so there is nothing to take back;
- * the answer still has to tell where the data is, and that it stays. */
+/* The answer has to tell where the data is, too, and that it stays. */
 int cmd_uninit(struct cli *c)
 {
+    bool removed = false;
     int status = cli_open(c);
+    if (status == 0)
+        status = git_merge_remove(c, c->dir != NULL ? c->dir : ".", &removed);
     if (status != 0)
         return status;
     const char *state_dir = strata_state_dir(c->s);
-    if (c->json)
-        return cli_json(c, json_pack("{s:o,s:[],s:b}", "state_dir",
+    if (c->json) {
+        json_t *unwired = removed ? json_pack("[s]", "git-merge") : json_array();
+        return cli_json(c, json_pack("{s:o,s:o,s:b}", "state_dir",
                                      cli_json_text(state_dir, strlen(state_dir)), "unwired",
-                                     "data_kept", 1));
-    (void)fputs("nothing outside of the state directory was wired, so nothing had to be taken "
-                "back\nyour data stays in ",
+                                     unwired, "data_kept", 1));
+    }
+    (void)fputs(removed ? "Git no longer merges with strata\nyour data stays in "
+                        : "nothing outside of the state directory was wired, so nothing had to be "
+                          "taken back\nyour data stays in ",
                 stdout);
     cli_put_text(stdout, state_dir, strlen(state_dir), 0);
     (void)fputs("; `strata init` goes on with it\n", stdout);
