@@ -115,12 +115,20 @@ object Task . update 1 --priority 1
 row show show 1
 row done done 1
 
-if [ "$checked" -lt 30 ]; then
+# The report of the driver goes to standard error.
+for side in base ours theirs; do
+    echo '{"id":1}' >"$dir/$side.jsonl"
+done
+documented=$(sed -n 's/^| `merge-driver`[^|]* |//p' "$page" | words)
+"$STRATA" merge-driver --json "$dir/base.jsonl" "$dir/ours.jsonl" "$dir/theirs.jsonl" 2>"$dir/out"
+compare merge-driver "$documented" "$(jq -r '.data | keys[]' "$dir/out" | sort)"
+
+if [ "$checked" -lt 31 ]; then
     echo "json.sh: only $checked comparisons" >&2
     failed=1
 fi
 rows=$(sed -n '/^| command/,/^$/p' "$page" | grep -c '^| `')
-if [ "$rows" -ne 31 ]; then
+if [ "$rows" -ne 32 ]; then
     echo "json.sh: docs/json.md has $rows rows; a new one has to be compared too" >&2
     failed=1
 fi
