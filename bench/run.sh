@@ -268,6 +268,33 @@ mcp() {
     result "memory server, 8 clients: ratio" "$(median <"$work/memory-ratio")" "" ">=10"
 }
 
+# Trackers of 600 bytes a record: each side changed a tenth, deleted and added a hundredth.
+merge_driver() {
+    for n in 5000 50000 500000; do
+        mkdir "$work/tracker"
+        awk -v n="$n" -v dir="$work/tracker" 'BEGIN {
+            for (i = 0; i < 420; i++) text = text "x"
+            split("base ours theirs", sides, " ")
+            for (s = 1; s <= 3; s++) for (i = 0; i < n + (s > 1) * n / 100; i++) {
+                if (s > 1 && i < n && (i + s) % 100 == 0) continue
+                changed = s > 1 && i < n && (i * 7 + s * 3) % 10 == 0 ? sides[s] : ""
+                printf "{\"id\":\"%s-%d\",\"title\":\"task %d %s\",\"description\":\"%s\",\"status\":\"open\",\"labels\":[\"a\"],\"updated_at\":\"2026-01-01T00:00:00Z\"}\n", i < n ? "t" : sides[s], i, i, changed, text > (dir "/" sides[s])
+            }
+        }'
+        line=$("$(tool bench-start)" 1 "$work/tracker" "$build/strata" merge-driver \
+            base ours theirs 7 x.jsonl 2>/dev/null)
+        # shellcheck disable=SC2086 # five numbers
+        set -- $line
+        target=-
+        [ "$n" -gt 5000 ] || target="<100"
+        result "merge driver, $n records" "$1" ms "$target"
+        result "merge driver, $n records, memory" "$4" MB -
+        result "merge driver, $n records, one input" \
+            "$(($(stat -c %s "$work/tracker/base") / 1000000))" MB -
+        rm -rf "$work/tracker"
+    done
+}
+
 table() {
     awk -F '\t' '
         function reached(v, t) {
@@ -299,6 +326,7 @@ strong
 redis
 merges
 mcp
+merge_driver
 commands
 table
 [ -z "$out" ] || json >"$out"

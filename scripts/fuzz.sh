@@ -25,6 +25,7 @@ for target in "$@"; do
     case $target in
     import_*) sources=$import ;;
     mcp) sources=$mcp ;;
+    merge_*) sources="src/files/jsonl*.c src/files/jsonscan.c src/store/*.c $core -lxxhash -lsqlite3" ;;
     *) sources=$core ;;
     esac
     # shellcheck disable=SC2086 # lists of words

@@ -146,7 +146,16 @@ row track track
 row append append doc.md more
 row untrack untrack doc.md
 
-if [ "$checked" -lt 30 ]; then
+# The report of the driver goes to standard error.
+for side in base ours theirs; do
+    echo '{"id":1}' >"$dir/$side.jsonl"
+done
+echo merge-driver >>"$dir/compared"
+documented=$(sed -n 's/^| `merge-driver`[^|]* |//p' "$page" | words)
+"$STRATA" merge-driver --json "$dir/base.jsonl" "$dir/ours.jsonl" "$dir/theirs.jsonl" 2>"$dir/out"
+compare merge-driver "$documented" "$(jq -r '.data | keys[]' "$dir/out" | sort)"
+
+if [ "$checked" -lt 31 ]; then
     echo "json.sh: only $checked comparisons" >&2
     failed=1
 fi

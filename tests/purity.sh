@@ -48,7 +48,8 @@ refuse sync 'files/|strong/|lib/|edge/|mcp/|cli/|strata\.h'
 refuse lib 'edge/|mcp/|cli/'
 refuse edge 'core/|store/|files/|strong/|sync/|lib/|mcp/|cli/'
 refuse mcp 'core/|store/|files/|strong/|sync/|lib/|cli/'
-refuse cli 'core/|store/|files/|strong/|sync/|lib/'
+# Merging texts needs no workspace.
+refuse cli 'core/|store/|files/(block|kept|registry|replace|view)|strong/|sync/|lib/'
 
 if [ $# -gt 0 ]; then
     # Symbols that the archive needs and does not define itself. A sanitizer adds its own.

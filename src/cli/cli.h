@@ -139,6 +139,7 @@ enum cli_option_id {
     OPT_ENTITY_VIEW, /* view --entity */
     OPT_COMMITTED,
     OPT_SEEN_FILE, /* track --seen */
+    OPT_GIT_MERGE, /* init */
     OPT_COUNT,
 };
 typedef unsigned __int128 cli_set; /* of options: 1 << OPT_... */
@@ -355,6 +356,7 @@ int cmd_status(struct cli *c);
 int cmd_doctor(struct cli *c);
 int cmd_merge_state(struct cli *c);
 int cmd_sync(struct cli *c);
+int cmd_merge_driver(struct cli *c);
 int cmd_beat(struct cli *c);
 int cmd_agent_list(struct cli *c);
 int cmd_fact_set(struct cli *c);

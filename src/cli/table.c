@@ -142,6 +142,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_DEP_KIND] = {"--kind", 0, "blocks|parent", "what N is to M; blocks if not given", false},
     [OPT_FILE] = {"--file", 'f', "FILE", "the file it is in", false},
     [OPT_ENTITY_VIEW] = {"--entity", 0, "ENTITY", "facts: only those of this entity", false},
+    [OPT_GIT_MERGE] = {"--git-merge", 0, "PATTERN",
+        "have Git merge files like '*.jsonl' with strata; may be repeated", false, true},
     [OPT_COMMITTED] = {"--committed", 0, NULL,
         "Git has the file: write it after edits, and by `view render` only", false},
     [OPT_SEEN_FILE] = {"--seen", 0, NULL,
@@ -153,14 +155,17 @@ const struct cli_option cli_options[OPT_COUNT] = {
 const struct cli_command cli_commands[] = {
     {"init", "[DIR]", 0, 1,
      ON(OPT_NAME) | ON(OPT_DRY_RUN) | ON(OPT_JOIN) | ON(OPT_NEW) | ON(OPT_AGENTS) |
-         ON(OPT_AGENTS_MD) | ON(OPT_YES),
+         ON(OPT_AGENTS_MD) | ON(OPT_YES) | ON(OPT_GIT_MERGE),
      "set up a workspace, or say where it is",
      "Makes the state directory: in a Git repository inside its .git directory, shared by all "
      "work trees and never tracked; elsewhere .strata in DIR. No file of yours is changed. "
      "Doing it again is harmless.\n\n"
      "In a clone whose remote carries a workspace already (`strata sync`), this becomes another copy "
-     "of that one, and takes in its records. When a remote cannot be asked, nothing is made.",
+     "of that one, and takes in its records. When a remote cannot be asked, nothing is made.\n\n"
+     "--git-merge sets `merge-driver` up for this clone, in its configuration and .git/info/attributes; "
+     "`strata uninit` takes that back.",
      {{"strata init", "here"},
+      {"strata init --git-merge '*.jsonl'", "and merge trackers without loss"},
       {"strata init --dry-run", "only say what would be made"},
       {"strata init --name laptop ~/project", "there, with a name for this machine"},
       {"strata init --agents", "wire the agents' clients too; asks before calling them"}},
@@ -588,6 +593,17 @@ const struct cli_command cli_commands[] = {
      {{"claude mcp add strata -- strata mcp", "for Claude Code"},
       {"MEMORY_FILE_PATH=~/memory.jsonl strata mcp --memory", "a memory for several agents"}},
      cmd_mcp, false},
+    {"merge-driver", "BASE OURS THEIRS [MARKER_SIZE] [PATH]", 3, 5, 0,
+     "merge three versions of a file into OURS, for Git",
+     "Works outside of a workspace too. JSON Lines (by the ending of PATH, or by what is in the "
+     "files) are merged record by record and field by field: no addition and no change is lost, "
+     "and nothing deleted comes back. Where both sides changed the same lines of another text, "
+     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
+     "What somebody should look at is listed on standard error; with --json everything that was "
+     "merged is. Exit status: 0 when nothing is lost, 1 when it could not be merged.",
+     {{"strata merge-driver %O %A %B %L %P", "as Git calls it"},
+      {"strata merge-driver base.jsonl ours.jsonl theirs.jsonl", "by hand; the result is in ours.jsonl"}},
+     cmd_merge_driver, false},
     {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
      "show a part of the state as Markdown, to read and to edit",
      "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "

@@ -3,6 +3,7 @@
  * status, doctor, merge-state.
  */
 #include "cli/cli.h"
+#include "cli/git_merge.h"
 #include "cli/wire.h"
 
 #include <limits.h>
@@ -201,24 +202,34 @@ int cmd_init(struct cli *c)
         return cli_usage(c, "give either DIR or --dir");
     if (options.join != NULL && options.found)
         return cli_usage(c, "give either --join or --new");
+    int status = c->repeat_count > 0 ? git_merge_check(c, dir, c->repeated, c->repeat_count) : 0;
+    if (status != 0)
+        return status;
     int code = strata_init(dir, &options, &result, &error);
     if (code != STRATA_OK)
         return fail_with(c, code, &error);
     if (result.joined && !options.dry_run)
         take_first(c, dir, &result);
-    if (cli_given(c, OPT_AGENTS) && !options.dry_run) {
-        int status = wire_agents(c, result.state_dir, dir);
-        if (status != 0)
-            return status;
-    }
+    if (cli_given(c, OPT_AGENTS) && !options.dry_run)
+        status = wire_agents(c, result.state_dir, dir);
+    if (status != 0)
+        return status;
     if (options.name != NULL && !result.created && strcmp(options.name, result.name) != 0)
         cli_note(c, "it keeps its name %s", result.name);
+    if (c->repeat_count > 0 && !options.dry_run)
+        status = git_merge_add(c, dir, c->repeated, c->repeat_count);
+    if (status != 0)
+        return status;
+    json_t *merged = c->json ? json_array() : NULL;
+    for (size_t i = 0; c->json && i < c->repeat_count; i++)
+        (void)json_array_append_new(merged, cli_json_text(c->repeated[i], strlen(c->repeated[i])));
     if (c->json)
-        return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b}", "state_dir",
+        return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b,s:o}", "state_dir",
                                      cli_json_text(result.state_dir, strlen(result.state_dir)),
                                      "workspace", result.workspace, "replica", result.replica,
                                      "name", result.name, "created", result.created, "joined",
-                                     result.joined, "dry_run", options.dry_run));
+                                     result.joined, "dry_run", options.dry_run, "git_merge",
+                                     merged));
     if (c->quiet) {
         (void)printf("%s\n", result.replica);
         return 0;
@@ -231,6 +242,11 @@ int cmd_init(struct cli *c)
                                             : "made a workspace; its state is in ");
     (void)fputs(what, stdout);
     cli_put_text(stdout, result.state_dir, strlen(result.state_dir), 0);
+    for (size_t i = 0; i < c->repeat_count; i++) {
+        (void)printf("\nGit %s merge ", options.dry_run ? "would" : "will");
+        cli_put_text(stdout, c->repeated[i], strlen(c->repeated[i]), 0);
+        (void)fputs(" with strata (configuration and info/attributes of the clone)", stdout);
+    }
     (void)fputs(options.dry_run ? "\nnothing was done (--dry-run)\n"
                 : cli_given(c, OPT_AGENTS_MD)
                     ? "\nAGENTS.md has a block about it; no other file of "
@@ -240,14 +256,20 @@ int cmd_init(struct cli *c)
     return 0;
 }
 
+/* The answer has to tell where the data is, too, and that it stays. */
 int cmd_uninit(struct cli *c)
 {
     json_t *list = NULL;
+    bool removed = false;
     int status = cli_open(c);
+    if (status == 0)
+        status = git_merge_remove(c, c->dir != NULL ? c->dir : ".", &removed);
     if (status != 0)
         return status;
     const char *state_dir = strata_state_dir(c->s);
     status = unwire_agents(c, state_dir, &list);
+    if (status == 0 && removed)
+        (void)json_array_append_new(list, json_string("git-merge"));
     size_t count = json_array_size(list);
     if (status != 0 || c->json) {
         json_t *data =

@@ -166,25 +166,59 @@ static void emit(struct st_buf *out, struct span s)
     }
 }
 
-static void merge_span(struct span base, struct span a, struct span b, enum st_lines_prefer prefer,
-                       struct st_buf *out, size_t *overlaps)
+static struct st_str span_text(struct span s)
+{
+    if (s.from == s.to)
+        return (struct st_str){0};
+    const char *start = s.of->list[s.from].text.p;
+    struct st_str last = s.of->list[s.to - 1].text;
+    return (struct st_str){start, (size_t)(last.p + last.n - start)};
+}
+
+static void emit_both(struct st_buf *out, struct span a, struct span b)
+{
+    struct span head = {a.of, a.from, a.from}, tail = {a.of, a.to, a.to};
+    while (a.from < a.to && b.from < b.to && same(&a.of->list[a.from], &b.of->list[b.from])) {
+        head.to = ++a.from;
+        b.from++;
+    }
+    while (a.from < a.to && b.from < b.to && same(&a.of->list[a.to - 1], &b.of->list[b.to - 1])) {
+        tail.from = --a.to;
+        b.to--;
+    }
+    emit(out, head);
+    emit(out, a);
+    emit(out, b);
+    emit(out, tail);
+}
+
+struct merging {
+    enum st_lines_prefer prefer;
+    struct st_buf *out;
+    st_lines_overlap *visit;
+    void *arg;
+};
+
+static void merge_span(struct span base, struct span a, struct span b, const struct merging *m)
 {
     if (same_span(base, a) || same_span(a, b)) {
-        emit(out, b);
+        emit(m->out, b);
     } else if (same_span(base, b)) {
-        emit(out, a);
+        emit(m->out, a);
     } else if (base.from == base.to) {
-        emit(out, a);
-        emit(out, b);
+        emit(m->out, a);
+        emit(m->out, b);
     } else {
-        (*overlaps)++;
-        emit(out, prefer == ST_PREFER_A ? a : b);
+        m->visit(m->arg, a.from + 1, span_text(base), span_text(a), span_text(b));
+        if (m->prefer == ST_KEEP_BOTH)
+            emit_both(m->out, a, b);
+        else
+            emit(m->out, m->prefer == ST_PREFER_A ? a : b);
     }
 }
 
 static void merge_all(const struct lines *base, const struct lines *a, const struct lines *b,
-                      const size_t *in_a, const size_t *in_b, enum st_lines_prefer prefer,
-                      struct st_buf *out, size_t *overlaps)
+                      const size_t *in_a, const size_t *in_b, const struct merging *m)
 {
     size_t i = 0, x = 0, y = 0;
     while (i <= base->count) {
@@ -194,35 +228,50 @@ static void merge_all(const struct lines *base, const struct lines *a, const str
         size_t to_a = end < base->count ? in_a[end] : a->count;
         size_t to_b = end < base->count ? in_b[end] : b->count;
         merge_span((struct span){base, i, end}, (struct span){a, x, to_a},
-                   (struct span){b, y, to_b}, prefer, out, overlaps);
+                   (struct span){b, y, to_b}, m);
         if (end == base->count)
             return;
-        emit(out, (struct span){base, end, end + 1});
+        emit(m->out, (struct span){base, end, end + 1});
         i = end + 1;
         x = to_a + 1;
         y = to_b + 1;
     }
 }
 
-enum st_code st_lines_merge(struct st_str base, struct st_str a, struct st_str b,
-                            enum st_lines_prefer prefer, struct st_buf *out, size_t *overlaps)
+enum st_code st_lines_merge_each(struct st_str base, struct st_str a, struct st_str b,
+                                 enum st_lines_prefer prefer, struct st_buf *out,
+                                 st_lines_overlap *visit, void *arg)
 {
+    struct merging m = {prefer, out, visit, arg};
     struct lines lb = {0}, la = {0}, lc = {0};
     size_t *in_a = NULL, *in_b = NULL;
     enum st_code code = split(base, &lb) && split(a, &la) && split(b, &lc) ? ST_OK : ST_NO_MEMORY;
-    *overlaps = 0;
     if (code == ST_OK)
         code = compare(&lb, &la, &in_a);
     if (code == ST_OK)
         code = compare(&lb, &lc, &in_b);
     if (code == ST_OK)
-        merge_all(&lb, &la, &lc, in_a, in_b, prefer, out, overlaps);
+        merge_all(&lb, &la, &lc, in_a, in_b, &m);
     free(lb.list);
     free(la.list);
     free(lc.list);
     free(in_a);
     free(in_b);
     return code == ST_OK && out->failed ? ST_NO_MEMORY : code;
+}
+
+static void count_overlap(void *arg, size_t line, struct st_str base, struct st_str a,
+                          struct st_str b)
+{
+    (void)line, (void)base, (void)a, (void)b;
+    ++*(size_t *)arg;
+}
+
+enum st_code st_lines_merge(struct st_str base, struct st_str a, struct st_str b,
+                            enum st_lines_prefer prefer, struct st_buf *out, size_t *overlaps)
+{
+    *overlaps = 0;
+    return st_lines_merge_each(base, a, b, prefer, out, count_overlap, overlaps);
 }
 
 enum st_code st_lines_removed(struct st_str from, struct st_str to,

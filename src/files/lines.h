@@ -20,11 +20,23 @@
  * (16 MB). */
 #define ST_LINES_EDITS_MAX 2000
 
-enum st_lines_prefer { ST_PREFER_A, ST_PREFER_B };
+enum st_lines_prefer {
+    ST_PREFER_A,
+    ST_PREFER_B,
+    ST_KEEP_BOTH, /* a's lines, then b's; what they begin and end with in common once */
+};
 
 /* Appends the merged text to out. ST_OK, ST_NO_MEMORY. */
 enum st_code st_lines_merge(struct st_str base, struct st_str a, struct st_str b,
                             enum st_lines_prefer prefer, struct st_buf *out, size_t *overlaps);
+
+/* The same; calls visit for each overlap: the number of its first line in a, from 1, and what each
+ * has there. */
+typedef void st_lines_overlap(void *arg, size_t line, struct st_str base, struct st_str a,
+                              struct st_str b);
+enum st_code st_lines_merge_each(struct st_str base, struct st_str a, struct st_str b,
+                                 enum st_lines_prefer prefer, struct st_buf *out,
+                                 st_lines_overlap *visit, void *arg);
 
 /* Calls visit for each line of `from` that is not in `to`, in order. */
 enum st_code st_lines_removed(struct st_str from, struct st_str to,

@@ -1,0 +1,185 @@
+#!/usr/bin/env bats
+# merge.bats - the merge driver as Git calls it, and on hostile and real files.
+#
+#   STRATA=build/strata bats tests/merge.bats
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    case $STRATA in
+    /*) ;;
+    *) STRATA=$PWD/${STRATA:?path of the program} ;;
+    esac
+    unset STRATA_DIR STRATA_STATE_DIR
+    export STRATA_AGENT=ann GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+    export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+    data=${STRATA_SHARED:-$BATS_TEST_DIRNAME/../../shared}/data
+    mkdir "$BATS_TEST_TMPDIR/work"
+    cd "$BATS_TEST_TMPDIR/work"
+}
+
+same() {
+    [ "$1" = "$2" ] || { printf 'not the same:\n%s\n--- wanted:\n%s\n' "$1" "$2"; return 1; }
+}
+
+# Two branches: main adds x and closes a, side adds y and labels a; both rename b.
+repository() {
+    git init -q -b main .
+    "$STRATA" init --git-merge '*.jsonl' >/dev/null
+    printf '%s\n' '{"id":"a","status":"open"}' '{"id":"b","title":"b"}' '{"id":"c"}' >t.jsonl
+    git add t.jsonl
+    git commit -qm base
+    git checkout -qb side
+    printf '%s\n' '{"id":"a","status":"open","labels":["l"]}' \
+        '{"id":"b","title":"theirs","updated_at":"2026-01-02T00:00:00Z"}' '{"id":"y"}' >t.jsonl
+    git commit -qam side
+    git checkout -q main
+    printf '%s\n' '{"id":"a","status":"closed"}' \
+        '{"id":"b","title":"ours","updated_at":"2026-01-01T00:00:00Z"}' '{"id":"c"}' '{"id":"x"}' >t.jsonl
+}
+
+wanted='{"id":"a","labels":["l"],"status":"closed"}
+{"id":"b","title":"theirs","updated_at":"2026-01-02T00:00:00Z"}
+{"id":"x"}
+{"id":"y"}'
+
+merged() {
+    same "$(jq -cS . "${1:-t.jsonl}" | sort)" "$wanted"
+}
+
+@test "git merge, rebase, cherry-pick, stash pop, a second work tree" {
+    repository
+    git stash -q
+    git merge -q side 2>/dev/null
+    git stash pop 2>"$BATS_TEST_TMPDIR/err"
+    merged
+    grep -q '"b" "title": changed by both' "$BATS_TEST_TMPDIR/err"
+    grep -q '"ours"' "$BATS_TEST_TMPDIR/err"
+    git reset -q --hard HEAD~1
+    repository_ours() {
+        printf '%s\n' '{"id":"a","status":"closed"}' \
+            '{"id":"b","title":"ours","updated_at":"2026-01-01T00:00:00Z"}' '{"id":"c"}' '{"id":"x"}' >t.jsonl
+    }
+    git checkout -q main
+    repository_ours
+    git commit -qam ours
+    for how in 'merge -q side' 'cherry-pick side' 'rebase -q side'; do
+        git branch -f keep
+        # shellcheck disable=SC2086 # a list of words
+        git $how
+        merged
+        git reset -q --hard keep
+    done
+    git worktree add -q ../tree keep
+    (cd ../tree && git checkout -q -b other && git merge -q side && merged)
+}
+
+@test "init --git-merge says what it does, can be repeated, and uninit takes it back exactly" {
+    git init -q -b main .
+    "$STRATA" init >/dev/null
+    printf '*.png binary' >.git/info/attributes
+    cp .git/info/attributes before
+    cp .git/config config
+    "$STRATA" init --dry-run --git-merge '*.jsonl' | grep -q 'would merge \*.jsonl'
+    cmp .git/info/attributes before
+    cmp .git/config config
+    "$STRATA" init --git-merge '*.jsonl' >/dev/null
+    cp .git/info/attributes first
+    "$STRATA" init --git-merge '*.jsonl' >/dev/null
+    cmp .git/info/attributes first
+    "$STRATA" init --git-merge '*.jsonl' --git-merge 'QUEUE.md' >/dev/null
+    same "$(git check-attr merge QUEUE.md a/b.jsonl c.png | cut -d: -f3 | tr -d '\n')" " strata strata unset"
+    [ -z "$(find .git/hooks -type f ! -name '*.sample')" ]
+    "$STRATA" uninit | grep -q 'no longer merges'
+    cmp .git/info/attributes before
+    cmp .git/config config
+    run "$STRATA" init --git-merge 'a b'
+    same "$status" 2
+}
+
+# driver NAME STATUS: merges base, ours, theirs
+driver() {
+    run --separate-stderr "$STRATA" merge-driver base ours theirs 7 "$1"
+    same "$status" "$2"
+}
+
+@test "what is broken or twice is kept and reported with its line" {
+    printf '%s\n' '{"id":"a"}' >base
+    printf '%s\n' '{"id":"a"}' '<<<<<<< x' '{"id":"a","n":1}' >ours
+    printf '%s\n' '{"id":"a"}' '{"id":"b"' >theirs
+    driver x.jsonl 0
+    same "$(sort ours)" "$(printf '%s\n' '{"id":"a"}' '<<<<<<< x' '{"id":"a","n":1}' '{"id":"b"' | sort)"
+    [[ $stderr == *'line 2 of ours is no JSON'* ]]
+    [[ $stderr == *'line 2 of theirs is no JSON'* ]]
+    [[ $stderr == *'line 3 of ours: a second record with the id "a"'* ]]
+}
+
+@test "hostile input: long lines, NUL, invalid UTF-8, CRLF, no final newline; the mode stays" {
+    printf '{"id":"a"}\r\n{"id":"z"}' >base
+    { printf '{"id":"a"}\r\n\xff\xfe\r\n{"id":"z"}\r\n{"id":"long","v":"'; head -c 10000000 /dev/zero | tr '\0' y
+      printf '"}'; } >ours
+    printf '{"id":"a","t":1}\r\n\0\0\r\n{"id":"z"}' >theirs
+    chmod 640 ours
+    driver x.jsonl 0
+    same "$(stat -c %a ours)" 640
+    same "$(wc -c <ours)" 10000058
+    same "$(grep -ac '"t":1' ours)$(grep -c $'\xff\xfe' -a ours)" 11
+    { head -c 68000000 /dev/zero | tr '\0' y; } >theirs
+    cp ours before
+    driver x.jsonl 1
+    [[ $stderr == *'line 1 of theirs is over the limit of 67108864 bytes'* ]]
+    cmp ours before
+}
+
+@test "texts: clean as Git, Markdown keeps both, others get markers" {
+    printf '1\n2\n3\n' >base
+    printf '1\nours\n3\n' >ours
+    printf '1\ntheirs\n3\n' >theirs
+    cp ours saved
+    driver x.md 0
+    same "$(tr '\n' ' ' <ours)" "1 ours theirs 3 "
+    [[ $stderr == *'changed by both, kept both'* ]]
+    cp saved ours
+    driver x.c 1
+    same "$(cat ours)" "$(printf '1\n<<<<<<< ours\nours\n=======\ntheirs\n>>>>>>> theirs\n3\n')"
+    printf '<!-- strata:begin facts 0 -->\n1\n<!-- strata:end facts -->\n' >base
+    sed s/1/2/ base >ours
+    sed s/1/3/ base >theirs
+    driver notes.txt 0
+    same "$(sed -n 2,3p ours | tr '\n' ' ')" "2 3 "
+}
+
+@test "real merges of JSON Lines: no loss" {
+    [ -d "$data/merges-jsonl" ] || skip "no data"
+    python3 "$BATS_TEST_DIRNAME/merge_judge.py" "$STRATA" "$data/merges-jsonl" >&3
+}
+
+@test "random merges: no loss in either direction; merge(x, x, y) = y" {
+    python3 "$BATS_TEST_DIRNAME/merge_judge.py" "$STRATA" --random 40
+}
+
+@test "real merges of Markdown: as Git where Git is clean, else no line is lost" {
+    [ -d "$data/merges-md" ] || skip "no data"
+    clean=0 kept=0
+    for base in "$data"/merges-md/*.base.md; do
+        at=${base%.base.md}
+        cp "$base" base
+        cp "$at.ours.md" ours
+        cp "$at.theirs.md" theirs
+        cp ours mine
+        driver "x.md" 0
+        if git merge-file -p mine base theirs >wanted 2>/dev/null; then
+            cmp ours wanted
+            clean=$((clean + 1))
+            continue
+        fi
+        kept=$((kept + 1))
+        # Lines that a side has and base has not.
+        for side in mine theirs; do
+            missing=$(sort "$side" | uniq | comm -23 - <(sort base | uniq) | comm -23 - <(sort ours | uniq))
+            [ -z "$missing" ] || { echo "$at $side: $missing"; false; }
+        done
+    done
+    echo "# $clean as Git, $kept with both versions" >&3
+    [ "$((clean + kept))" -gt 10 ]
+}
