@@ -495,9 +495,12 @@ static struct st_str line_end(struct st_str text)
     return end != NULL && end > text.p && end[-1] == '\r' ? ST_STR("\r\n") : ST_STR("\n");
 }
 
-enum st_code st_jsonl_merge(const struct st_str in[ST_JSONL_SIDES], st_jsonl_visit *visit,
+enum st_code st_jsonl_merge(const struct st_str sides[ST_JSONL_SIDES], st_jsonl_visit *visit,
                             void *arg, struct st_buf *out, struct st_jsonl_fault *fault)
 {
+    struct st_str in[ST_JSONL_SIDES];
+    for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
+        in[s] = sides[s].n > 0 ? sides[s] : ST_STR("");
     struct merge m = {
         .visit = visit,
         .arg = arg,
