@@ -527,9 +527,10 @@ enum st_code st_jsonl_merge(const struct st_str sides[ST_JSONL_SIDES], st_jsonl_
         trim_end(&m, in, start);
     }
     /* What only one side touched is exactly that side's: with its order, its ends of lines. */
-    if (code == ST_OK && (st_str_equal(base, theirs) || st_str_equal(base, ours))) {
+    bool alike = st_str_equal(ours, theirs);
+    if (code == ST_OK && (alike || st_str_equal(base, theirs) || st_str_equal(base, ours))) {
         out->n = start;
-        st_buf_add_str(out, st_str_equal(base, theirs) ? ours : theirs);
+        st_buf_add_str(out, alike || st_str_equal(base, theirs) ? ours : theirs);
     }
     for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
         free(m.sides[s].list);
