@@ -1,7 +1,7 @@
 /*
- * fuzz_merge_jsonl.c - any bytes as base, ours and theirs of a merge of JSON Lines, with a byte 0x1e
- * between them. A line that only one side has and base has not is in the result; what only one side
- * changed is that side's; and merging is over in either direction.
+ * fuzz_merge_jsonl.c - any bytes as base, ours and theirs of a merge of JSON Lines, with a byte
+ * 0x1e between them. A line that only one side has and base has not is in the result; what only one
+ * side changed is that side's; and merging is over in either direction.
  */
 #include "files/jsonl.h"
 #include "store/log.h"

@@ -24,8 +24,8 @@ static const char end_mark[] = "# strata: end\n";
 
 /* --- Git -------------------------------------------------------------------------------------- */
 
-/* Runs `git -C DIR ARGUMENTS`; the first line of its output goes to out. Its exit status, -1 when it
- * cannot be run. */
+/* Runs `git -C DIR ARGUMENTS`; the first line of its output goes to out. Its exit status, -1 when
+ * it cannot be run. */
 static int git(const char *dir, const char *const arguments[], char *out, size_t size)
 {
     const char *argv[16] = {"git", "-C", dir};
@@ -40,8 +40,7 @@ static int git(const char *dir, const char *const arguments[], char *out, size_t
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    int failed =
-        posix_spawnp(&pid, "git", &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+    int failed = posix_spawnp(&pid, "git", &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(fds[1]);
     char rest[4096];
@@ -225,7 +224,8 @@ int git_merge_add(struct cli *c, const char *dir, const char *const *patterns, s
     const char *const driver[] = {"config", "merge.strata.driver", command, NULL};
     if (git(dir, name, NULL, 0) != 0 || git(dir, driver, NULL, 0) != 0)
         return cli_error(c, STRATA_IO, NULL, "--git-merge: Git did not take the configuration");
-    char *text = read_file(path), *wanted = text != NULL ? with_patterns(text, patterns, count) : NULL;
+    char *text = read_file(path),
+         *wanted = text != NULL ? with_patterns(text, patterns, count) : NULL;
     bool good = wanted != NULL && (strcmp(text, wanted) == 0 || write_file(path, wanted));
     free(text);
     free(wanted);

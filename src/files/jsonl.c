@@ -495,9 +495,12 @@ static struct st_str line_end(struct st_str text)
     return end != NULL && end > text.p && end[-1] == '\r' ? ST_STR("\r\n") : ST_STR("\n");
 }
 
-enum st_code st_jsonl_merge(const struct st_str in[ST_JSONL_SIDES], st_jsonl_visit *visit,
+enum st_code st_jsonl_merge(const struct st_str sides[ST_JSONL_SIDES], st_jsonl_visit *visit,
                             void *arg, struct st_buf *out, struct st_jsonl_fault *fault)
 {
+    struct st_str in[ST_JSONL_SIDES];
+    for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
+        in[s] = sides[s].n > 0 ? sides[s] : ST_STR("");
     struct merge m = {
         .visit = visit,
         .arg = arg,
@@ -524,9 +527,10 @@ enum st_code st_jsonl_merge(const struct st_str in[ST_JSONL_SIDES], st_jsonl_vis
         trim_end(&m, in, start);
     }
     /* What only one side touched is exactly that side's: with its order, its ends of lines. */
-    if (code == ST_OK && (st_str_equal(base, theirs) || st_str_equal(base, ours))) {
+    bool alike = st_str_equal(ours, theirs);
+    if (code == ST_OK && (alike || st_str_equal(base, theirs) || st_str_equal(base, ours))) {
         out->n = start;
-        st_buf_add_str(out, st_str_equal(base, theirs) ? ours : theirs);
+        st_buf_add_str(out, alike || st_str_equal(base, theirs) ? ours : theirs);
     }
     for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
         free(m.sides[s].list);

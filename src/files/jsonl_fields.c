@@ -67,7 +67,7 @@ static int64_t days_of(int64_t year, int64_t month, int64_t day)
 /* A JSON string with a time of RFC 3339; without an offset it is taken as UTC. */
 static bool parse_time(struct st_str text, struct instant *out)
 {
-    const char *p = text.p, *end = text.p + text.n;
+    const char *p = text.n > 0 ? text.p : "", *end = p + text.n;
     int64_t year, month, day, hour, minute, second, oh = 0, om = 0, sign = 1, scale = 100000000;
     if (text.n < 2 || *p != '"')
         return false;
