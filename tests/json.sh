@@ -150,7 +150,7 @@ row untrack untrack doc.md
 for side in base ours theirs; do
     echo '{"id":1}' >"$dir/$side.jsonl"
 done
-echo merge-driver >>"$dir/compared"
+echo 'merge-driver`, on standard error' >>"$dir/compared"
 documented=$(sed -n 's/^| `merge-driver`[^|]* |//p' "$page" | words)
 "$STRATA" merge-driver --json "$dir/base.jsonl" "$dir/ours.jsonl" "$dir/theirs.jsonl" 2>"$dir/out"
 compare merge-driver "$documented" "$(jq -r '.data | keys[]' "$dir/out" | sort)"
