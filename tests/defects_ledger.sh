@@ -16,7 +16,8 @@ trap 'rm -rf "$dir"' EXIT INT TERM
 flags="-std=gnu17 -O1 -w -D_GNU_SOURCE -Iinclude -Isrc -Itests"
 ledger="src/core/ledger.c src/core/operation.c src/core/lease.c src/core/claim.c
         src/core/ledger_rows.c src/core/ledger_each.c"
-rest="base clock memkv rows attribute state record record_encode record_unknown command glob"
+rest="base clock memkv rows attribute state record record_encode record_unknown command glob
+      task task_apply state_read"
 defects="NAKED_RETRY FENCED_RETRY SETTLE_EARLY START_NOT_DURABLE REPORT_ANY_TOKEN PROPOSE_MISMATCH
          PRUNE_IN_DOUBT GENERATION_SAME LAPSE_STALE KEYED_FOREVER END_WITH_OPEN START_AGAIN
          FORCED_ABSENT AGAIN_KEEPS_TOKEN RELEASE_ANY_TOKEN CLAIM_STALE_TOKEN CLAIM_DONE_TWICE

@@ -264,10 +264,10 @@ enum st_code st_task_decode(struct st_str row, struct st_task *out)
         (unsigned char)row.p[2] > ST_PRIORITY_MAX)
         return ST_DAMAGED;
     *out = (struct st_task){
-        .is_task = (row.p[0] & FLAG_TASK) != 0,
-        .is_message = (row.p[0] & FLAG_MESSAGE) != 0,
-        .acknowledged = (row.p[0] & FLAG_ACKNOWLEDGED) != 0,
-        .reported = (row.p[0] & FLAG_REPORTED) != 0,
+        .is_task = ((unsigned char)row.p[0] & FLAG_TASK) != 0,
+        .is_message = ((unsigned char)row.p[0] & FLAG_MESSAGE) != 0,
+        .acknowledged = ((unsigned char)row.p[0] & FLAG_ACKNOWLEDGED) != 0,
+        .reported = ((unsigned char)row.p[0] & FLAG_REPORTED) != 0,
         .state = (enum st_task_state)row.p[1],
         .priority = (uint8_t)row.p[2],
     };
