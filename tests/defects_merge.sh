@@ -28,7 +28,8 @@ fi
 
 # The rest of the program once.
 mkdir "$dir/objects"
-for source in src/core/*.c src/store/*.c src/strong/*.c src/lib/*.c src/cli/*.c src/files/*.c; do
+for source in src/core/*.c src/store/*.c src/strong/*.c src/sync/*.c src/lib/*.c src/edge/*.c \
+    src/mcp/*.c src/cli/*.c src/files/*.c; do
     case " $merge " in *" $source "*) continue ;; esac
     # shellcheck disable=SC2086
     "$cc" $flags -c "$source" -o "$dir/objects/$(echo "$source" | tr '/' '_').o"
