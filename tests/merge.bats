@@ -90,7 +90,7 @@ merged() {
     "$STRATA" init --git-merge '*.jsonl' --git-merge 'QUEUE.md' >/dev/null
     same "$(git check-attr merge QUEUE.md a/b.jsonl c.png | cut -d: -f3 | tr -d '\n')" " strata strata unset"
     [ -z "$(find .git/hooks -type f ! -name '*.sample')" ]
-    "$STRATA" uninit | grep -q 'no longer merges'
+    "$STRATA" uninit | grep -q 'taken back: git-merge'
     cmp .git/info/attributes before
     cmp .git/config config
     run "$STRATA" init --git-merge 'a b'
