@@ -59,6 +59,11 @@ const char *strata_code_name(int code); /* "no_space"; static */
 int strata_code_exit(int code);         /* exit status for programs: 0, 1, 2, 3, ... */
 const char *strata_version(void);       /* of the library; static */
 
+/* Whose the name of an entity is: those that begin with # and a digit are tasks and messages, those
+ * that begin with file: tracked files. */
+enum { STRATA_ENTITY_FACT = 0, STRATA_ENTITY_NUMBERED, STRATA_ENTITY_DOCUMENT };
+int strata_entity_kind(const char *entity);
+
 typedef struct strata strata;
 
 typedef struct strata_error {

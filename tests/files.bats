@@ -447,6 +447,45 @@ three
     same "$(cd ../other && "$STRATA" pending)" "nothing is pending"
 }
 
+@test "a text of several parts: a version is settled whole, whichever part is named" {
+    seq -f 'line %.0f of a text that is longer than one value' 3000 >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    second_copy
+    # Both change the same lines at the beginning and near the end; one becomes shorter by a part.
+    sed -i 's/^line 5 .*/here 5/; s/^line 2000 .*/here 2000/; 2200,$d' MEMORY.md
+    (cd ../other && sed -i 's/^line 5 .*/there 5/; s/^line 2000 .*/there 2000/' MEMORY.md)
+    strata status >/dev/null
+    sleep 0.01
+    (cd ../other && "$STRATA" status) >/dev/null
+    cp MEMORY.md ../mine
+    cp ../other/MEMORY.md ../theirs
+    exchange
+    cp -r ../other ../again
+    local version id
+    for version in text text.2; do
+        id=$(strata pending --json | jq -r --arg a "$version" '.data.pending[] | select(.attribute == $a) | .id')
+        [ -n "$id" ]
+        local number
+        number=$(strata pending --json | jq -r --arg id "$id" '[.data.pending[] | select(.id == $id) |
+            .items[].value | contains("here 5") or contains("here 2000")] | index(true) + 1')
+        [ -n "$number" ]
+        strata resolve "$id" --take "$number" >/dev/null
+        same "$(grep -c '^here' MEMORY.md) $(grep -c '^there' MEMORY.md) $(grep -c "^line" MEMORY.md)" "2 0 2197"
+        cmp MEMORY.md ../mine
+        same "$(strata pending)" "nothing is pending"
+        # the other version is still to be had
+        has "$(strata history file:MEMORY.md text)" "there 5"
+        [ "$version" = text ] || break
+        # once more on the other copy, by a part in the middle
+        cd ../again
+    done
+    cd ../work
+    exchange
+    (cd ../other && "$STRATA" status) >/dev/null
+    cmp MEMORY.md ../other/MEMORY.md
+    same "$(cd ../other && "$STRATA" pending)" "nothing is pending"
+}
+
 @test "an editor with an older text: merged against the base that it had, if that is known" {
     printf '%s\n' one two three >MEMORY.md
     strata track MEMORY.md >/dev/null

@@ -177,7 +177,7 @@ static int read_expect(struct cli *c, strata_expect *expect, struct cli_text *ol
 /* A tracked file is written through the file, so that its text and its versions stay together. */
 static int refuse_document(struct cli *c)
 {
-    if (strncmp(c->args[0], "file:", 5) != 0)
+    if (strata_entity_kind(c->args[0]) != STRATA_ENTITY_DOCUMENT)
         return 0;
     return cli_error(c, STRATA_DENIED, "edit the file, or use: strata append FILE TEXT",
                      "entities that begin with file: are tracked files; nothing was written");

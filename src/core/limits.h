@@ -28,6 +28,8 @@
 /* A tracked text file: goes into one record, in parts of one value each, and a line of
  * ST_LINE_SIZE_MAX has to hold it even when every byte of it is escaped as two. Bytes. */
 #define ST_DOCUMENT_SIZE_MAX (240 * 1024)
+/* Attributes that a document of that size is cut into. */
+#define ST_DOCUMENT_PARTS_MAX 4
 
 /* Operations of one record: a command touches a handful; a bulk import is cut into records
  * of at most this many, so that a reader can hold one in memory. */

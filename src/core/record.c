@@ -82,6 +82,16 @@ static bool agent_char(char c)
            c == '_' || c == '-';
 }
 
+enum st_entity_kind st_entity_kind(struct st_str entity)
+{
+    static const char prefix[] = ST_DOCUMENT_PREFIX;
+    if (entity.n >= 2 && entity.p[0] == '#' && entity.p[1] >= '0' && entity.p[1] <= '9')
+        return ST_ENTITY_NUMBERED;
+    return entity.n >= sizeof(prefix) - 1 && memcmp(entity.p, prefix, sizeof(prefix) - 1) == 0
+               ? ST_ENTITY_DOCUMENT
+               : ST_ENTITY_FACT;
+}
+
 enum st_code st_agent_check(struct st_str name)
 {
     size_t i;

@@ -143,6 +143,11 @@ enum st_code st_record_check(const struct st_record *r, const char **what);
 /* Names of entities, attributes, counters: 1 to ST_NAME_SIZE_MAX bytes of UTF-8 without control
  * characters (U+0000-U+001F, U+007F-U+009F), no leading or trailing space. */
 enum st_code st_name_check(struct st_str name);
+/* Whose the name of an entity is, well-formed or not. Names that begin with # and a digit are for
+ * tasks and messages (task.h), those that begin with file: for tracked files; the rest for facts. */
+#define ST_DOCUMENT_PREFIX "file:"
+enum st_entity_kind { ST_ENTITY_FACT, ST_ENTITY_NUMBERED, ST_ENTITY_DOCUMENT };
+enum st_entity_kind st_entity_kind(struct st_str entity);
 /* Agent names: 1 to ST_AGENT_SIZE_MAX of [A-Za-z0-9._-], not starting with a dot or a dash
  * (they become file names). */
 enum st_code st_agent_check(struct st_str name);

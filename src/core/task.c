@@ -26,7 +26,7 @@ static bool suffix_valid(struct st_str s)
 bool st_task_id_parse(struct st_str entity, struct st_task_id *out)
 {
     *out = (struct st_task_id){.suffix = {"", 0}};
-    if (!st_task_reserved(entity) || entity.p[1] == '0')
+    if (st_entity_kind(entity) != ST_ENTITY_NUMBERED || entity.p[1] == '0')
         return false;
     size_t i = 1;
     for (; i < entity.n && entity.p[i] >= '0' && entity.p[i] <= '9'; i++) {

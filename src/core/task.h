@@ -49,11 +49,6 @@ struct st_task_id {
 
 /* False for anything but the canonical spelling. The suffix is lent by the entity. */
 bool st_task_id_parse(struct st_str entity, struct st_task_id *out);
-/* Whether an entity's name is reserved for tasks and messages, well-formed or not: # and a digit. */
-static inline bool st_task_reserved(struct st_str entity)
-{
-    return entity.n >= 2 && entity.p[0] == '#' && entity.p[1] >= '0' && entity.p[1] <= '9';
-}
 void st_task_id_add(struct st_buf *out, struct st_task_id id); /* "#143@pi-3f9a2c" */
 
 enum st_task_state {

@@ -33,12 +33,6 @@ struct fact {
     bool link;
 };
 
-static bool reserved(struct st_str entity)
-{
-    return (entity.n > 1 && entity.p[0] == '#' && entity.p[1] >= '0' && entity.p[1] <= '9') ||
-           (entity.n >= 5 && memcmp(entity.p, "file:", 5) == 0);
-}
-
 /* --- cells ------------------------------------------------------------------------------------ */
 
 static bool starts(struct st_str s, const char *text)
@@ -227,7 +221,7 @@ static bool parse(struct st_str line, struct st_str subject, struct st_buf *text
     f->entity = (struct st_str){text->p, at[0]};
     f->attribute = (struct st_str){text->p + at[0], at[1] - at[0]};
     f->value = (struct st_str){text->p + at[1], at[2] - at[1]};
-    return !reserved(f->entity) && st_name_check(f->entity) == ST_OK &&
+    return st_entity_kind(f->entity) == ST_ENTITY_FACT && st_name_check(f->entity) == ST_OK &&
            st_name_check(f->attribute) == ST_OK &&
            (f->link ? st_name_check(f->value) : st_value_check(f->value)) == ST_OK;
 }
@@ -345,7 +339,7 @@ static enum st_code render_attribute(void *arg, const struct st_attribute *a)
 {
     struct renderer *r = arg;
     size_t registers = 0;
-    if (reserved(a->entity) || (!a->present && !a->pending))
+    if (st_entity_kind(a->entity) != ST_ENTITY_FACT || (!a->present && !a->pending))
         return ST_OK;
     while (registers < a->count && a->items[registers].kind != ST_ITEM_MEMBER)
         registers++;

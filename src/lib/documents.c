@@ -22,8 +22,10 @@
 #define ATTRIBUTE "text"
 
 /* Bytes of one part: a value, less what a cut at a character's border needs. */
-#define PART_SIZE (ST_VALUE_SIZE_MAX - 8)
-#define PARTS_MAX (ST_DOCUMENT_SIZE_MAX / PART_SIZE + 1)
+#define PART_SIZE      (ST_VALUE_SIZE_MAX - 8)
+#define PART_NAME_SIZE 24
+_Static_assert(ST_DOCUMENT_PARTS_MAX == ST_DOCUMENT_SIZE_MAX / PART_SIZE + 1,
+               "a document of the maximum size has so many parts");
 
 /* Versions that are looked back through for a common ancestor or the text of a base. */
 #define VERSIONS_MAX 2000
@@ -61,6 +63,15 @@ struct job {
 static int no_memory(strata *s)
 {
     return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+}
+
+/* `text`, `text.2`, ... */
+static struct st_str part_name(size_t number, char out[PART_NAME_SIZE])
+{
+    if (number == 0)
+        return ST_STR(ATTRIBUTE);
+    int n = snprintf(out, PART_NAME_SIZE, ATTRIBUTE ".%zu", number + 1);
+    return (struct st_str){out, (size_t)n};
 }
 
 /* --- reading versions ------------------------------------------------------------------------- */
@@ -253,14 +264,12 @@ static int write_version(struct job *j, struct st_str text, const struct st_dot 
     struct st_str rest = text;
     bool good = true;
     int code = check_text(j, text);
-    for (size_t i = 0; code == STRATA_OK && good && i < PARTS_MAX; i++) {
-        char name[24] = ATTRIBUTE;
-        if (i > 0)
-            snprintf(name, sizeof name, ATTRIBUTE ".%zu", i + 1);
+    for (size_t i = 0; code == STRATA_OK && good && i < ST_DOCUMENT_PARTS_MAX; i++) {
+        char name[PART_NAME_SIZE];
         size_t n = part_size(rest);
         struct st_op op = {.kind = ST_OP_SET,
                            .entity = st_str_of(j->entity),
-                           .attribute = st_str_of(name),
+                           .attribute = part_name(i, name),
                            .value = {rest.p, n},
                            .has_at = true};
         if (i == 0)
@@ -552,7 +561,6 @@ static int write_file(struct job *j, struct st_buf *text, bool missing)
 {
     strata *s = j->s;
     int code = STRATA_OK;
-    (void)missing;
     for (int i = 0; code == STRATA_OK && i < ST_FILES_TRIES; i++) {
         struct st_buf next, displaced;
         st_buf_init(&next, st_alloc_libc());
@@ -589,7 +597,7 @@ static int write_file(struct job *j, struct st_buf *text, bool missing)
 static int job_begin(strata *s, struct st_entry *e, struct job *j)
 {
     *j = (struct job){.s = s, .e = e, .author = s->files->agent};
-    snprintf(j->entity, sizeof j->entity, "file:%s", e->path);
+    snprintf(j->entity, sizeof j->entity, ST_DOCUMENT_PREFIX "%s", e->path);
     int code = st_files_path(s, e->path, j->path);
     return code == STRATA_OK ? read_history(j) : code;
 }
@@ -652,5 +660,106 @@ int st_document_absorb(strata *s, struct st_entry *e, struct st_str unseen, stru
         code = write_file(&j, &text, false);
     free(j.h.list);
     st_buf_release(&text);
+    return code;
+}
+
+/* --- settling --------------------------------------------------------------------------------- */
+
+bool st_document_part(struct st_str entity, struct st_str attribute)
+{
+    char name[PART_NAME_SIZE];
+    if (st_entity_kind(entity) != ST_ENTITY_DOCUMENT)
+        return false;
+    for (size_t i = 0; i < ST_DOCUMENT_PARTS_MAX; i++)
+        if (st_str_equal(attribute, part_name(i, name)))
+            return true;
+    return false;
+}
+
+/* The operations of the record that made a version, its parts. */
+static enum st_code add_parts(strata *s, const struct st_op *like, struct st_dot chosen,
+                              uint32_t chosen_op, const struct st_dot *dots, size_t dot_count,
+                              struct st_file_ops *ops)
+{
+    uint64_t number;
+    struct st_index_entry entry;
+    struct st_record r;
+    enum st_code code =
+        st_history_find(s, like->entity, like->attribute, chosen, chosen_op, &number);
+    if (code == ST_OK)
+        code = st_index_entry(s->index, number, &entry);
+    if (code == ST_OK)
+        code = st_index_record(s->index, &entry, &r);
+    for (size_t i = 0; code == ST_OK && i < r.op_count; i++) {
+        struct st_op op = {.kind = ST_OP_SET,
+                           .entity = like->entity,
+                           .attribute = r.ops[i].attribute,
+                           .value = r.ops[i].value,
+                           .has_at = true};
+        if (r.ops[i].kind != ST_OP_SET || !st_str_equal(r.ops[i].entity, like->entity) ||
+            !st_document_part(like->entity, op.attribute))
+            continue;
+        if (!st_file_ops_add(ops, (struct st_str){"", 0}, &op, dots, dot_count))
+            code = ST_NO_MEMORY;
+    }
+    return code;
+}
+
+static bool has_part(const struct st_file_ops *ops, struct st_str name)
+{
+    for (size_t i = 0; i < ops->count; i++)
+        if (st_str_equal(ops->list[i].op.attribute, name))
+            return true;
+    return false;
+}
+
+/* What other versions have behind the end of this one goes. */
+static enum st_code unset_rest(strata *s, const struct st_op *like, const struct st_dot *dots,
+                               size_t dot_count, struct st_file_ops *ops)
+{
+    enum st_code code = ST_OK;
+    for (size_t i = 0; code == ST_OK && i < ST_DOCUMENT_PARTS_MAX; i++) {
+        char name[PART_NAME_SIZE];
+        struct st_attribute a;
+        struct st_op op = {.kind = ST_OP_UNSET,
+                           .entity = like->entity,
+                           .attribute = part_name(i, name),
+                           .has_at = true};
+        if (has_part(ops, op.attribute))
+            continue;
+        code = st_attribute_read(st_index_kv(s->index), op.entity, op.attribute, &s->read, &a);
+        if (code == ST_OK && a.present &&
+            !st_file_ops_add(ops, (struct st_str){"", 0}, &op, dots, dot_count))
+            code = ST_NO_MEMORY;
+    }
+    return code;
+}
+
+enum st_code st_document_settle(strata *s, const struct st_op *like, const struct st_dot *chosen,
+                                uint32_t chosen_op, struct st_file_ops *ops)
+{
+    struct st_attribute a;
+    enum st_code code =
+        st_attribute_read(st_index_kv(s->index), like->entity, like->attribute, &s->read, &a);
+    if (code != ST_OK)
+        return code;
+    size_t dot_count = a.count;
+    struct st_dot *dots = calloc(dot_count + 1, sizeof *dots);
+    if (dots == NULL)
+        return ST_NO_MEMORY;
+    for (size_t i = 0; i < dot_count; i++)
+        dots[i] = a.items[i].dot;
+    if (chosen != NULL) {
+        code = add_parts(s, like, *chosen, chosen_op, dots, dot_count, ops);
+    } else if (like->kind == ST_OP_SET) {
+        struct st_op op = *like;
+        op.attribute = ST_STR(ATTRIBUTE);
+        op.has_at = true;
+        if (!st_file_ops_add(ops, (struct st_str){"", 0}, &op, dots, dot_count))
+            code = ST_NO_MEMORY;
+    }
+    if (code == ST_OK)
+        code = unset_rest(s, like, dots, dot_count, ops);
+    free(dots);
     return code;
 }

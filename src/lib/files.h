@@ -78,6 +78,15 @@ bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE]);
 /* Takes in what was edited, merges what was written in two places, writes the file if its text is
  * another then. With ST_VIEW_FORCE a missing file is written again. */
 int st_document_update(strata *s, struct st_entry *e, unsigned why);
+/* Whether the attribute is the text of a document, or a further part of it. */
+bool st_document_part(struct st_str entity, struct st_str attribute);
+/*
+ * The operations that leave one version of a document, with all its parts, of those that are
+ * pending on like->attribute; between begin and end of a read. `chosen`: the dot of one of them,
+ * and which operation of its record; NULL: like->value is the whole text, or (unset) there is none.
+ */
+enum st_code st_document_settle(strata *s, const struct st_op *like, const struct st_dot *chosen,
+                                uint32_t chosen_op, struct st_file_ops *ops);
 /* As st_view_absorb(). */
 int st_document_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct st_str now);
 

@@ -1,10 +1,14 @@
 /* pending.c - what waits for somebody: values written at the same time elsewhere, and values
  * overwritten by an author who had read something older. */
-#include "lib/internal.h"
+#include "lib/files.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Operations that settle one conflict: the parts of a document, and an absence for each part of a
+ * longer one beside it. */
+#define ST_SETTLEMENT_MAX (2 * ST_DOCUMENT_PARTS_MAX)
 
 /* Identifiers are short for people: 32 bits of a hash of the attribute (or of the write). */
 static void conflict_id(struct st_str key, char out[ST_ID_SIZE])
@@ -223,9 +227,12 @@ static int acknowledge(strata *s, const char *id, strata_written *written)
     return found ? write_op(s, &op, written) : not_pending(s, id);
 }
 
-static int pick(strata *s, const strata_pending *p, const strata_resolution *r, struct st_op *op)
+/* *taken: the candidate, or NULL when it is a new value. */
+static int pick(strata *s, const strata_pending *p, const strata_resolution *r, struct st_op *op,
+                const strata_item **taken)
 {
     const strata_item *chosen = NULL;
+    *taken = NULL;
     op->entity = st_str_of(p->entity);
     op->attribute = st_str_of(p->attribute);
     op->kind = ST_OP_SET;
@@ -252,6 +259,7 @@ static int pick(strata *s, const strata_pending *p, const strata_resolution *r, 
     }
     if (chosen == NULL)
         return st_lib_fail(s, ST_NOT_FOUND, "%s %s has no candidates", p->entity, p->attribute);
+    *taken = chosen;
     if (chosen->kind == STRATA_ITEM_ABSENT) {
         op->kind = ST_OP_UNSET;
         return STRATA_OK;
@@ -261,9 +269,37 @@ static int pick(strata *s, const strata_pending *p, const strata_resolution *r, 
     return STRATA_OK;
 }
 
+/* "<replica>-<epoch>-<counter>[.<op>]" */
+static bool item_origin(const strata_item *item, struct st_dot *dot, uint32_t *op)
+{
+    size_t n = strcspn(item->id, ".");
+    *op = item->id[n] == '.' ? (uint32_t)strtoul(item->id + n + 1, NULL, 10) : 0;
+    return st_dot_parse((struct st_str){item->id, n}, dot);
+}
+
+/* What settles it: one operation; of a document, one for each part. */
+static int settlement(strata *s, const struct st_op *op, const strata_item *taken,
+                      struct st_file_ops *ops)
+{
+    struct st_dot dot;
+    uint32_t number;
+    enum st_code code = ST_OK;
+    bool version = taken != NULL && taken->kind == STRATA_ITEM_VALUE;
+    if (!st_document_part(op->entity, op->attribute))
+        code = st_file_ops_add(ops, st_str_of(s->agent), op, NULL, 0) ? ST_OK : ST_NO_MEMORY;
+    else if (version && !item_origin(taken, &dot, &number))
+        code = ST_DAMAGED;
+    else
+        code = st_document_settle(s, op, version ? &dot : NULL, version ? number : 0, ops);
+    if (code == ST_OK && ops->count > ST_SETTLEMENT_MAX)
+        return st_lib_fail(s, ST_LIMIT, "%.*s has more than %d parts", (int)op->entity.n,
+                           op->entity.p, ST_SETTLEMENT_MAX);
+    return code == ST_OK ? STRATA_OK : st_lib_index_fault(s, code);
+}
+
 /* The append lock is held: what is settled here is what is pending now. */
 static int settle_locked(strata *s, const char *id, const strata_resolution *resolution,
-                         struct st_op *op)
+                         struct st_file_ops *ops)
 {
     enum st_code code = st_index_begin_alone(s->index);
     if (code != ST_OK)
@@ -276,10 +312,15 @@ static int settle_locked(strata *s, const char *id, const strata_resolution *res
     if (found)
         code = conflict_of(s, key, &p);
     st_buf_release(&k.bytes);
+    struct st_op op = {0};
+    const strata_item *taken;
+    int result = code != ST_OK ? st_lib_index_fault(s, code)
+                 : found       ? pick(s, &p, resolution, &op, &taken)
+                               : not_pending(s, id);
+    if (result == STRATA_OK)
+        result = settlement(s, &op, taken, ops);
     st_lib_end(s);
-    if (code != ST_OK)
-        return st_lib_index_fault(s, code);
-    return found ? pick(s, &p, resolution, op) : not_pending(s, id);
+    return result;
 }
 
 /* Of two who settle the same at once the second is told so, and does not replace in silence what
@@ -287,19 +328,22 @@ static int settle_locked(strata *s, const char *id, const strata_resolution *res
 static int settle(strata *s, const char *id, const strata_resolution *resolution,
                   strata_written *written)
 {
-    struct st_op op = {0};
-    struct st_record r = {
-        .agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = &op, .op_count = 1};
+    struct st_file_ops ops = {0};
+    struct st_op list[ST_SETTLEMENT_MAX];
+    struct st_record r = {.agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = list};
     enum st_code code = st_log_lock(&s->log);
     if (code != ST_OK)
         return st_lib_fault(s, &s->log.fault);
-    int result = settle_locked(s, id, resolution, &op);
+    int result = settle_locked(s, id, resolution, &ops);
     if (result == STRATA_OK) {
+        for (; r.op_count < ops.count; r.op_count++)
+            list[r.op_count] = ops.list[r.op_count].op;
         code = st_log_append(&s->log, &r, (struct st_hlc){0});
         if (code != ST_OK)
             result = st_lib_fault(s, &s->log.fault);
     }
     st_log_unlock(&s->log);
+    st_file_ops_release(&ops);
     st_lib_log_notices(s);
     if (result != STRATA_OK)
         return result;

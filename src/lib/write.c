@@ -45,7 +45,8 @@ static int convert_op(strata *s, const strata_op *from, struct st_op *to)
     int code = st_lib_name(s, count ? "counter's name" : "entity", from->entity);
     if (code == STRATA_OK && !count)
         code = st_lib_name(s, "attribute", from->attribute);
-    if (code == STRATA_OK && !count && st_task_reserved(st_str_of(from->entity)))
+    if (code == STRATA_OK && !count &&
+        st_entity_kind(st_str_of(from->entity)) == ST_ENTITY_NUMBERED)
         code = st_lib_fail(s, ST_DENIED, "%s is a task or a message: not to be written as a fact",
                            from->entity);
     *to = (struct st_op){

@@ -166,12 +166,11 @@ static void look(void *context)
     (void)mcp_session_news(context);
 }
 
-/* Tasks and messages are entities whose names begin with #. */
 static bool tasks_changed(const struct mcp_news *n)
 {
     bool task = n->all || n->strong;
     for (size_t i = 0; i < n->count; i++)
-        task = task || n->entities[i][0] == '#';
+        task = task || strata_entity_kind(n->entities[i]) == STRATA_ENTITY_NUMBERED;
     return task;
 }
 

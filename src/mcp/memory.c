@@ -361,7 +361,8 @@ static int visit_deletion(void *arg, const strata_attribute *a)
     int code = STRATA_OK;
     for (size_t i = 0; i < a->count && code == STRATA_OK; i++) {
         const strata_item *item = &a->items[i];
-        if (!graph_is_visible(item) || memory_is_foreign(a->entity) || !d->hit(d, a, item))
+        if (!graph_is_visible(item) || strata_entity_kind(a->entity) != STRATA_ENTITY_FACT ||
+            !d->hit(d, a, item))
             continue;
         bool member = item->kind == STRATA_ITEM_MEMBER;
         strata_op op = {

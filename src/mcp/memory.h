@@ -10,10 +10,8 @@
 #include "edge/graph.h"
 #include "edge/import.h"
 
-/* Tasks, messages and documents are no part of the graph. */
-bool memory_is_foreign(const char *entity);
-
-/* {"entities":[...],"relations":[...]}: everything; a new reference. Observations by age. */
+/* {"entities":[...],"relations":[...]}: everything; a new reference. Observations by age. Tasks,
+ * messages and documents are no part of it. */
 int memory_graph(strata *s, json_t **out);
 /* Whether there is an entity: something that has a type or an observation. */
 int memory_has_entity(strata *s, const char *name, bool *yes);

@@ -7,12 +7,6 @@
 #include <string.h>
 #include <wctype.h>
 
-bool memory_is_foreign(const char *entity)
-{
-    bool task = entity[0] == '#' && entity[1] >= '0' && entity[1] <= '9';
-    return task || strncmp(entity, "file:", 5) == 0;
-}
-
 json_t *memory_observation(const strata_attribute *a, const strata_item *item)
 {
     if (!graph_is_reshaped(a))
@@ -97,7 +91,7 @@ static int gather(void *arg, const strata_attribute *a)
 {
     struct gathering *g = arg;
     size_t count = 0;
-    if (memory_is_foreign(a->entity))
+    if (strata_entity_kind(a->entity) != STRATA_ENTITY_FACT)
         return 0;
     if (g->entity == NULL ||
         strcmp(json_string_value(json_object_get(g->entity, "name")), a->entity) != 0)
