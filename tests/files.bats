@@ -467,7 +467,7 @@ three
         [ -n "$id" ]
         local number
         number=$(strata pending --json | jq -r --arg id "$id" '[.data.pending[] | select(.id == $id) |
-            .items[].value | contains("here 5") or contains("here 2000")] | index(true) + 1')
+            .items[].value | test("\nhere ")] | index(true) + 1')
         [ -n "$number" ]
         strata resolve "$id" --take "$number" >/dev/null
         same "$(grep -c '^here' MEMORY.md) $(grep -c '^there' MEMORY.md) $(grep -c "^line" MEMORY.md)" "2 0 2197"
