@@ -126,7 +126,34 @@ static void test_random(void **state)
     assert_true(clean > 100);
 }
 
-/* More changes than are looked through: coarse, but nothing is lost. */
+/* More changes than are looked through, between lines that stand still: those hold. */
+static void test_many_changes_apart(void **state)
+{
+    (void)state;
+    enum { LINES = 6000 };
+    char *base = calloc(LINES, 16), *a = calloc(LINES, 16), *b = calloc(LINES, 16),
+         *wanted = calloc(LINES, 16);
+    char *to[] = {base, a, b, wanted};
+    for (int i = 0; i < LINES; i++) {
+        char by_a = i % 4 == 0 ? 'a' : 'x', by_b = i % 1000 == 2 ? 'b' : 'x';
+        if (i == 4000)
+            by_b = 'b'; /* changed by both */
+        char kinds[] = {'x', by_a, by_b, by_b == 'b' ? 'b' : by_a};
+        for (int k = 0; k < 4; k++)
+            to[k] += sprintf(to[k], "%c%d\n", kinds[k], i);
+    }
+    size_t overlaps;
+    char *text = merged(base, a, b, ST_PREFER_B, &overlaps);
+    assert_int_equal(overlaps, 1);
+    assert_string_equal(text, wanted);
+    free(text);
+    free(base);
+    free(a);
+    free(b);
+    free(wanted);
+}
+
+/* More changes than are looked through, and nothing in common: coarse, but nothing is lost. */
 static void test_many_changes(void **state)
 {
     (void)state;
@@ -149,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_many_changes),
+        cmocka_unit_test(test_many_changes_apart),
     };
     return cmocka_run_group_tests_name("lines", tests, NULL, NULL);
 }

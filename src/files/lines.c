@@ -94,49 +94,159 @@ static void walk_back(int32_t *const *rounds, size_t d, size_t na, size_t nb, si
     }
 }
 
-/* Myers' greedy search. match[i]: the line of b that line i of a is; NONE. */
-static enum st_code search(const struct line *a, size_t na, const struct line *b, size_t nb,
-                           size_t b_from, size_t *match)
+/* Lines of a and of b that are not matched yet. match[i]: the line of b that line i of a is; NONE.
+ */
+struct gap {
+    const struct line *a, *b; /* all lines */
+    size_t a_from, a_to, b_from, b_to;
+    size_t *match; /* of all lines */
+};
+
+/* Myers' greedy search. Without *found it would take too many edits, and nothing is matched. */
+static enum st_code search(const struct gap *g, bool *found)
 {
+    const struct line *a = g->a + g->a_from, *b = g->b + g->b_from;
+    size_t na = g->a_to - g->a_from, nb = g->b_to - g->b_from;
     size_t limit = na + nb < ST_LINES_EDITS_MAX ? na + nb : ST_LINES_EDITS_MAX, d = 0;
     int32_t **rounds = calloc(limit + 1, sizeof *rounds);
-    bool found = false, failed = rounds == NULL;
+    bool failed = rounds == NULL;
+    *found = false;
     for (; !failed && d <= limit; d++) {
         rounds[d] = malloc((2 * d + 1) * sizeof **rounds);
         failed = rounds[d] == NULL;
-        found = !failed && run_round(a, na, b, nb, d > 0 ? rounds[d - 1] : NULL, rounds[d], d);
-        if (found)
+        *found = !failed && run_round(a, na, b, nb, d > 0 ? rounds[d - 1] : NULL, rounds[d], d);
+        if (*found)
             break;
     }
-    if (found)
-        walk_back(rounds, d, na, nb, b_from, match);
+    if (*found)
+        walk_back(rounds, d, na, nb, g->b_from, g->match + g->a_from);
     for (size_t i = 0; rounds != NULL && i <= limit; i++)
         free(rounds[i]);
     free(rounds);
     return failed ? ST_NO_MEMORY : ST_OK;
 }
 
+/* A line that each side of a gap has once. */
+struct anchor {
+    size_t a, b;
+    size_t before; /* the anchor before it in the longest row so far */
+};
+
+struct place {
+    uint64_t hash;
+    size_t line;
+    bool in_b;
+};
+
+static int compare_places(const void *x, const void *y)
+{
+    const struct place *p = x, *q = y;
+    return p->hash != q->hash ? (p->hash < q->hash ? -1 : 1) : (int)p->in_b - (int)q->in_b;
+}
+
+static int compare_anchors(const void *x, const void *y)
+{
+    const struct anchor *p = x, *q = y;
+    return p->a < q->a ? -1 : p->a > q->a;
+}
+
+/* Their number; in the order of a. SIZE_MAX: out of memory. */
+static size_t find_anchors(const struct gap *g, struct anchor *out)
+{
+    size_t na = g->a_to - g->a_from, n = na + g->b_to - g->b_from, count = 0;
+    struct place *places = malloc(n * sizeof *places);
+    if (places == NULL)
+        return SIZE_MAX;
+    for (size_t i = 0; i < n; i++) {
+        size_t line = i < na ? g->a_from + i : g->b_from + i - na;
+        places[i] = (struct place){i < na ? g->a[line].hash : g->b[line].hash, line, i >= na};
+    }
+    qsort(places, n, sizeof *places, compare_places);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && places[end].hash == places[i].hash;)
+            end++;
+        if (end - i == 2 && !places[i].in_b && places[i + 1].in_b &&
+            same(&g->a[places[i].line], &g->b[places[i + 1].line]))
+            out[count++] = (struct anchor){places[i].line, places[i + 1].line, NONE};
+    }
+    free(places);
+    qsort(out, count, sizeof *out, compare_anchors);
+    return count;
+}
+
+/* Matches the longest row of anchors that are in the same order on both sides: patience sorting.
+ * tops[k]: the anchor with the least b that ends a row of k + 1. *matched: how many. */
+static bool match_anchors(const struct gap *g, struct anchor *list, size_t count, size_t *matched)
+{
+    size_t *tops = malloc((count + 1) * sizeof *tops), rows = 0;
+    if (tops == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        size_t low = 0, high = rows;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            if (list[tops[middle]].b < list[i].b)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        list[i].before = low > 0 ? tops[low - 1] : NONE;
+        tops[low] = i;
+        rows += low == rows;
+    }
+    for (size_t i = rows > 0 ? tops[rows - 1] : NONE; i != NONE; i = list[i].before)
+        g->match[list[i].a] = list[i].b;
+    *matched = rows;
+    free(tops);
+    return true;
+}
+
+static enum st_code close_gap(struct gap g);
+
+/* Too many edits to find the fewest: by the lines that both have once, then between those. */
+static enum st_code divide(const struct gap *g)
+{
+    struct anchor *list = malloc((g->a_to - g->a_from) * sizeof *list);
+    size_t count = list != NULL ? find_anchors(g, list) : SIZE_MAX, matched = 0;
+    bool good = count != SIZE_MAX && match_anchors(g, list, count, &matched);
+    free(list);
+    enum st_code code = good ? ST_OK : ST_NO_MEMORY;
+    struct gap part = *g;
+    for (size_t i = g->a_from; code == ST_OK && matched > 0 && i <= g->a_to; i++) {
+        if (i < g->a_to && g->match[i] == NONE)
+            continue;
+        part.a_to = i;
+        part.b_to = i < g->a_to ? g->match[i] : g->b_to;
+        code = close_gap(part);
+        part.a_from = i + 1;
+        part.b_from = part.b_to + 1;
+    }
+    return code;
+}
+
+static enum st_code close_gap(struct gap g)
+{
+    bool found;
+    for (; g.a_from < g.a_to && g.b_from < g.b_to && same(&g.a[g.a_from], &g.b[g.b_from]);
+         g.a_from++)
+        g.match[g.a_from] = g.b_from++;
+    while (g.a_from < g.a_to && g.b_from < g.b_to && same(&g.a[g.a_to - 1], &g.b[g.b_to - 1]))
+        g.match[--g.a_to] = --g.b_to;
+    if (g.a_from == g.a_to || g.b_from == g.b_to)
+        return ST_OK;
+    enum st_code code = search(&g, &found);
+    return code == ST_OK && !found ? divide(&g) : code;
+}
+
 static enum st_code compare(const struct lines *a, const struct lines *b, size_t **out)
 {
-    size_t head = 0, tail = 0, *match = malloc((a->count + 1) * sizeof *match);
+    size_t *match = malloc((a->count + 1) * sizeof *match);
     *out = match;
     if (match == NULL)
         return ST_NO_MEMORY;
     for (size_t i = 0; i < a->count; i++)
         match[i] = NONE;
-    while (head < a->count && head < b->count && same(&a->list[head], &b->list[head])) {
-        match[head] = head;
-        head++;
-    }
-    while (tail < a->count - head && tail < b->count - head &&
-           same(&a->list[a->count - 1 - tail], &b->list[b->count - 1 - tail])) {
-        match[a->count - 1 - tail] = b->count - 1 - tail;
-        tail++;
-    }
-    size_t na = a->count - head - tail, nb = b->count - head - tail;
-    if (na == 0 || nb == 0)
-        return ST_OK;
-    return search(a->list + head, na, b->list + head, nb, head, match + head);
+    return close_gap((struct gap){a->list, b->list, 0, a->count, 0, b->count, match});
 }
 
 /* --- merging three ---------------------------------------------------------------------------- */

@@ -15,9 +15,9 @@
 #include "core/base.h"
 #include "core/error.h"
 
-/* Lines that a comparison inserts or deletes before it gives up looking for the shortest, and takes
- * everything between the common beginning and end as changed: bounds time and memory to its square
- * (16 MB). */
+/* Lines that a comparison inserts or deletes before it gives up looking for the fewest: bounds time
+ * and memory to its square (16 MB). It then goes by the lines that both texts have exactly once, and
+ * looks again between those; where there are none, everything in between is taken as changed. */
 #define ST_LINES_EDITS_MAX 2000
 
 enum st_lines_prefer {
