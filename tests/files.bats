@@ -486,6 +486,52 @@ three
     same "$(cd ../other && "$STRATA" pending)" "nothing is pending"
 }
 
+@test "a text that becomes shorter and longer again has no parts of before" {
+    seq -f 'line %.0f of a text that is longer than one value' 3000 >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    second_copy
+    cp -r ../other ../third
+    cp MEMORY.md ../long
+    head -n 5 ../long >../other/MEMORY.md
+    (cd ../other && "$STRATA" status) >/dev/null
+    "$STRATA" -C ../third merge-state ../other >/dev/null 2>&1
+    same "$(wc -l <../third/MEMORY.md)" 5
+    (cd ../third && sed 's/$/ again/' ../long >MEMORY.md && "$STRATA" status) >/dev/null
+    strata merge-state ../third >/dev/null 2>&1
+    cmp MEMORY.md ../third/MEMORY.md
+    same "$(strata pending)" "nothing is pending"
+}
+
+# a process that died while it replaced MEMORY.md: its journal, and what it displaced
+died_replacing() {
+    printf 'MEMORY.md\t1\t%016x\t%016x\n' 1 2 >"$views/writing"
+}
+
+@test "what was displaced and cannot be read or kept stays, until a person has looked at it" {
+    echo one >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    local views
+    views=$(strata status --json | jq -r .data.state_dir)/views
+    died_replacing
+    ln -s /etc/hostname .MEMORY.md.strata-old
+    run --separate-stderr strata append MEMORY.md two
+    [ "$status" -ne 0 ]
+    has "$stderr" strata-old
+    [ -L .MEMORY.md.strata-old ] && [ -e "$views/writing" ]
+    rm .MEMORY.md.strata-old
+    # neither the text of the journal nor what that was made from: it would be put aside
+    echo precious >.MEMORY.md.strata-old
+    echo no directory >"$views/aside"
+    run --separate-stderr strata append MEMORY.md two
+    [ "$status" -ne 0 ]
+    same "$(cat .MEMORY.md.strata-old)" precious
+    rm "$views/aside"
+    strata append MEMORY.md two
+    same "$(cat "$views"/aside/*)" precious
+    same "$(tail -n 1 MEMORY.md)" two
+    [ ! -e "$views/writing" ]
+}
+
 @test "an editor with an older text: merged against the base that it had, if that is known" {
     printf '%s\n' one two three >MEMORY.md
     strata track MEMORY.md >/dev/null

@@ -88,7 +88,9 @@ enum st_code st_file_get(const char *path, size_t max, struct st_buf *out,
                        "%s is %llu bytes long, over the limit of %zu; it was not "
                        "touched",
                        path, (unsigned long long)st.st_size, max);
-    if (code == ST_OK && st_buf_reserve(out, (size_t)st.st_size + 1))
+    if (code == ST_OK && !st_buf_reserve(out, (size_t)st.st_size + 1))
+        code = st_fail(fault, ST_NO_MEMORY, "out of memory reading %s", path);
+    if (code == ST_OK)
         code = read_whole(fd, path, max, out, fault);
     if (code == ST_OK && stamp != NULL)
         *stamp = stamp_of(&st);

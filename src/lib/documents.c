@@ -256,6 +256,33 @@ static size_t part_size(struct st_str rest)
     return n;
 }
 
+static bool has_part(const struct st_file_ops *ops, struct st_str name)
+{
+    for (size_t i = 0; i < ops->count; i++)
+        if (st_str_equal(ops->list[i].op.attribute, name))
+            return true;
+    return false;
+}
+
+/* What other versions have behind the end of this one goes. Between begin and end of a read. */
+static enum st_code unset_rest(strata *s, struct st_str agent, struct st_str entity,
+                               const struct st_dot *dots, size_t dot_count, struct st_file_ops *ops)
+{
+    enum st_code code = ST_OK;
+    for (size_t i = 0; code == ST_OK && i < ST_DOCUMENT_PARTS_MAX; i++) {
+        char name[PART_NAME_SIZE];
+        struct st_attribute a;
+        struct st_op op = {
+            .kind = ST_OP_UNSET, .entity = entity, .attribute = part_name(i, name), .has_at = true};
+        if (has_part(ops, op.attribute))
+            continue;
+        code = st_attribute_read(st_index_kv(s->index), op.entity, op.attribute, &s->read, &a);
+        if (code == ST_OK && a.present && !st_file_ops_add(ops, agent, &op, dots, dot_count))
+            code = ST_NO_MEMORY;
+    }
+    return code;
+}
+
 /* A version that replaces these. read: what its author had last read, if that is older. */
 static int write_version(struct job *j, struct st_str text, const struct st_dot *replaces,
                          size_t count, struct st_dot read)
@@ -282,6 +309,14 @@ static int write_version(struct job *j, struct st_str text, const struct st_dot 
     }
     if (!good)
         code = no_memory(j->s);
+    if (code == STRATA_OK && count > 0)
+        code = st_lib_begin(j->s);
+    if (code == STRATA_OK && count > 0) {
+        enum st_code got =
+            unset_rest(j->s, st_str_of(j->author), st_str_of(j->entity), replaces, count, &ops);
+        st_lib_end(j->s);
+        code = got == ST_OK ? STRATA_OK : st_lib_index_fault(j->s, got);
+    }
     if (code == STRATA_OK)
         code = st_files_write(j->s, &ops);
     if (code == STRATA_OK && j->s->files->result != NULL)
@@ -594,15 +629,21 @@ static int write_file(struct job *j, struct st_buf *text, bool missing)
     return code;
 }
 
+static void document_name(const struct st_entry *e, char entity[ST_NAME_SIZE_MAX + 1])
+{
+    snprintf(entity, ST_NAME_SIZE_MAX + 1, ST_DOCUMENT_PREFIX "%s", e->path);
+}
+
 static int job_begin(strata *s, struct st_entry *e, struct job *j)
 {
     *j = (struct job){.s = s, .e = e, .author = s->files->agent};
-    snprintf(j->entity, sizeof j->entity, ST_DOCUMENT_PREFIX "%s", e->path);
+    document_name(e, j->entity);
     int code = st_files_path(s, e->path, j->path);
     return code == STRATA_OK ? read_history(j) : code;
 }
 
-static int update_file(struct job *j, bool dirty, bool restore)
+/* Whether it was edited is judged by what is read here: it may have been since it was looked at. */
+static int update_file(struct job *j, bool restore)
 {
     strata *s = j->s;
     struct st_buf text;
@@ -615,7 +656,7 @@ static int update_file(struct job *j, bool dirty, bool restore)
     struct st_str is = st_buf_str(&text);
     bool edited = code == STRATA_OK && !missing &&
                   (j->e->content == 0 || st_checksum(is.p, is.n) != j->e->content);
-    if (code == STRATA_OK && edited && dirty)
+    if (code == STRATA_OK && edited)
         code = take_in(j, is);
     if (code == STRATA_OK)
         code = reconcile(j);
@@ -635,12 +676,36 @@ static int update_file(struct job *j, bool dirty, bool restore)
     return code;
 }
 
+/* Whether the one version that there is, is the one that the file has. */
+static int is_current(strata *s, const struct st_entry *e, bool *current)
+{
+    char entity[ST_NAME_SIZE_MAX + 1];
+    struct st_attribute a;
+    struct st_dot base = {0};
+    *current = false;
+    document_name(e, entity);
+    int code = st_lib_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    enum st_code got = st_attribute_read(st_index_kv(s->index), st_str_of(entity),
+                                         ST_STR(ATTRIBUTE), &s->read, &a);
+    if (got == ST_OK && a.count == 1 && st_dot_parse(st_str_of(e->base), &base))
+        *current = st_dot_compare(a.items[0].dot, base) == 0;
+    st_lib_end(s);
+    return got == ST_OK ? STRATA_OK : st_lib_index_fault(s, got);
+}
+
 int st_document_update(strata *s, struct st_entry *e, unsigned why)
 {
     struct job j;
-    int code = job_begin(s, e, &j);
+    bool current = false;
+    /* Most of the time the log has moved for other reasons: no history is read for that. */
+    int code = why == ST_VIEW_STALE ? is_current(s, e, &current) : STRATA_OK;
+    if (code != STRATA_OK || current)
+        return code;
+    code = job_begin(s, e, &j);
     if (code == STRATA_OK)
-        code = update_file(&j, (why & ST_VIEW_DIRTY) != 0, (why & ST_VIEW_FORCE) != 0);
+        code = update_file(&j, (why & ST_VIEW_FORCE) != 0);
     free(j.h.list);
     return code;
 }
@@ -705,36 +770,6 @@ static enum st_code add_parts(strata *s, const struct st_op *like, struct st_dot
     return code;
 }
 
-static bool has_part(const struct st_file_ops *ops, struct st_str name)
-{
-    for (size_t i = 0; i < ops->count; i++)
-        if (st_str_equal(ops->list[i].op.attribute, name))
-            return true;
-    return false;
-}
-
-/* What other versions have behind the end of this one goes. */
-static enum st_code unset_rest(strata *s, const struct st_op *like, const struct st_dot *dots,
-                               size_t dot_count, struct st_file_ops *ops)
-{
-    enum st_code code = ST_OK;
-    for (size_t i = 0; code == ST_OK && i < ST_DOCUMENT_PARTS_MAX; i++) {
-        char name[PART_NAME_SIZE];
-        struct st_attribute a;
-        struct st_op op = {.kind = ST_OP_UNSET,
-                           .entity = like->entity,
-                           .attribute = part_name(i, name),
-                           .has_at = true};
-        if (has_part(ops, op.attribute))
-            continue;
-        code = st_attribute_read(st_index_kv(s->index), op.entity, op.attribute, &s->read, &a);
-        if (code == ST_OK && a.present &&
-            !st_file_ops_add(ops, (struct st_str){"", 0}, &op, dots, dot_count))
-            code = ST_NO_MEMORY;
-    }
-    return code;
-}
-
 enum st_code st_document_settle(strata *s, const struct st_op *like, const struct st_dot *chosen,
                                 uint32_t chosen_op, struct st_file_ops *ops)
 {
@@ -759,7 +794,7 @@ enum st_code st_document_settle(strata *s, const struct st_op *like, const struc
             code = ST_NO_MEMORY;
     }
     if (code == ST_OK)
-        code = unset_rest(s, like, dots, dot_count, ops);
+        code = unset_rest(s, (struct st_str){"", 0}, like->entity, dots, dot_count, ops);
     free(dots);
     return code;
 }

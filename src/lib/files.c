@@ -22,11 +22,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static int fault_code(strata *s, const struct st_fault *fault)
-{
-    return st_lib_fault(s, fault);
-}
-
 static int64_t now_ns(void)
 {
     struct timespec t;
@@ -100,7 +95,7 @@ static int list_load(strata *s)
         code = st_registry_load(&f->registry, f->list, &fault);
     if (code != ST_OK) {
         st_registry_release(&f->registry);
-        return code == ST_NOT_FOUND ? ST_NOT_FOUND : fault_code(s, &fault);
+        return code == ST_NOT_FOUND ? ST_NOT_FOUND : st_lib_fault(s, &fault);
     }
     f->list_stamp = stamp;
     f->loaded = true;
@@ -126,7 +121,7 @@ static int list_save(strata *s)
         s->log.env->sync_directory(s->log.env->ctx, f->home);
     f->loaded = code == ST_OK && st_file_stamp_get(f->list, &f->list_stamp, &fault) == ST_OK;
     f->changed = f->changed_set = false;
-    return code == ST_OK ? STRATA_OK : fault_code(s, &fault);
+    return code == ST_OK ? STRATA_OK : st_lib_fault(s, &fault);
 }
 
 int st_files_path(strata *s, const char *relative, char out[ST_PATH_SIZE])
@@ -246,7 +241,7 @@ static int look_at_displaced(strata *s, const struct st_replace *r, struct st_st
     size_t start = displaced->n;
     enum st_code code = st_file_get(r->beside, ST_FILE_SIZE_MAX, displaced, NULL, &fault);
     if (code != ST_OK)
-        return fault_code(s, &fault);
+        return st_lib_fault(s, &fault);
     struct st_str is = {displaced->p + start, displaced->n - start};
 #ifndef ST_DEFECT_DISPLACED_UNSEEN
     if (!st_str_equal(is, made_from)) {
@@ -270,7 +265,7 @@ int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_
     if (code == ST_OK)
         code = st_replace_exchange(s->log.env, path, &r, &fault);
     if (code != ST_OK)
-        return fault_code(s, &fault);
+        return st_lib_fault(s, &fault);
     int result = look_at_displaced(s, &r, made_from, displaced);
     if (result == ST_NOT_FOUND)
         result = STRATA_OK; /* it was removed meanwhile, and is there again */
@@ -285,7 +280,7 @@ int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_
     return result;
 }
 
-void st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why)
+int st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why)
 {
     const struct st_env *env = s->log.env;
     char dir[ST_PATH_SIZE], file[ST_PATH_SIZE];
@@ -295,12 +290,14 @@ void st_files_put_aside(strata *s, const char *path, struct st_str text, const c
     if (snprintf(dir, sizeof dir, "%s/views/aside", s->log.dir) >= (int)sizeof dir ||
         snprintf(file, sizeof file, "%s/%016" PRIx64 "-%s", dir, st_checksum(text.p, text.n),
                  base) >= (int)sizeof file)
-        return;
+        return st_lib_fail(s, ST_LIMIT, "the path of %s is too long", base);
     env->mkdir(env->ctx, dir);
-    if (st_file_put(env, file, text, true, &fault) == ST_OK)
-        st_lib_notice(s, "%s: %s; the text as it was is in %s", base, why, file);
-    else
+    if (st_file_put(env, file, text, true, &fault) != ST_OK) {
         st_lib_notice(s, "%s: %s; it could not be put aside: %s", base, why, fault.message);
+        return st_lib_fault(s, &fault);
+    }
+    st_lib_notice(s, "%s: %s; the text as it was is in %s", base, why, file);
+    return STRATA_OK;
 }
 
 /* --- after a death -----------------------------------------------------------------------------
@@ -339,6 +336,15 @@ static struct st_entry *entry_of(strata *s, const char *path)
     return NULL;
 }
 
+/* STRATA_LIMIT: one entry more is too many. */
+static int check_room(strata *s)
+{
+    if (s->files->registry.count < ST_FILES_MAX)
+        return STRATA_OK;
+    return st_lib_fail(s, ST_LIMIT, "there are %d views and tracked files here; that is the limit",
+                       ST_FILES_MAX);
+}
+
 /* A text that was displaced and not looked at: as if it had been found in the file just now. */
 static int absorb(strata *s, const struct journal *j, const char *path, struct st_str unseen)
 {
@@ -353,10 +359,30 @@ static int absorb(strata *s, const struct journal *j, const char *path, struct s
         result = e->kind == ST_ENTRY_VIEW ? st_view_absorb(s, e, unseen, st_buf_str(&now))
                                           : st_document_absorb(s, e, unseen, st_buf_str(&now));
     else
-        st_files_put_aside(s, path, unseen,
-                           "a process died while it was written, and it has been "
-                           "changed since");
+        result = st_files_put_aside(s, path, unseen,
+                                    "a process died while it was written, and it has been "
+                                    "changed since");
     st_buf_release(&now);
+    return result;
+}
+
+/* A text that was displaced, under one of its names. What cannot be read or kept stays where it is,
+ * and the journal with it. */
+static int recover_one(strata *s, const struct journal *j, const char *path, const char *name)
+{
+    struct st_buf text;
+    struct st_fault fault;
+    st_buf_init(&text, st_alloc_libc());
+    enum st_code code = st_file_get(name, ST_FILE_SIZE_MAX, &text, NULL, &fault);
+    int result = STRATA_OK;
+    if (code == ST_OK && st_checksum(text.p, text.n) != j->made_from)
+        result = absorb(s, j, path, st_buf_str(&text));
+    else if (code != ST_OK && code != ST_NOT_FOUND)
+        result = st_lib_fault(s, &fault);
+    if (result != STRATA_OK)
+        st_lib_hint(s, "a text that nobody has seen yet is there under a name that ends in "
+                       ".strata-old or .strata-new; a person has to look at it");
+    st_buf_release(&text);
     return result;
 }
 
@@ -379,18 +405,14 @@ static int recover(strata *s)
     const char *names[] = {old, beside};
     int result = STRATA_OK;
     for (size_t i = 0; i < 2 && result == STRATA_OK; i++) {
-        struct st_buf text;
         bool ours =
             i == 1 && st_file_stamp_get(beside, &stamp, &fault) == ST_OK && stamp.inode == j.inode;
-        st_buf_init(&text, st_alloc_libc());
 #ifndef ST_DEFECT_RECOVER_FORGETS
-        if (!ours && st_file_get(names[i], ST_FILE_SIZE_MAX, &text, NULL, &fault) == ST_OK &&
-            st_checksum(text.p, text.n) != j.made_from)
-            result = absorb(s, &j, path, st_buf_str(&text));
+        if (!ours)
+            result = recover_one(s, &j, path, names[i]);
 #else
-        (void)ours, (void)names;
+        (void)ours, (void)names, (void)recover_one;
 #endif
-        st_buf_release(&text);
     }
     if (result == STRATA_OK)
         journal_end(s, beside);
@@ -413,7 +435,7 @@ static int files_lock(strata *s, uint64_t wait_ms)
         int r = f->lock_fd;
         f->lock_fd = -1;
         st_fail_system(&fault, r, "cannot open %s", path);
-        return fault_code(s, &fault);
+        return st_lib_fault(s, &fault);
     }
     uint64_t until = env->boot_ns(env->ctx) + wait_ms * ST_NS_PER_MS;
     int r;
@@ -428,7 +450,7 @@ static int files_lock(strata *s, uint64_t wait_ms)
     struct st_fault fault;
     if (r < 0) {
         st_fail_system(&fault, r, "cannot lock %s", path);
-        return fault_code(s, &fault);
+        return st_lib_fault(s, &fault);
     }
     return STRATA_OK;
 }
@@ -445,13 +467,8 @@ static int files_begin(strata *s)
     const struct st_env *env = s->log.env;
     if (s->log.read_only)
         return st_lib_fail(s, ST_READ_ONLY, "the state in %s is read-only here", s->log.dir);
-    if (files_find(s) != STRATA_OK) {
-        st_lib_fail(s, ST_NOT_FOUND,
-                    "there is no work tree here: views and tracked files are "
-                    "files of one");
-        st_lib_hint(s, "run it in a work tree, or name one with --dir");
-        return ST_NOT_FOUND;
-    }
+    if (files_find(s) != STRATA_OK)
+        return no_tree(s);
     char views[ST_PATH_SIZE];
     if (snprintf(views, sizeof views, "%s/views", s->log.dir) < (int)sizeof views)
         env->mkdir(env->ctx, views);
@@ -551,8 +568,9 @@ static int match_one(void *arg, const char *name)
         st_file_stamp_get(path, &stamp, &fault) != ST_OK)
         return 0;
     struct st_entry entry = {.kind = ST_ENTRY_FILE, .path = relative};
-    if (m->s->files->registry.count >= ST_FILES_MAX)
-        return 0;
+    m->code = check_room(m->s);
+    if (m->code != STRATA_OK)
+        return m->code;
     struct st_entry *e = st_registry_add(&m->s->files->registry, &entry);
     m->s->files->changed_set = true;
     m->code = e == NULL ? st_lib_fail(m->s, ST_NO_MEMORY, "out of memory") : STRATA_OK;
@@ -839,11 +857,9 @@ static int add_locked(strata *s, const struct st_view *view, const strata_view_o
         return code;
     if (view_find(s, view->name, subject, relative) != NULL)
         return st_lib_fail(s, ST_EXISTS, "%s has this view already", relative);
-    if (f->registry.count >= ST_FILES_MAX)
-        return st_lib_fail(s, ST_LIMIT,
-                           "there are %d views and tracked files here; that is the "
-                           "limit",
-                           ST_FILES_MAX);
+    code = check_room(s);
+    if (code != STRATA_OK)
+        return code;
     code = given == NULL && view == &st_view_heartbeat ? check_instructions(s, path, relative)
                                                        : STRATA_OK;
     if (code != STRATA_OK)
@@ -1065,11 +1081,9 @@ static int track_file(strata *s, const char *given, char path[ST_PATH_SIZE])
         return st_lib_fail(s, ST_EXISTS, "%s has a view in it; it cannot be tracked as well", path);
     bool added = e == NULL;
     struct st_entry entry = {.kind = ST_ENTRY_FILE, .path = path};
-    if (added && s->files->registry.count >= ST_FILES_MAX)
-        return st_lib_fail(s, ST_LIMIT,
-                           "there are %d views and tracked files here; that is the "
-                           "limit",
-                           ST_FILES_MAX);
+    code = added ? check_room(s) : STRATA_OK;
+    if (code != STRATA_OK)
+        return code;
     if (added)
         e = st_registry_add(&s->files->registry, &entry);
     if (e == NULL)
@@ -1199,7 +1213,11 @@ int strata_append(strata *s, const char *given, const char *text, size_t size)
     bool again = code == STRATA_OK;
     for (int i = 0; code == STRATA_OK && again && i < ST_FILES_TRIES; i++)
         if (append_once(path, line, &again, &fault) != ST_OK)
-            code = fault_code(s, &fault);
+            code = st_lib_fault(s, &fault);
+    if (code == STRATA_OK && again)
+        code = st_lib_fail(s, ST_OUTCOME_UNKNOWN,
+                           "%s was replaced by somebody each time: the line may not be in it",
+                           relative);
     if (code == STRATA_OK && tracked)
         code = st_document_update(s, e, ST_VIEW_DIRTY);
     return files_end(s, code);

@@ -62,8 +62,9 @@ int st_files_write(strata *s, const struct st_file_ops *ops);
  */
 int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_str text,
                      struct st_str made_from, struct st_buf *displaced);
-/* Puts a text that cannot be taken in as it is aside, in <state>/views/aside; tells where. */
-void st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why);
+/* Puts a text that cannot be taken in as it is aside, in <state>/views/aside; tells where. Else the
+ * text is nowhere: whoever has the only copy keeps it. */
+int st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why);
 
 /* The entry was looked at: this is what is there. */
 void st_files_looked(strata *s, struct st_entry *e, const struct st_file_stamp *stamp,

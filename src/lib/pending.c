@@ -284,7 +284,7 @@ static int settlement(strata *s, const struct st_op *op, const strata_item *take
     struct st_dot dot;
     uint32_t number;
     enum st_code code = ST_OK;
-    bool version = taken != NULL && taken->kind == STRATA_ITEM_VALUE;
+    bool version = taken != NULL;
     if (!st_document_part(op->entity, op->attribute))
         code = st_file_ops_add(ops, st_str_of(s->agent), op, NULL, 0) ? ST_OK : ST_NO_MEMORY;
     else if (version && !item_origin(taken, &dot, &number))

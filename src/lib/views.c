@@ -76,8 +76,9 @@ static int render(struct job *j)
 
 /* --- taking in -------------------------------------------------------------------------------- */
 
-static void tell(struct job *j, const struct st_edits *e, const struct st_blocks *b, size_t ops,
-                 struct st_str text)
+/* Also keeps the text as it was where not all of it could be taken in. */
+static int tell(struct job *j, const struct st_edits *e, const struct st_blocks *b, size_t ops,
+                struct st_str text)
 {
     strata *s = j->s;
     size_t lines = 0;
@@ -90,18 +91,16 @@ static void tell(struct job *j, const struct st_edits *e, const struct st_blocks
         st_lib_notice(s, "%s: %zu %s no line of the view %s and now %s below its block", j->e->path,
                       e->below_count, e->below_count == 1 ? "line is" : "lines are", j->view->name,
                       e->below_count == 1 ? "stands" : "stand");
+    const char *why = NULL;
     if (b->damaged)
-        st_files_put_aside(s, j->path, text,
-                           "the block was damaged: new lines were taken in, "
-                           "other changes were not");
+        why = "the block was damaged: new lines were taken in, other changes were not";
     else if (!e->base_known && e->unknown > 0)
-        st_files_put_aside(s, j->path, text,
-                           "it is not known what its author was shown: new lines "
-                           "were taken in, other changes were not");
+        why = "it is not known what its author was shown: new lines were taken in, other changes "
+              "were not";
     else if (e->unknown + e->repeated > 0)
-        st_files_put_aside(s, j->path, text,
-                           "lines with the id of another or an unknown item were "
-                           "not taken in; a new line is written without an id");
+        why = "lines with the id of another or an unknown item were not taken in; a new line is "
+              "written without an id";
+    return why != NULL ? st_files_put_aside(s, j->path, text, why) : STRATA_OK;
 }
 
 static int apply(struct job *j, const struct st_edits *edits, struct st_file_ops *ops)
@@ -155,7 +154,7 @@ static int take_in(struct job *j, struct st_str text, const struct st_blocks *b,
         code = st_files_write(s, &ops);
     if (code == STRATA_OK) {
         st_buf_add_str(below, st_buf_str(&edits.below));
-        tell(j, &edits, b, ops.count, text);
+        code = tell(j, &edits, b, ops.count, text);
         if (s->files->result != NULL)
             s->files->result->taken_in += ops.count > 0 ? edits.changes : 0;
         if (edits.changes + edits.below_count + edits.unknown + edits.repeated > 0 || b->damaged)
@@ -284,6 +283,8 @@ static int update_file(struct job *j)
             st_files_looked(j->s, j->e, &stamp, st_buf_str(&text));
         st_buf_add_str(&made_from, st_buf_str(&text));
         code = made_from.failed ? no_memory(j->s) : step_until_done(j, &text, &made_from);
+        if (code != STRATA_OK)
+            j->e->looked_ns = 0; /* what was edited is not taken in: to be looked at again */
     }
     st_buf_release(&text);
     st_buf_release(&made_from);
