@@ -5,6 +5,8 @@
  */
 #include "cli/git_merge.h"
 
+#include "cli/user_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -40,6 +42,11 @@ static int git(const char *dir, const char *const arguments[], char *out, size_t
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    /* Of the repository at `dir`, not of the one whose hook may have called us. */
+    static const char *const elsewhere[] = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE",
+                                            "GIT_COMMON_DIR", "GIT_PREFIX"};
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        (void)unsetenv(elsewhere[i]);
     int failed = posix_spawnp(&pid, "git", &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(fds[1]);
@@ -85,47 +92,15 @@ static bool driver_command(char *out, size_t size)
 
 /* --- info/attributes -------------------------------------------------------------------------- */
 
-/* The whole file, "" when there is none; NULL: it cannot be read (errno). */
-static char *read_file(const char *path)
+/* An empty text takes the file away. */
+static bool put_attributes(const char *path, const char *text)
 {
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return errno == ENOENT ? strdup("") : NULL;
-    char *text = NULL;
-    size_t cap = 0;
-    ssize_t n = getdelim(&text, &cap, '\0', f);
-    bool failed = ferror(f) != 0;
-    fclose(f);
-    if (n < 0 && !failed) {
-        free(text);
-        return strdup("");
-    }
-    if (!failed)
-        return text;
-    free(text);
-    return NULL;
-}
-
-/* Beside it, then renamed; an empty text takes the file away. */
-static bool write_file(const char *path, const char *text)
-{
-    char beside[PATH_MAX + 8], folder[PATH_MAX];
+    char folder[PATH_MAX];
     if (text[0] == '\0')
         return unlink(path) == 0 || errno == ENOENT;
     (void)snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
     (void)mkdir(folder, 0777);
-    (void)snprintf(beside, sizeof beside, "%s.strata", path);
-    FILE *f = fopen(beside, "we");
-    if (f == NULL)
-        return false;
-    struct stat st;
-    if (stat(path, &st) == 0)
-        (void)fchmod(fileno(f), st.st_mode & 07777);
-    bool good = fputs(text, f) >= 0;
-    good = (fclose(f) == 0) && good && rename(beside, path) == 0;
-    if (!good)
-        (void)unlink(beside);
-    return good;
+    return user_file_replace(path, text, strlen(text));
 }
 
 /* Where our lines are: from the first comment to behind the last. NULL: nowhere. */
@@ -224,9 +199,9 @@ int git_merge_add(struct cli *c, const char *dir, const char *const *patterns, s
     const char *const driver[] = {"config", "merge.strata.driver", command, NULL};
     if (git(dir, name, NULL, 0) != 0 || git(dir, driver, NULL, 0) != 0)
         return cli_error(c, STRATA_IO, NULL, "--git-merge: Git did not take the configuration");
-    char *text = read_file(path),
+    char *text = user_file_read(path),
          *wanted = text != NULL ? with_patterns(text, patterns, count) : NULL;
-    bool good = wanted != NULL && (strcmp(text, wanted) == 0 || write_file(path, wanted));
+    bool good = wanted != NULL && (strcmp(text, wanted) == 0 || put_attributes(path, wanted));
     free(text);
     free(wanted);
     return good ? 0
@@ -243,12 +218,12 @@ int git_merge_remove(struct cli *c, const char *dir, bool *removed)
     *removed = false;
     if (!attributes_path(dir, path))
         return 0;
-    char *text = read_file(path), *start = text != NULL ? find_block(text, &end, &cut) : NULL;
+    char *text = user_file_read(path), *start = text != NULL ? find_block(text, &end, &cut) : NULL;
     if (start != NULL) {
         if (cut && start > text && *end == '\0')
             start--;
         memmove(start, end, strlen(end) + 1);
-        good = write_file(path, text);
+        good = put_attributes(path, text);
         *removed = good;
     }
     free(text);

@@ -2,6 +2,7 @@
 #include "cli/wire.h"
 
 #include "cli/child.h"
+#include "cli/user_file.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -76,24 +77,13 @@ static bool make_parents(const char *state_dir, const char *path)
     return true;
 }
 
-static bool put_file(const char *path, const char *text, size_t n)
-{
-    char aside[PATH_MAX + 32];
-    (void)snprintf(aside, sizeof aside, "%s.new", path);
-    FILE *f = fopen(aside, "we");
-    bool good = f != NULL && fwrite(text, 1, n, f) == n;
-    if (f != NULL && fclose(f) != 0)
-        good = false;
-    return good && rename(aside, path) == 0;
-}
-
 static int write_plugin(struct cli *c, const char *state_dir)
 {
     char path[PATH_MAX];
     for (size_t i = 0; i < sizeof plugin / sizeof plugin[0]; i++) {
         (void)snprintf(path, sizeof path, "%s%s", state_dir, plugin[i].path);
         if (!make_parents(state_dir, plugin[i].path) ||
-            !put_file(path, plugin[i].text, strlen(plugin[i].text)))
+            !user_file_replace(path, plugin[i].text, strlen(plugin[i].text)))
             return cli_error(c, STRATA_IO, NULL, "cannot write %s: %s", path, strerror(errno));
     }
     return 0;
@@ -216,29 +206,8 @@ static const char block_text[] =
     "## Strata\n\nOther agents work here too. Run `strata prime` (or call the MCP tool `prime`) "
     "before you begin.\n";
 
-/* Instructions for agents are a page or two. Bytes. */
-#define AGENTS_MD_SIZE_MAX (1024 * 1024)
-
-static char *load(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "re");
-    char *text = malloc(AGENTS_MD_SIZE_MAX + 1);
-    *n = 0;
-    if (f != NULL && text != NULL)
-        *n = fread(text, 1, AGENTS_MD_SIZE_MAX, f);
-    bool whole = f == NULL || (feof(f) && !ferror(f));
-    if (f != NULL)
-        (void)fclose(f);
-    if (text != NULL && whole) {
-        text[*n] = '\0';
-        return text;
-    }
-    free(text);
-    return NULL;
-}
-
 /* Takes our block out of the text, with the empty line that stands before it. */
-static bool cut_block(char *text, size_t *n)
+static bool cut_block(char *text)
 {
     char *begin = strstr(text, block_begin), *end = begin != NULL ? strstr(begin, block_end) : NULL;
     if (end == NULL)
@@ -247,22 +216,22 @@ static bool cut_block(char *text, size_t *n)
     if (begin > text + 1 && begin[-1] == '\n' && begin[-2] == '\n')
         begin--;
     memmove(begin, end, strlen(end) + 1);
-    *n = strlen(text);
     return true;
 }
 
 static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir)
 {
     char path[PATH_MAX], what[PATH_MAX + 8];
-    size_t n;
     if (realpath(dir, path) == NULL || strlen(path) + sizeof "/AGENTS.md" > sizeof path)
         return cli_error(c, STRATA_IO, NULL, "%s: %s", dir, strerror(errno));
     strcat(path, "/AGENTS.md");
-    char *text = load(path, &n);
+    char *text = user_file_read(path);
+    size_t n = text != NULL ? strlen(text) : 0;
     char *all = text != NULL ? malloc(n + 512) : NULL;
     int status = 0;
     if (all == NULL) {
-        status = cli_error(c, STRATA_LIMIT, NULL, "%s is too long to be changed", path);
+        status = cli_error(c, STRATA_IO, "it was not touched; a symbolic link is not followed",
+                           "%s cannot be changed: %s", path, strerror(errno));
     } else {
         bool there = strstr(text, block_begin) != NULL;
         int size = snprintf(all, n + 512, "%s%s%s%s%s", text,
@@ -270,7 +239,7 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir)
                             : text[n - 1] == '\n' ? "\n"
                                                   : "\n\n",
                             block_begin, block_text, block_end);
-        if (!there && !put_file(path, all, (size_t)size))
+        if (!there && !user_file_replace(path, all, (size_t)size))
             status = cli_error(c, STRATA_IO, NULL, "cannot write %s: %s", path, strerror(errno));
     }
     free(all);
@@ -281,12 +250,11 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir)
 
 static bool unwire_file(const char *path)
 {
-    size_t n;
-    char *text = load(path, &n);
-    bool good = text != NULL && cut_block(text, &n);
+    char *text = user_file_read(path);
+    bool good = text != NULL && cut_block(text);
     /* A file that has nothing else was made by us. */
     if (good)
-        good = n == 0 ? unlink(path) == 0 : put_file(path, text, n);
+        good = text[0] == '\0' ? unlink(path) == 0 : user_file_replace(path, text, strlen(text));
     free(text);
     return good;
 }
@@ -372,7 +340,7 @@ int unwire_agents(struct cli *c, const char *state_dir, json_t **list)
     remove_plugin(state_dir, *list);
     if (kept[0] == '\0')
         (void)unlink(path);
-    else if (!put_file(path, kept, strlen(kept)))
+    else if (!user_file_replace(path, kept, strlen(kept)))
         return cli_error(c, STRATA_IO, NULL, "cannot write %s: %s", path, strerror(errno));
     return 0;
 }

@@ -9,15 +9,9 @@
  */
 #include "lib/files.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "sync/git.h"
 
-extern char **environ;
+#include <stdio.h>
 
 static const char begin_line[] = "# strata: files of views";
 static const char end_line[] = "# strata: end";
@@ -27,21 +21,15 @@ static const char end_line[] = "# strata: end";
 
 bool st_git_has(const char *root, const char *path)
 {
-    char spec[ST_PATH_SIZE + 16];
+    char spec[ST_PATH_SIZE + 16], dir[ST_PATH_SIZE + 8];
+    struct st_git git;
+    struct st_fault fault;
     snprintf(spec, sizeof spec, ":(literal,top)%s", path);
-    const char *const argv[] = {"git", "-C", root, "ls-files", "--error-unmatch", "--", spec, NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t child;
-    int status = -1;
-    if (posix_spawn_file_actions_init(&actions) != 0)
-        return false;
-    for (int fd = 0; fd < 3; fd++)
-        posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
-    int r = posix_spawnp(&child, "git", &actions, NULL, (char *const *)(uintptr_t)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    while (r == 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
-    return r == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    snprintf(dir, sizeof dir, "%s/.git", root);
+    const char *const args[] = {"ls-files", "--error-unmatch", "--", spec, NULL};
+    struct st_git_call call = {.args = args};
+    return st_git_init(&git, st_alloc_libc(), dir, &fault) == ST_OK &&
+           st_git_run(&git, &call) == ST_OK && call.status == 0;
 }
 
 /* gitignore(5): a leading slash ties it to the top; what could be a pattern is escaped. */
