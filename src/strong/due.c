@@ -335,8 +335,8 @@ static enum st_code command_for(struct st_strong *s, struct look *l, struct st_s
                                              of.deadlines[0].term_ns};
         return ST_OK;
     }
-    /* Nobody lost an executor that lives, whatever its deadline says (core/ledger.h). */
-    if (counts && as.run != 0 && st_strong_run_alive(s, as.run)) {
+    /* No operation lost an executor that lives, whatever its deadline says (core/ledger.h). */
+    if (operation && counts && as.run != 0 && st_strong_run_alive(s, as.run)) {
         *wanted = false;
         l->ahead = l->ahead < l->now + AGAIN_NS ? l->ahead : l->now + AGAIN_NS;
         return ST_OK;
