@@ -258,6 +258,30 @@ static void test_whatever_an_agent_does_extends_its_claims(void **state)
     strata_close(a);
 }
 
+/* More than one entry holds. */
+static void test_all_claims_of_an_agent_are_extended(void **state)
+{
+    char name[8];
+    (void)state;
+    world_init("w");
+    strata *a = world_open("w", "anna");
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "#%d", i);
+        claim(a, name);
+    }
+    strata_close(a);
+    for (int round = 0; round < 3; round++) {
+        world_term_ms += HOUR / 2;
+        strata_close(world_open("w", "anna")); /* any command */
+        strata *b = world_open("w", "bert");
+        for (int i = 0; i < 20; i++) {
+            snprintf(name, sizeof name, "#%d", i);
+            assert_true(look(b, name).left_ms > HOUR - 60000);
+        }
+        strata_close(b);
+    }
+}
+
 static void test_a_dead_process_has_nothing(void **state)
 {
     (void)state;
@@ -477,6 +501,7 @@ int main(void)
         TEST(test_a_term_ends_and_a_late_holder_may_still_finish),
         TEST(test_another_clock_gives_one_full_term_once),
         TEST(test_whatever_an_agent_does_extends_its_claims),
+        TEST(test_all_claims_of_an_agent_are_extended),
         TEST(test_a_dead_process_has_nothing),
         TEST(test_a_term_ends_though_the_process_lives),
         TEST(test_what_was_not_copied_is_remembered),
