@@ -44,6 +44,14 @@ static uint64_t set_wall_ms(void *ctx)
     return file_ns / S_NS % 2 == 0 ? now - year : now + year;
 }
 
+/* A full disk: half of what is written arrives. */
+static bool disk_full;
+
+static ssize_t set_pwrite(void *ctx, int fd, const void *buf, size_t n, uint64_t offset)
+{
+    return st_env_posix()->pwrite(ctx, fd, buf, disk_full ? n / 2 : n, offset);
+}
+
 /* The log kernel measures its waits on the same clock: with a clock that stands still it would wait
  * for ever, so only tests without other threads stop it. */
 static bool clock_set;
@@ -57,6 +65,7 @@ static const struct st_env *env(void)
     set.boot_ns = set_boot_ns;
     set.clock_id = set_clock_id;
     set.wall_ms = set_wall_ms;
+    set.pwrite = set_pwrite;
     return &set;
 }
 
@@ -121,7 +130,7 @@ static int setup(void **state)
 {
     (void)state;
     strcpy(dir, "/tmp/strata-strong-XXXXXX");
-    clock_set = false;
+    clock_set = disk_full = false;
     return mkdtemp(dir) != NULL ? 0 : -1;
 }
 
@@ -506,6 +515,28 @@ static void test_stands_down(void **state)
     st_strong_close(b);
 }
 
+/* A role that could not be written whole was not written. */
+static void test_a_role_on_a_full_disk(void **state)
+{
+    struct place p;
+    (void)state;
+    clock_set = true;
+    place_new(&p, "desk", true, true);
+    struct st_strong *s = open_place(&p);
+    struct st_order *o = *(struct st_order **)s;
+    disk_full = true;
+    assert_int_not_equal(o->engine->give_up(o), ST_OK);
+    assert_true(st_strong_here(s));
+    assert_int_not_equal(o->engine->take(o, "ann"), ST_OK);
+    assert_true(st_strong_here(s));
+    disk_full = false;
+    OK(s, o->engine->give_up(o));
+    assert_false(st_strong_here(s));
+    OK(s, o->engine->take(o, "ann"));
+    assert_true(st_strong_here(s));
+    st_strong_close(s);
+}
+
 /* --- durability ------------------------------------------------------------------------------- */
 
 static void test_no_answer_before_it_is_durable(void **state)
@@ -833,6 +864,7 @@ int main(void)
         TEST(test_behind_the_seal),
         TEST(test_forced),
         TEST(test_stands_down),
+        TEST(test_a_role_on_a_full_disk),
         TEST(test_no_answer_before_it_is_durable),
         TEST(test_rows_are_a_cache),
         TEST(test_answer_again),
