@@ -503,7 +503,7 @@ typedef struct strata_task {
     const char *imported;       /* fields of another tracker, as JSON (see strata_task_import) */
     size_t imported_size;
     const char *holder;         /* who has claimed it */
-    uint64_t token, left_ms;    /* of that claim; left_ms 0: as long as its process lives */
+    uint64_t token, left_ms;    /* of that claim */
     uint64_t retries;
 } strata_task;
 
@@ -587,7 +587,8 @@ typedef struct strata_task_end {
 /* Takes the best ready one of the query (view, limit, after: not used); with `end` (NULL: none) ends
  * another in the same step. STRATA_TIMEOUT: nothing was to be had within wait_ms; the message says
  * why. term_ms 0: an hour, extended by whatever the agent does here. run: 0, or from
- * strata_run_begin(): then the claim ends with the process. */
+ * strata_run_begin(): then the claim ends with the process, or with the term before: who lives on
+ * renews it. */
 int strata_task_next(strata *s, const strata_task_query *query, uint64_t wait_ms, uint64_t term_ms,
                      uint64_t run, const strata_task_end *end, strata_task_taken *out);
 /* STRATA_TIMEOUT: somebody has it. STRATA_CONFLICT: it is finished. */
@@ -604,8 +605,8 @@ int strata_task_finish(strata *s, const strata_task_end *end, bool *accepted);
 /* Opens what is finished again, in the ledger too. */
 int strata_task_reopen(strata *s, const char *id, const char *reason);
 
-/* A process that lives on: what it claims with the run is free when it has died. fd stays open in
- * children only if they are to hold the claim too. */
+/* A process that lives on: what it claims with the run is free when it has died, also before the
+ * term ends. fd stays open in children only if they are to hold the claim too. */
 int strata_run_begin(strata *s, uint64_t *run, int *fd);
 void strata_run_end(strata *s, uint64_t run, int fd);
 

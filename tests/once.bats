@@ -620,6 +620,59 @@ commands() {
     [ ! -e "/proc/$(cat pid)" ]
 }
 
+# --- workers ------------------------------------------------------------------------------------------
+
+# a worker in the background with a term of 600 ms; its command is `pid`
+worker() {
+    "$STRATA" add "the task" >/dev/null
+    "$STRATA" work --term 600ms --wait 0s -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
+    wrapper=$!
+    until_so test -s pid
+}
+
+@test "a worker that was stopped beyond its term has lost its task; its command is ended" {
+    worker
+    kill -STOP $wrapper
+    STRATA_AGENT=bob try 0 next --wait 5s --json
+    token=$(jq -r .data.token <<<"$output")
+    [ -e "/proc/$(cat pid)" ]
+    kill -CONT $wrapper
+    wait $wrapper || true
+    grep -q "1 was lost" err
+    [ ! -e "/proc/$(cat pid)" ]
+    try 0 show 1 --json
+    json '.data.state == "claimed" and .data.holder == "bob"'
+    STRATA_AGENT=bob try 0 done 1 --token "$token"
+}
+
+@test "the late end of a worker that was stopped beyond its term is refused" {
+    "$STRATA" add "the task" >/dev/null
+    "$STRATA" work --term 600ms --wait 0s -- sh -c 'echo $$ >pid; until [ -e end ]; do sleep 0.02; done; echo late' \
+        2>err 3>&- &
+    wrapper=$!
+    until_so test -s pid
+    kill -STOP $wrapper
+    STRATA_AGENT=bob try 0 next --wait 5s --json
+    token=$(jq -r .data.token <<<"$output")
+    touch end # the command has done its work; only then its wrapper goes on
+    until_so grep -q 'State:.*Z' "/proc/$(cat pid)/status"
+    kill -CONT $wrapper
+    wait $wrapper || true
+    grep -q "1 was lost" err
+    STRATA_AGENT=bob try 0 done 1 --result "by bob" --token "$token"
+    try 0 show 1 --json
+    json '.data.state == "done" and .data.result == "by bob"'
+}
+
+@test "a worker that cannot renew ends its command before the term ends" {
+    worker
+    rm .strata/strong/coordinator # it does not decide any more: every renewal is refused
+    SECONDS=0
+    wait $wrapper || true
+    [ "$SECONDS" -lt 4 ]
+    [ ! -e "/proc/$(cat pid)" ]
+}
+
 @test "fence: is this the current token" {
     try 0 lock acquire db --ttl 20s
     token=$output

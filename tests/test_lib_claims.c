@@ -258,6 +258,30 @@ static void test_whatever_an_agent_does_extends_its_claims(void **state)
     strata_close(a);
 }
 
+/* More than one entry holds. */
+static void test_all_claims_of_an_agent_are_extended(void **state)
+{
+    char name[8];
+    (void)state;
+    world_init("w");
+    strata *a = world_open("w", "anna");
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "#%d", i);
+        claim(a, name);
+    }
+    strata_close(a);
+    for (int round = 0; round < 3; round++) {
+        world_term_ms += HOUR / 2;
+        strata_close(world_open("w", "anna")); /* any command */
+        strata *b = world_open("w", "bert");
+        for (int i = 0; i < 20; i++) {
+            snprintf(name, sizeof name, "#%d", i);
+            assert_true(look(b, name).left_ms > HOUR - 60000);
+        }
+        strata_close(b);
+    }
+}
+
 static void test_a_dead_process_has_nothing(void **state)
 {
     (void)state;
@@ -286,6 +310,34 @@ static void test_a_dead_process_has_nothing(void **state)
     waitpid(pid, &status, 0);
     assert_false(look(b, name).held);
     claim(b, name);
+    strata_close(b);
+}
+
+/* A claim with a run and a term ends with whichever ends first: who is stopped, and so neither dies
+ * nor renews, does not keep a task for ever. One rule, whoever asks. */
+static void test_a_term_ends_though_the_process_lives(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *a = world_open("w", "anna"), *b = world_open("w", "bert");
+    const char *name = "#1";
+    struct st_claim c;
+    uint64_t run;
+    int fd;
+    ok(a, st_claims_run_begin(a, &run, &fd));
+    ok(a, st_claims_take(a, &name, 1, 1000, run, NULL, &c));
+    assert_true(c.left_ms <= 1000);
+    ok(a, st_claims_renew(a, name, c.token, 1000));
+    world_term_ms += 1001;
+    assert_false(look(b, name).held);
+    claim(b, "#2"); /* whatever is ordered next, the end of that term is written before it */
+    expect_code(a, st_claims_renew(a, name, c.token, 1000), STRATA_CONFLICT);
+    uint64_t next = claim(b, name);
+    assert_true(next > c.token);
+    struct st_claim_end end = done(name, c.token, "late");
+    expect_code(a, st_claims_finish(a, &end), STRATA_CONFLICT);
+    st_claims_run_end(a, run, fd);
+    strata_close(a);
     strata_close(b);
 }
 
@@ -449,7 +501,9 @@ int main(void)
         TEST(test_a_term_ends_and_a_late_holder_may_still_finish),
         TEST(test_another_clock_gives_one_full_term_once),
         TEST(test_whatever_an_agent_does_extends_its_claims),
+        TEST(test_all_claims_of_an_agent_are_extended),
         TEST(test_a_dead_process_has_nothing),
+        TEST(test_a_term_ends_though_the_process_lives),
         TEST(test_what_was_not_copied_is_remembered),
         TEST(test_one_copies_at_a_time),
         TEST(test_many_workers_share_the_tasks),

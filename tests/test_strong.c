@@ -44,6 +44,14 @@ static uint64_t set_wall_ms(void *ctx)
     return file_ns / S_NS % 2 == 0 ? now - year : now + year;
 }
 
+/* A full disk: half of what is written arrives. */
+static bool disk_full;
+
+static ssize_t set_pwrite(void *ctx, int fd, const void *buf, size_t n, uint64_t offset)
+{
+    return st_env_posix()->pwrite(ctx, fd, buf, disk_full ? n / 2 : n, offset);
+}
+
 /* The log kernel measures its waits on the same clock: with a clock that stands still it would wait
  * for ever, so only tests without other threads stop it. */
 static bool clock_set;
@@ -57,6 +65,7 @@ static const struct st_env *env(void)
     set.boot_ns = set_boot_ns;
     set.clock_id = set_clock_id;
     set.wall_ms = set_wall_ms;
+    set.pwrite = set_pwrite;
     return &set;
 }
 
@@ -121,7 +130,7 @@ static int setup(void **state)
 {
     (void)state;
     strcpy(dir, "/tmp/strata-strong-XXXXXX");
-    clock_set = false;
+    clock_set = disk_full = false;
     return mkdtemp(dir) != NULL ? 0 : -1;
 }
 
@@ -506,6 +515,28 @@ static void test_stands_down(void **state)
     st_strong_close(b);
 }
 
+/* A role that could not be written whole was not written. */
+static void test_a_role_on_a_full_disk(void **state)
+{
+    struct place p;
+    (void)state;
+    clock_set = true;
+    place_new(&p, "desk", true, true);
+    struct st_strong *s = open_place(&p);
+    struct st_order *o = *(struct st_order **)s;
+    disk_full = true;
+    assert_int_not_equal(o->engine->give_up(o), ST_OK);
+    assert_true(st_strong_here(s));
+    assert_int_not_equal(o->engine->take(o, "ann"), ST_OK);
+    assert_true(st_strong_here(s));
+    disk_full = false;
+    OK(s, o->engine->give_up(o));
+    assert_false(st_strong_here(s));
+    OK(s, o->engine->take(o, "ann"));
+    assert_true(st_strong_here(s));
+    st_strong_close(s);
+}
+
 /* --- durability ------------------------------------------------------------------------------- */
 
 static void test_no_answer_before_it_is_durable(void **state)
@@ -747,6 +778,82 @@ static void test_many_deadlines(void **state)
     place_free(&p);
 }
 
+/* --- looks that come to nothing ----------------------------------------------------------------
+ */
+
+static jmp_buf killed;
+
+static enum st_code die_beginning(struct st_order *o, struct st_mark *at)
+{
+    (void)o, (void)at;
+    longjmp(killed, 1);
+}
+
+static enum st_code die_appending(struct st_order *o, const struct st_entry *e,
+                                  struct st_mark *mark)
+{
+    (void)o, (void)e, (void)mark;
+    longjmp(killed, 1);
+}
+
+/* A command on this handle does not come to its end: what it knew is gone, what it shared stays. */
+static void kill_in(struct st_strong *s, bool appending)
+{
+    struct st_order *o = *(struct st_order **)s;
+    struct st_order_engine engine = *o->engine;
+    const struct st_order_engine *whole = o->engine;
+    engine.begin = appending ? engine.begin : die_beginning;
+    engine.append = appending ? die_appending : engine.append;
+    o->engine = &engine;
+    if (setjmp(killed) == 0) {
+        tick(s);
+        fail_msg("it came to its end");
+    }
+    o->engine = whole;
+}
+
+/* Somebody looks for what has passed and is killed, before the look, or before what it found was
+ * ordered; or cannot read. The next command of another handle finds it all the same. */
+static void look_lost(bool file)
+{
+    struct place p;
+    struct st_ledger_result results[3];
+    clock_set = true;
+    place_new(&p, "desk", file, true);
+    set_clock(&p, 11, S_NS);
+    struct st_strong *a = open_place(&p), *b = open_place(&p);
+    for (uint64_t round = 1; round <= (file ? 2 : 3); round++) {
+        acquire(a, "ann", "lock", 10 * S_NS);
+        tick(a);
+        tick(b); /* both have looked */
+        assert_true(held(a, "lock"));
+        set_clock(&p, 11, round * 20 * S_NS);
+        if (round < 3) {
+            kill_in(b, round == 2);
+        } else {
+            memory_disk(p.memory, false);
+            struct st_order *o = *(struct st_order **)a;
+            struct st_entry e = {.commands = &ST_STR("{\"op\":\"later\"}"), .count = 1};
+            struct st_mark mark;
+            OK(a, o->engine->append(o, &e, &mark));
+            CODE(b, begin(b, "k", (struct st_deadline){0}, results), ST_TIMEOUT);
+            memory_disk(p.memory, true);
+        }
+        tick(a);
+        assert_false(held(a, "lock"));
+    }
+    st_strong_close(a);
+    st_strong_close(b);
+    place_free(&p);
+}
+
+static void test_a_look_that_is_lost(void **state)
+{
+    (void)state;
+    look_lost(false);
+    look_lost(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -757,6 +864,7 @@ int main(void)
         TEST(test_behind_the_seal),
         TEST(test_forced),
         TEST(test_stands_down),
+        TEST(test_a_role_on_a_full_disk),
         TEST(test_no_answer_before_it_is_durable),
         TEST(test_rows_are_a_cache),
         TEST(test_answer_again),
@@ -764,6 +872,7 @@ int main(void)
         TEST(test_deadlines_file),
         TEST(test_other_clock),
         TEST(test_many_deadlines),
+        TEST(test_a_look_that_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,11 +26,16 @@ static void forward(int signal)
         kill(-(pid_t)child_group, signal);
 }
 
-static uint64_t now_ms(void)
+uint64_t child_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_BOOTTIME, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t child_term_end(uint64_t asked_ms, uint64_t term_ms)
+{
+    return asked_ms + term_ms - term_ms / 10;
 }
 
 int child_check(const char *program)
@@ -156,7 +161,7 @@ static void ask_to_end(struct run *r, uint64_t now)
 
 static void look_after(struct child *c, struct run *r)
 {
-    uint64_t now = now_ms();
+    uint64_t now = child_now_ms();
     if (c->timeout_ms != 0 && now - r->start >= c->timeout_ms) {
         c->timed_out = true;
         ask_to_end(r, now);
@@ -245,7 +250,7 @@ bool child_run(struct child *c)
     struct run r = {
         .pid = pid,
         .streams = {{out[0], 1, &c->out, &c->out_size, 0}, {err[0], 2, &c->err, &c->err_size, 0}},
-        .start = now_ms(),
+        .start = child_now_ms(),
     };
     r.next_tick = r.start + c->tick_ms;
     ssize_t n;

@@ -26,18 +26,24 @@ struct child {
     void *tick_arg;
     uint64_t tick_ms;
     bool silent; /* with keep: do not pass it on */
-    bool keep; /* keep the output (else it goes straight through) */
+    bool keep;   /* keep the output (else it goes straight through) */
     /* out */
     bool started; /* the program was executed; else `error` tells why not */
     int error;    /* errno of a failed execution */
     int status;   /* exit status, 128 + signal when it was killed */
     int signal;   /* that killed it; 0: it ended by itself */
-    int told; /* a signal to end that was passed on to it; 0: none */
+    int told;     /* a signal to end that was passed on to it; 0: none */
     bool timed_out, ended_by_tick;
     char *out, *err; /* owned by the struct; NULL: nothing */
     size_t out_size, err_size;
     bool cut; /* more was printed than kept */
 };
+
+/* For a term that the command is not to outlive. Milliseconds on CLOCK_BOOTTIME. */
+uint64_t child_now_ms(void);
+/* When a command has to be asked to end: a margin before the end of a term, which is counted from
+ * before it was asked for. */
+uint64_t child_term_end(uint64_t asked_ms, uint64_t term_ms);
 
 /* Whether `program` can be executed (looks along PATH). 0 or an errno value. */
 int child_check(const char *program);

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define WRAPPED        110
 #define TTL_MS_DEFAULT 30000
@@ -55,32 +54,19 @@ struct holding {
     struct cli *c;
     const char *name;
     uint64_t token, ttl_ms;
-    uint64_t
-        until_ms; /* on CLOCK_BOOTTIME: the term, from before it was asked for, less a margin */
+    uint64_t until_ms; /* child_term_end() of the last renewal */
     bool lost;
 };
-
-static uint64_t boot_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static uint64_t term_end(uint64_t asked_ms, uint64_t ttl_ms)
-{
-    return asked_ms + ttl_ms - ttl_ms / 10;
-}
 
 /* A renewal that cannot be made now is tried again, as long as the term lasts. */
 static int renew(void *arg)
 {
     struct holding *h = arg;
-    uint64_t asked_ms = boot_ms();
+    uint64_t asked_ms = child_now_ms();
     int code = strata_lock_renew(h->c->s, h->name, h->token, h->ttl_ms);
     if (code == STRATA_OK)
-        h->until_ms = term_end(asked_ms, h->ttl_ms);
-    h->lost = code == STRATA_CONFLICT || boot_ms() >= h->until_ms;
+        h->until_ms = child_term_end(asked_ms, h->ttl_ms);
+    h->lost = code == STRATA_CONFLICT || child_now_ms() >= h->until_ms;
     return h->lost;
 }
 
@@ -140,7 +126,7 @@ int cmd_lock(struct cli *c)
         .name = c->args[0],
         .token = lock.token,
         .ttl_ms = ttl_ms,
-        .until_ms = term_end(boot_ms() - (ttl_ms - lock.left_ms), ttl_ms),
+        .until_ms = child_term_end(child_now_ms() - (ttl_ms - lock.left_ms), ttl_ms),
     };
     return run_locked(&h);
 }

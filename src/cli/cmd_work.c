@@ -2,8 +2,8 @@
  * cmd_work.c - `work -- COMMAND`: a worker loop for commands in any language.
  *
  * Each task is claimed for a short term, which is renewed while the command lives, and with the
- * worker's run file: when the worker dies, its task is free at once, unless the command lives on;
- * then it is free when the term has passed.
+ * worker's run file: when the worker dies, its task is free at once; when it is stopped, as soon as
+ * the term has passed. A command whose term could not be renewed is ended before the term is.
  */
 #include "cli/child.h"
 #include "cli/task.h"
@@ -50,9 +50,19 @@ struct worker {
     struct timespec checkpointed; /* its time when it was stored last */
     off_t checkpoint_size;
     strata_task_taken task;
+    uint64_t until_ms; /* child_term_end() of its last renewal */
     bool lost;
     uint64_t worked, failed;
 };
+
+/* The answer to a renewal. One that cannot be made now is tried again, as long as the term lasts.
+ */
+static void renewed(struct worker *w, int code, uint64_t asked_ms)
+{
+    if (code == STRATA_OK)
+        w->until_ms = child_term_end(asked_ms, w->term_ms);
+    w->lost = w->lost || code == STRATA_CONFLICT || child_now_ms() >= w->until_ms;
+}
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
@@ -88,10 +98,10 @@ static void store_checkpoint(struct worker *w)
     size_t n = f != NULL && text != NULL ? fread(text, 1, CLI_VALUE_SIZE_MAX + 1, f) : 0;
     if (f != NULL)
         (void)fclose(f);
+    uint64_t asked_ms = child_now_ms();
     int code = strata_task_checkpoint(w->c->s, w->task.id, w->task.token, text, n, w->term_ms);
-    if (code == STRATA_CONFLICT)
-        w->lost = true;
-    else if (code != STRATA_OK)
+    renewed(w, code, asked_ms);
+    if (code != STRATA_OK && code != STRATA_CONFLICT)
         cli_warn(w->c, "the checkpoint of %s was not kept: %s", w->task.id,
                  strata_last_error(w->c->s)->message);
     note_file(w);
@@ -104,9 +114,10 @@ static int tick(void *arg)
 {
     struct worker *w = arg;
     store_checkpoint(w);
-    if (w->task.token != 0 && !w->lost &&
-        strata_task_renew(w->c->s, w->task.id, w->task.token, w->term_ms) == STRATA_CONFLICT)
-        w->lost = true;
+    if (w->task.token == 0 || w->lost)
+        return w->lost;
+    uint64_t asked_ms = child_now_ms();
+    renewed(w, strata_task_renew(w->c->s, w->task.id, w->task.token, w->term_ms), asked_ms);
     return w->lost;
 }
 
@@ -215,8 +226,7 @@ static int do_task(struct worker *w)
     if (status == 0 && !w->lost)
         store_checkpoint(w);
     if (status == 0 && w->lost)
-        cli_warn(w->c,
-                 "%s was lost: this process was held up beyond its term; somebody else has it",
+        cli_warn(w->c, "%s was lost: its claim could not be renewed in time; the command was ended",
                  w->task.id);
     else if (status == 0 && end_asked != 0 && child.status != 0)
         (void)strata_task_release(w->c->s, w->task.id, w->task.token);
@@ -235,6 +245,7 @@ static int take(struct worker *w)
         uint64_t left = w->waits_for_ever ? WAIT_STEP_MS : w->wait_ms - waited;
         uint64_t step = left < WAIT_STEP_MS ? left : WAIT_STEP_MS;
         int code = strata_task_next(w->c->s, &w->query, step, w->term_ms, w->run, NULL, &w->task);
+        w->until_ms = child_term_end(child_now_ms() + w->task.left_ms - w->term_ms, w->term_ms);
         waited += step;
         if (code != STRATA_TIMEOUT || end_asked != 0 ||
             (!w->waits_for_ever && waited >= w->wait_ms))

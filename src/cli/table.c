@@ -375,7 +375,8 @@ const struct cli_command cli_commands[] = {
      "STRATA_CHECKPOINT is kept as the checkpoint; at the start the last checkpoint is in it. Exit "
      "status 0 finishes the task, with what was printed as its result; any other fails it, or gives "
      "it back with --retry-in. The claim is renewed while the command lives, and ends with this "
-     "process. SIGTERM is passed on to the command; then the task is given back.\n\n"
+     "process; a command whose claim could not be renewed in time is ended. SIGTERM is passed on to "
+     "the command; then the task is given back.\n\n"
      "With --wait the worker ends when nothing was ready for that long; else it goes on.",
      {{"strata work --agent coder -- ./solve.sh", "for ever"},
       {"strata work --wait 0s -- ./solve.sh", "what is there now"}},

@@ -102,8 +102,11 @@
  * grows; who has copied says up to which number (claim-copied). A crash in between leaves the row,
  * and the copy is made by whoever comes next. Copying twice is harmless, forgetting is not.
  *
- * Executors. `run` names a locked file (src/strong): an operation or lease with a run is over when
- * nobody holds that file any more, whatever its deadline says; one without is over by its deadline.
+ * Executors. `run` names a locked file (src/strong) that is free when nothing of the executor runs.
+ * An operation with a run is over when that file is free, whatever its deadline says: nobody else
+ * may have its effect while the executor lives. A claim with a run is over when the file is free or
+ * its deadline has passed, whichever is first: a worker that was stopped, and so neither dies nor
+ * renews, does not keep a task for ever. Whatever has no run is over by its deadline.
  *
  * Reservations. Leases of kind path; the name is a pattern (glob.h). Many at a time, each with its
  * own token; granted unless it overlaps one of another holder (agent and incarnation) and not both
@@ -220,7 +223,7 @@ struct st_command {
     enum st_lease_kind lease;
     bool takeover, shared;
     bool alternative;       /* acquire: not when an earlier one of the entry was granted */
-    uint64_t run;           /* grant, acquire: the executor's run file; 0: the deadline decides */
+    uint64_t run;           /* grant, acquire: the executor's run file; 0: none */
     /* report, refuse, settle, approve, reject, again, clear, checkpoint, finish, reopen, reserve */
     struct st_str result;   /* opaque bytes */
     struct st_str evidence; /* evidence, proof, reason */

@@ -1,7 +1,7 @@
 /* replace.c - see replace.h. */
 #include "files/replace.h"
 
-#include "store/log.h"
+#include "store/log_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,20 +98,6 @@ enum st_code st_file_get(const char *path, size_t max, struct st_buf *out,
     return code;
 }
 
-static int write_whole(const struct st_env *env, int fd, struct st_str text)
-{
-    size_t done = 0;
-    while (done < text.n) {
-        ssize_t n = env->pwrite(env->ctx, fd, text.p + done, text.n - done, done);
-        if (n < 0)
-            return (int)n;
-        if (n == 0)
-            return -ENOSPC;
-        done += (size_t)n;
-    }
-    return 0;
-}
-
 enum st_code st_file_put(const struct st_env *env, const char *path, struct st_str text, bool flush,
                          struct st_fault *fault)
 {
@@ -122,7 +108,7 @@ enum st_code st_file_put(const struct st_env *env, const char *path, struct st_s
         return st_fail_system(fault, fd, "cannot write %s", beside);
     int r = env->ftruncate(env->ctx, fd, 0);
     if (r == 0)
-        r = write_whole(env, fd, text);
+        r = st_write_all(env, fd, text.p, text.n, 0);
     if (r == 0 && flush)
         r = env->fdatasync(env->ctx, fd);
     env->close(env->ctx, fd);
@@ -154,7 +140,7 @@ enum st_code st_replace_prepare(const struct st_env *env, const char *path, stru
     int fd = env->open(env->ctx, out->beside, ST_OPEN_WRITE | ST_OPEN_CREATE | ST_OPEN_EXCLUSIVE);
     if (fd < 0)
         return st_fail_system(fault, fd, "cannot write beside %s", path);
-    int r = write_whole(env, fd, text);
+    int r = st_write_all(env, fd, text.p, text.n, 0);
     if (r == 0)
         r = fstat(fd, &mine) < 0 ? -errno : 0;
     if (r == 0 && lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {

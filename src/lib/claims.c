@@ -77,6 +77,7 @@ static int check_text(strata *s, const char *what, const char *text, size_t size
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
+/* Held as long as both its run, if it has one, and its term last (core/ledger.h). */
 static bool claim_of(strata *s, const struct st_lease *from, struct st_claim *out)
 {
     struct st_deadline deadline = st_lib_deadline(s, &from->deadline, from->earlier);
@@ -364,17 +365,20 @@ int st_claims_take(strata *s, const char *const *names, size_t count, uint64_t t
         code = check_writable(s);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
+    const struct st_env *env = s->log.env;
+    uint64_t asked_ns = env->boot_ns(env->ctx);
     if (code == STRATA_OK)
         code = take(s, names, count, term_ms, run, end, out);
     if (out->token == 0)
         return code;
-    const struct st_env *env = s->log.env;
     out->incarnation = s->incarnation;
     out->run = run;
     out->since_ms = env->wall_ms(env->ctx);
-    out->left_ms = term_ms != 0 ? term_ms : ST_CLAIM_TERM_MS;
+    uint64_t term = term_ms != 0 ? term_ms : ST_CLAIM_TERM_MS;
+    uint64_t spent_ms = (env->boot_ns(env->ctx) - asked_ns) / ST_NS_PER_MS;
+    out->left_ms = spent_ms < term ? term - spent_ms : 0;
     if (run == 0)
-        st_claims_touch_from(s, out->left_ms);
+        st_claims_touch_from(s, term);
     return code;
 }
 

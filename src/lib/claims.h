@@ -14,8 +14,8 @@
  *
  * Terms. A claim taken by a command that ends lasts an hour (ST_CLAIM_TERM_MS) and is extended by
  * any command of that agent: st_claims_touch(), which strata_open() calls. A process that lives on
- * takes short terms and renews, or locks a run file (st_claims_run_begin): when it is dead, its
- * claims are free at once.
+ * takes short terms and renews; it may lock a run file besides (st_claims_run_begin): when it is
+ * dead, its claims are free at once. A claim is over with its run or its term, whichever is first.
  *
  * Functions return STRATA_OK or a code with its message in the handle. Strings given out are lent
  * until the next call on the handle.
@@ -37,9 +37,9 @@ struct st_claim {
     const char *name, *holder; /* of the last grant; "" when nobody ever had it */
     uint64_t token;            /* of the last grant; 0: never given out */
     uint64_t incarnation, run;
-    bool held; /* by somebody whose process lives, or whose term lasts */
+    bool held; /* its term lasts, and the process of its run lives */
     enum st_claim_outcome outcome;
-    uint64_t since_ms, left_ms; /* left_ms: until it lapses; 0 for a run without a term */
+    uint64_t since_ms, left_ms; /* left_ms: until it lapses */
 };
 
 /* An end that is to be reported. */

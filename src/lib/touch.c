@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* So many extensions are due within a term: some may fail. */
 #define PARTS 6
@@ -92,10 +93,33 @@ void st_claims_touch_from(strata *s, uint64_t term_ms)
 
 struct touch {
     strata *s;
-    struct st_command commands[ST_CLAIMS_MAX];
-    size_t count;
+    struct st_command *commands; /* renewals */
+    size_t count, cap;
     uint64_t term_ns_min;
 };
+
+/* `key` has to last until they are submitted. */
+static enum st_code add_renewal(struct touch *t, const struct st_lease *lease, const char *key,
+                                uint64_t term_ns)
+{
+    if (t->count == t->cap) {
+        size_t cap = t->cap == 0 ? ST_CLAIMS_MAX : t->cap * 2;
+        struct st_command *p = realloc(t->commands, cap * sizeof *p);
+        if (p == NULL)
+            return ST_NO_MEMORY;
+        t->commands = p;
+        t->cap = cap;
+    }
+    t->commands[t->count++] =
+        (struct st_command){.kind = ST_CMD_LEASE_RENEW,
+                            .lease = lease->kind,
+                            .key = st_str_of(key),
+                            .token = lease->token,
+                            .deadline = st_strong_deadline(t->s->strong, term_ns)};
+    if (term_ns < t->term_ns_min)
+        t->term_ns_min = term_ns;
+    return ST_OK;
+}
 
 static enum st_code visit_claim(void *arg, const struct st_lease *lease)
 {
@@ -106,17 +130,7 @@ static enum st_code visit_claim(void *arg, const struct st_lease *lease)
         d.term_ns < TERM_MS_MIN * ST_NS_PER_MS)
         return ST_OK;
     const char *name = st_arena_text(&s->arena, lease->name);
-    if (name == NULL)
-        return ST_NO_MEMORY;
-    t->commands[t->count++] =
-        (struct st_command){.kind = ST_CMD_LEASE_RENEW,
-                            .lease = ST_LEASE_CLAIM,
-                            .key = st_str_of(name),
-                            .token = lease->token,
-                            .deadline = st_strong_deadline(s->strong, d.term_ns)};
-    if (d.term_ns < t->term_ns_min)
-        t->term_ns_min = d.term_ns;
-    return t->count == ST_CLAIMS_MAX ? ST_SCAN_STOP : ST_OK;
+    return name != NULL ? add_renewal(t, lease, name, d.term_ns) : ST_NO_MEMORY;
 }
 
 /* The agent's registration is extended with its claims. */
@@ -126,24 +140,26 @@ static enum st_code add_registration(struct touch *t)
     struct st_lease lease;
     enum st_code code =
         st_lease_read(st_strong_ledger(s->strong), ST_LEASE_AGENT, st_str_of(s->agent), &lease);
-    if (code != ST_OK || !lease.held || t->count == ST_CLAIMS_MAX ||
-        (s->incarnation != 0 && s->incarnation != lease.token))
+    if (code != ST_OK || !lease.held || (s->incarnation != 0 && s->incarnation != lease.token))
         return code == ST_NOT_FOUND ? ST_OK : code;
-    t->commands[t->count++] = (struct st_command){
-        .kind = ST_CMD_LEASE_RENEW,
-        .lease = ST_LEASE_AGENT,
-        .key = st_str_of(s->agent),
-        .token = lease.token,
-        .deadline = st_strong_deadline(s->strong, ST_CLAIM_TERM_MS * ST_NS_PER_MS)};
-    if (ST_CLAIM_TERM_MS * ST_NS_PER_MS < t->term_ns_min)
-        t->term_ns_min = ST_CLAIM_TERM_MS * ST_NS_PER_MS;
-    return ST_OK;
+    return add_renewal(t, &lease, s->agent, ST_CLAIM_TERM_MS * ST_NS_PER_MS);
+}
+
+static int submit(struct touch *t)
+{
+    struct st_ledger_result results[ST_CLAIMS_MAX];
+    int code = STRATA_OK;
+    for (size_t at = 0; at < t->count && code == STRATA_OK; at += ST_CLAIMS_MAX) {
+        size_t left = t->count - at;
+        code = st_lib_submit(t->s, t->commands + at, left < ST_CLAIMS_MAX ? left : ST_CLAIMS_MAX,
+                             results);
+    }
+    return code;
 }
 
 static void extend(strata *s)
 {
     struct touch t = {.s = s, .term_ns_min = UINT64_MAX};
-    struct st_ledger_result results[ST_CLAIMS_MAX];
     if (st_lib_strong_open(s) != STRATA_OK || st_strong_begin(s->strong) != ST_OK)
         return;
     enum st_code code = add_registration(&t);
@@ -153,11 +169,11 @@ static void extend(strata *s)
     st_strong_end(s->strong);
     if (code == ST_OK && t.count == 0)
         note_remove(s);
-    if (code != ST_OK || t.count == 0 ||
-        st_lib_submit(s, t.commands, t.count, results) != STRATA_OK)
-        return;
-    s->touch_ns = s->log.env->boot_ns(s->log.env->ctx) + t.term_ns_min / PARTS;
-    note_write(s, s->touch_ns);
+    if (code == ST_OK && t.count > 0 && submit(&t) == STRATA_OK) {
+        s->touch_ns = s->log.env->boot_ns(s->log.env->ctx) + t.term_ns_min / PARTS;
+        note_write(s, s->touch_ns);
+    }
+    free(t.commands);
 }
 
 void st_claims_touch(strata *s)

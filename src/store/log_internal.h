@@ -79,6 +79,8 @@ void st_page_freeze(const struct st_log *log, uint64_t epoch);
 
 /* --- log_open.c ------------------------------------------------------------------------------- */
 
+/* Writes a small file of the state directory anew, durably: it has the old text or the new one. */
+enum st_code st_log_replace(struct st_log *log, const char *name, const char *text, size_t n);
 /* Reads `identity`; on ST_OK log->identity is set. */
 enum st_code st_identity_load(struct st_log *log);
 /* The append lock is held: reloads the identity, begins a new epoch when one is due. */

@@ -136,7 +136,7 @@ enum st_code st_identity_load(struct st_log *log)
     return ST_OK;
 }
 
-static enum st_code file_replace(struct st_log *log, const char *name, const char *text, size_t n)
+enum st_code st_log_replace(struct st_log *log, const char *name, const char *text, size_t n)
 {
     const struct st_env *env = log->env;
     char to[ST_PATH_SIZE], from[ST_PATH_SIZE], new_name[64];
@@ -167,7 +167,7 @@ static enum st_code identity_store(struct st_log *log, const struct st_identity 
     char text[IDENTITY_SIZE_MAX];
     int n = identity_format(id, text);
     ST_ASSERT(n > 0 && n < IDENTITY_SIZE_MAX);
-    return file_replace(log, "identity", text, (size_t)n);
+    return st_log_replace(log, "identity", text, (size_t)n);
 }
 
 /* What tells a copied or restored state directory from the one that the identity was made in. */

@@ -335,8 +335,8 @@ static enum st_code command_for(struct st_strong *s, struct look *l, struct st_s
                                              of.deadlines[0].term_ns};
         return ST_OK;
     }
-    /* Nobody lost an executor that lives, whatever its deadline says (core/ledger.h). */
-    if (counts && as.run != 0 && st_strong_run_alive(s, as.run)) {
+    /* No operation lost an executor that lives, whatever its deadline says (core/ledger.h). */
+    if (operation && counts && as.run != 0 && st_strong_run_alive(s, as.run)) {
         *wanted = false;
         l->ahead = l->ahead < l->now + AGAIN_NS ? l->ahead : l->now + AGAIN_NS;
         return ST_OK;
@@ -372,6 +372,30 @@ static enum st_code commands_for(struct st_strong *s, struct look *l, struct st_
     return code;
 }
 
+/*
+ * Before a look: what is applied from here on lowers the bound again. Until the look has come to
+ * its end nothing is known, and everybody looks for himself: the clock is a mark of this look, as
+ * no clock has it. Stored twice, so that whoever is killed in between leaves a mark.
+ */
+static uint64_t bound_lift(struct st_strong *s)
+{
+    struct st_due *due = s->order->due;
+    uint64_t mark = 0;
+    (void)s->env->random(s->env->ctx, &mark, sizeof mark); /* 0 is no clock, either */
+    __atomic_store_n(&due->clock, mark, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&due->ns, UINT64_MAX, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&due->clock, mark, __ATOMIC_SEQ_CST);
+    return mark;
+}
+
+/* After it: the bound holds, unless somebody has begun another look meanwhile. */
+static void bound_set(struct st_strong *s, uint64_t mark, const struct look *l)
+{
+    due_lower(s, l->ahead);
+    __atomic_compare_exchange_n(&s->order->due->clock, &mark, l->clock, false, __ATOMIC_SEQ_CST,
+                                __ATOMIC_SEQ_CST);
+}
+
 enum st_code st_due_collect(struct st_strong *s, struct st_command *out, size_t max, size_t *count)
 {
     struct st_order *o = s->order;
@@ -386,10 +410,7 @@ enum st_code st_due_collect(struct st_strong *s, struct st_command *out, size_t 
     if (max == 0 || (s->looked && __atomic_load_n(&due->clock, __ATOMIC_SEQ_CST) == l.clock &&
                      __atomic_load_n(&due->ns, __ATOMIC_SEQ_CST) > l.now))
         return ST_OK;
-    /* Before the look, so that what is applied from here on lowers it again. */
-    __atomic_store_n(&due->clock, (uint64_t)0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&due->ns, UINT64_MAX, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&due->clock, l.clock, __ATOMIC_SEQ_CST);
+    uint64_t mark = bound_lift(s);
     enum st_code code = st_strong_begin(s);
     if (code != ST_OK)
         return code;
@@ -400,9 +421,12 @@ enum st_code st_due_collect(struct st_strong *s, struct st_command *out, size_t 
     if (code == ST_OK)
         code = commands_for(s, &l, out, max, count);
     st_strong_end(s);
-    due_lower(s, l.ahead);
     if (code != ST_OK)
         return st_fail(&s->fault, code, "the deadlines of the ledger cannot be read");
+    /* What is due is not yet ordered, and perhaps never will be: the next one looks, too. */
+    if (*count > 0)
+        return ST_OK;
+    bound_set(s, mark, &l);
     s->looked = true;
     return ST_OK;
 }

@@ -5,6 +5,8 @@
  */
 #include "strong/file.h"
 
+#include "store/log_internal.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,26 +36,10 @@ static enum st_code role_path(struct st_file *f, char out[ST_PATH_SIZE])
 
 static enum st_code role_write(struct st_file *f, const char *text, size_t n)
 {
-    const struct st_env *env = f->log.env;
-    char path[ST_PATH_SIZE], fresh[ST_PATH_SIZE + 8];
-    enum st_code code = role_path(f, path);
+    enum st_code code = st_log_replace(&f->log, "coordinator", text, n);
     if (code != ST_OK)
-        return code;
-    snprintf(fresh, sizeof fresh, "%s.new", path);
-    int fd = env->open(env->ctx, fresh, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (fd < 0)
-        return st_fail_system(&f->order.fault, fd, "cannot create %s", fresh);
-    int r = env->ftruncate(env->ctx, fd, 0);
-    if (r >= 0)
-        r = (int)env->pwrite(env->ctx, fd, text, n, 0);
-    if (r >= 0)
-        r = env->fdatasync(env->ctx, fd);
-    env->close(env->ctx, fd);
-    if (r >= 0)
-        r = env->rename(env->ctx, fresh, path);
-    if (r >= 0)
-        r = env->sync_directory(env->ctx, f->log.dir);
-    return r < 0 ? st_fail_system(&f->order.fault, r, "cannot write %s", path) : ST_OK;
+        f->order.fault = f->log.fault;
+    return code;
 }
 
 enum st_code st_role_take(struct st_file *f, const char *by)

@@ -59,7 +59,7 @@ struct st_mark {
  * on this machine, so that nobody has to look when none can have passed. Both are changed with
  * atomic operations only. */
 struct st_due {
-    uint64_t clock; /* 0: nothing is known */
+    uint64_t clock; /* one that nobody has, or 0: nothing is known */
     uint64_t ns;    /* no deadline on that clock is earlier */
 };
 
