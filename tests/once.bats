@@ -26,9 +26,11 @@ state_is() {
 
 # an operation in doubt: its wrapper was killed when the effect had happened
 make_doubt() {
+    local before
+    before=$(wc -l <"$EFFECTS")
     "$STRATA" once --key "$1" -- sh -c "$effect; exec sleep 60" 3>&- &
     local wrapper=$!
-    eventually test -s "$EFFECTS"
+    eventually ran $((before + 1)) >/dev/null
     local child
     child=$(pgrep -P $wrapper)
     kill -9 $wrapper
