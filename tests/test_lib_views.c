@@ -553,21 +553,6 @@ static void test_board_edit_behind_a_newer_status(void **state)
 /* --- kill -9
  * -------------------------------------------------------------------------------------- */
 
-static bool killed(void (*fn)(void), uint64_t strike)
-{
-    int status = 0;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        world_strike = strike;
-        fn();
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-    return WIFSIGNALED(status);
-}
-
 static void update_a(void)
 {
     update_by("a");
@@ -592,7 +577,7 @@ static void kill_at_every_step(bool interrupted)
         cut_line(facts(), "+ m |");
         edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
         edit(facts(), "behind", "behind it");
-        died = killed(interrupted ? update_a_interrupted : update_a, strike);
+        died = world_killed(interrupted ? update_a_interrupted : update_a, strike, 0);
         bool wrote = file_has(facts(), "something of an author") ||
                      count_files(world_path("a"), "strata-old") > 0 || interrupted;
         s = world_open("a", "ann");
