@@ -137,7 +137,6 @@ logs() {
     write a x 2
     sync a
     same "$(git -C hub rev-parse "$other")" "$there"
-    git -C hub merge-base --is-ancestor "$own" "$own"
     old=$(git -C hub rev-parse "$own")
     write a y 2
     sync a
@@ -159,6 +158,40 @@ logs() {
     write a y 1
     try_in 0 a sync # it is known now
     has "$output" "sent 1"
+}
+
+@test "never by force: what came to the own reference meanwhile is built upon" {
+    clones a
+    own=$(own_ref a)
+    # A git that somebody outruns right before the first push.
+    mkdir bin
+    cat >bin/git <<EOF
+#!/bin/sh
+PATH=$PATH
+case " \$* " in
+*" push "*)
+    if [ ! -e "$PWD/outran" ]; then
+        new=\$(git -C "$PWD/hub" commit-tree -p "$own" -m other "$own^{tree}")
+        git -C "$PWD/hub" update-ref "$own" "\$new"
+        echo "\$new" >"$PWD/outran"
+    fi
+    ;;
+esac
+exec git "\$@"
+EOF
+    chmod +x bin/git
+    write a x 2
+    PATH=$PWD/bin:$PATH sync a
+    git -C hub merge-base --is-ancestor "$(cat outran)" "$own"
+    clones b
+    same "$(get b x n2)" 2
+}
+
+@test "what is not on disk is not published" {
+    clones a
+    write a x 2
+    (cd a && STRATA_POINTS="$BATS_TEST_TMPDIR/points" "$STRATA_MORTAL" sync >/dev/null 2>&1)
+    same "$(grep -m 1 -x 'flush.done\|sync.committed' points)" flush.done
 }
 
 # --- joining --------------------------------------------------------------------------------------
