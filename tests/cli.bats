@@ -5,52 +5,18 @@
 #
 # Every test has a directory and a workspace of its own.
 
-bats_require_minimum_version 1.5.0
+load helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR
+    program_alone
     export STRATA_AGENT=ann
     mkdir "$BATS_TEST_TMPDIR/work"
     cd "$BATS_TEST_TMPDIR/work"
     "$STRATA" init --name desk >/dev/null
 }
 
-strata() {
-    "$STRATA" "$@"
-}
-
-# run with standard output in $output and standard error in $stderr; first the exit status
-try() {
-    local expected=$1
-    shift
-    run --separate-stderr "$STRATA" "$@"
-    if [ "$status" -ne "$expected" ]; then
-        echo "strata $*: exit $status, not $expected"
-        echo "stdout: $output"
-        echo "stderr: $stderr"
-        return 1
-    fi
-}
-
-# jq on the JSON of the last try
-json() {
-    jq -e "$@" <<<"$output" >/dev/null || { echo "not so: $* in $output"; return 1; }
-}
-
 error_json() {
     jq -e "$@" <<<"$stderr" >/dev/null || { echo "not so: $* in $stderr"; return 1; }
-}
-
-same() {
-    [ "$1" = "$2" ] || { echo "got: $1"; echo "not: $2"; return 1; }
-}
-
-has() {
-    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
 }
 
 # two workspaces a and b that know each other's records; the current directory has them

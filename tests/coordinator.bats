@@ -6,14 +6,10 @@
 # Two copies of one workspace: `desk`, which decides, and `box`. `ran` counts effects in a file that
 # Strata never reads.
 
-bats_require_minimum_version 1.5.0
+load helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR
+    program_alone
     export STRATA STRATA_AGENT=ann EFFECTS=$BATS_TEST_TMPDIR/effects
     : >"$EFFECTS"
     mkdir "$BATS_TEST_TMPDIR/desk" "$BATS_TEST_TMPDIR/box"
@@ -29,43 +25,12 @@ setup() {
 
 effect='echo x >>"$EFFECTS"; echo done'
 
-try() { # STATUS ARGUMENT...
-    local expected=$1
-    shift
-    run --separate-stderr "$STRATA" "$@"
-    [ "$status" -eq "$expected" ] || {
-        echo "strata $*: exit $status, not $expected: $output $stderr"
-        return 1
-    }
-}
-
 once() { # STATUS KEY
     try "$1" once --key "$2" -- sh -c "$effect"
 }
 
-# as a person at a terminal: what is printed, on both, goes to $output
-person() { # STATUS ARGUMENT...
-    local expected=$1 line
-    shift
-    printf -v line ' %q' "$STRATA" "$@"
-    run env -u STRATA_AGENT -u CLAUDECODE -u CLAUDE_CODE_ENTRYPOINT -u CODEX_SANDBOX \
-        -u OPENCLAW_AGENT -u OPENCLAW_SESSION script -qec "$line" /dev/null </dev/null
-    [ "$status" -eq "$expected" ] || {
-        echo "a person:$line: exit $status, not $expected: $output"
-        return 1
-    }
-}
-
 merge() { # DIR
     "$STRATA" merge-state "$1" >"$BATS_TEST_TMPDIR/merged" 2>&1
-}
-
-ran() {
-    [ "$(wc -l <"$EFFECTS")" -eq "$1" ] || { echo "ran $(wc -l <"$EFFECTS") times, not $1"; return 1; }
-}
-
-has() {
-    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
 }
 
 coordinator() { # KEY... of `coordinator show`

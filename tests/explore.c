@@ -32,14 +32,9 @@
 
 #include "core/memkv.h"
 #include "explore.h"
+#include "explore_tools.h"
 
 #define NOT_POSSIBLE UINT32_MAX
-
-/* A hash table of 64-bit keys (never 0) to 64-bit values; grows, forgets nothing. */
-struct table {
-    uint64_t *keys, *values;
-    size_t count, cap;
-};
 
 static struct history *histories;
 static size_t history_count, history_cap;
@@ -52,54 +47,6 @@ static bool deep;
 static uint64_t applied_count;
 
 const struct st_writer explore_writers[REPLICAS] = {{0x11, 7}, {0x22, 3}, {0x33, 5}};
-
-/* --- memory ----------------------------------------------------------------------------------- */
-
-static void *must_alloc(void *p, size_t size)
-{
-    void *result = realloc(p, size);
-    if (result == NULL) {
-        fprintf(stderr, "explore: out of memory\n");
-        exit(2);
-    }
-    return result;
-}
-
-static uint64_t *table_find(struct table *t, uint64_t key, bool *fresh)
-{
-    if (2 * (t->count + 1) > t->cap) {
-        struct table old = *t;
-        t->cap = old.cap > 0 ? 2 * old.cap : 1024;
-        t->keys = calloc(t->cap, sizeof(uint64_t));
-        t->values = must_alloc(NULL, t->cap * sizeof(uint64_t));
-        t->count = 0;
-        if (t->keys == NULL)
-            exit(2);
-        for (size_t i = 0; i < old.cap; i++) {
-            bool ignored;
-            if (old.keys[i] != 0)
-                *table_find(t, old.keys[i], &ignored) = old.values[i];
-        }
-        free(old.keys);
-        free(old.values);
-    }
-    size_t at = (key * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (t->cap - 1);
-    while (t->keys[at] != 0 && t->keys[at] != key)
-        at = (at + 1) & (t->cap - 1);
-    *fresh = t->keys[at] == 0;
-    if (*fresh) {
-        t->keys[at] = key;
-        t->count++;
-    }
-    return &t->values[at];
-}
-
-static void table_clear(struct table *t)
-{
-    free(t->keys);
-    free(t->values);
-    *t = (struct table){NULL, NULL, 0, 0};
-}
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {

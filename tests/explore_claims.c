@@ -173,6 +173,38 @@ static void entries_build(void)
     }
 }
 
+/* --- the world -------------------------------------------------------------------------------- */
+
+#define SENT_CHECKPOINT 1U
+#define SENT_DONE       4U
+#define SENT_FAILED     8U
+#define SENT_RETRY      16U
+#define SENT_RELEASE    32U
+#define SENT_NEXT       64U
+
+/* Who was given token i + 1. */
+struct sender {
+    uint8_t given : 1, name : 1, believes : 1; /* believes: alive, knows, has not ended it */
+    uint8_t sent;
+};
+
+struct world {
+    uint32_t rows;
+    struct sender senders[TOKENS];
+    uint8_t accepted[NAMES]; /* outcomes since the last reopening */
+    uint8_t channel[NAMES];  /* position that the channel shows */
+    uint8_t snapshot[NAMES]; /* what the copier has read and not yet written; 0: nothing */
+    uint8_t copying;         /* 0: idle, else 1 + the highest position that it has read */
+    uint8_t told;            /* set of positions that were said to be copied */
+};
+
+struct node {
+    struct world w;
+    uint32_t parent;
+    const char *what;
+    uint16_t entry;
+};
+
 /* --- the machine, memoised -------------------------------------------------------------------- */
 
 struct answer {
@@ -190,23 +222,11 @@ struct rows {
     struct answer *answers;
 };
 
-static struct rows *rows;
-static size_t rows_count, rows_cap;
-static struct table rows_of;
+#include "explore_rows.h"
+
 static uint64_t applied;
 
 static _Noreturn void violation(const char *what);
-
-static void rows_load(const struct rows *r, struct st_memkv *m)
-{
-    arena_used = 0;
-    st_memkv_init(m, &arena_alloc);
-    struct st_str rest = {r->bytes, r->size}, key, value;
-    while (st_row_take_bytes(&rest, &key) && st_row_take_bytes(&rest, &value)) {
-        if (m->kv.put(m->kv.ctx, key, value) != ST_OK)
-            exit(2);
-    }
-}
 
 static unsigned number_of(struct st_str name)
 {
@@ -259,38 +279,6 @@ static void rows_describe(struct st_memkv *m, struct rows *r)
         violation("7: an index names what is not there");
     if (held != in_index)
         violation("7: the index of what is held is not complete");
-}
-
-static uint32_t rows_intern(struct st_memkv *m)
-{
-    struct st_buf bytes;
-    bool fresh;
-    st_buf_init(&bytes, &arena_alloc);
-    for (size_t i = 0; i < m->count; i++) {
-        struct st_str key = {m->rows[i].bytes, m->rows[i].key_size};
-        st_row_add_bytes(&bytes, key);
-        st_row_add_bytes(&bytes, (struct st_str){key.p + key.n, m->rows[i].value_size});
-    }
-    if (bytes.failed)
-        exit(2);
-    uint32_t *at = table_find(&rows_of, XXH3_64bits(bytes.p, bytes.n), &fresh);
-    if (!fresh)
-        return *at;
-    if (rows_count == rows_cap) {
-        rows_cap = rows_cap > 0 ? 2 * rows_cap : 256;
-        rows = must_alloc(rows, rows_cap * sizeof(*rows));
-    }
-    uint32_t id = *at = (uint32_t)rows_count++;
-    struct rows *r = &rows[id];
-    *r = (struct rows){.size = bytes.n};
-    r->bytes = must_alloc(NULL, bytes.n + 1);
-    if (bytes.n > 0)
-        memcpy(r->bytes, bytes.p, bytes.n);
-    r->answers = must_alloc(NULL, entry_count * sizeof(*r->answers));
-    for (size_t i = 0; i < entry_count; i++)
-        r->answers[i].next = UINT32_MAX;
-    rows_describe(m, r);
-    return id;
 }
 
 static bool needs_current(enum st_command_kind k)
@@ -354,7 +342,7 @@ static struct answer ask(uint32_t id, unsigned entry)
             a[i].tokens[k] = (uint8_t)result.token;
             applied++;
         }
-        a[i].next = rows_intern(&m);
+        a[i].next = rows_intern(&m, entry_count);
     }
     if (memcmp(&a[0], &a[1], sizeof(a[0])) != 0)
         violation("not a function");
@@ -362,41 +350,7 @@ static struct answer ask(uint32_t id, unsigned entry)
     return rows[id].answers[entry] = a[0];
 }
 
-/* --- the world -------------------------------------------------------------------------------- */
-
-#define SENT_CHECKPOINT 1U
-#define SENT_DONE       4U
-#define SENT_FAILED     8U
-#define SENT_RETRY      16U
-#define SENT_RELEASE    32U
-#define SENT_NEXT       64U
-
-/* Who was given token i + 1. */
-struct sender {
-    uint8_t given : 1, name : 1, believes : 1; /* believes: alive, knows, has not ended it */
-    uint8_t sent;
-};
-
-struct world {
-    uint32_t rows;
-    struct sender senders[TOKENS];
-    uint8_t accepted[NAMES]; /* outcomes since the last reopening */
-    uint8_t channel[NAMES];  /* position that the channel shows */
-    uint8_t snapshot[NAMES]; /* what the copier has read and not yet written; 0: nothing */
-    uint8_t copying;         /* 0: idle, else 1 + the highest position that it has read */
-    uint8_t told;            /* set of positions that were said to be copied */
-};
-
-struct node {
-    struct world w;
-    uint32_t parent;
-    const char *what;
-    uint16_t entry;
-};
-
-static struct node *nodes;
-static size_t node_count, node_cap, node_now;
-static struct table node_of;
+/* --- the trace -------------------------------------------------------------------------------- */
 
 static void print_trace(size_t node)
 {
@@ -463,25 +417,10 @@ static struct world without_stale(const struct world *from)
 
 static void reach(const struct world *full, const char *what, unsigned entry)
 {
-    bool fresh;
     if (rows[full->rows].copies > now->copies)
         return; /* beyond the scope */
-    struct world trimmed = without_stale(full), *w = &trimmed;
-    uint32_t *at = table_find(&node_of, XXH3_64bits(w, sizeof(*w)), &fresh);
-    if (!fresh)
-        return;
-    if (node_count == node_cap) {
-        node_cap = node_cap > 0 ? 2 * node_cap : 1 << 16;
-        nodes = must_alloc(nodes, node_cap * sizeof(*nodes));
-    }
-    *at = (uint32_t)node_count;
-    nodes[node_count] = (struct node){
-        .w = *w, .parent = (uint32_t)node_now, .what = what, .entry = (uint16_t)entry};
-    node_count++;
-    size_t before = node_now;
-    node_now = node_count - 1;
-    check_world(w);
-    node_now = before;
+    struct world trimmed = without_stale(full);
+    node_add(&trimmed, (struct node){.what = what, .entry = (uint16_t)entry});
 }
 
 static bool somebody_idle(const struct world *w)
@@ -632,13 +571,8 @@ static void step_world(const struct world *w)
 
 static void forget_all(void)
 {
-    for (size_t i = 0; i < rows_count; i++) {
-        free(rows[i].bytes);
-        free(rows[i].answers);
-    }
-    table_clear(&rows_of);
-    table_clear(&node_of);
-    rows_count = node_count = node_now = entry_count = 0;
+    explored_forget();
+    entry_count = 0;
     memset(entries, 0, sizeof(entries));
     applied = 0;
     asked = NULL;
@@ -653,7 +587,7 @@ static void run_scope(const struct scope *s)
     entries_build();
     memset(&w, 0, sizeof(w));
     st_memkv_init(&empty, &arena_alloc);
-    w.rows = rows_intern(&empty);
+    w.rows = rows_intern(&empty, entry_count);
     reach(&w, "", ENTRIES_MAX);
     for (node_now = 0; node_now < node_count; node_now++) {
         struct world from = nodes[node_now].w;

@@ -174,6 +174,46 @@ static unsigned value_index(uint64_t token)
     return VALUES_MAX;
 }
 
+/* --- the world ---------------------------------------------------------------------------- */
+
+enum phase {
+    PHASE_HELD,    /* the agent has a token */
+    PHASE_ASKED,   /* and has sent start */
+    PHASE_TOLD,    /* the answer is on its way */
+    PHASE_GO,      /* the answer is here: the effect comes, or not */
+    PHASE_RAN,     /* the effect was; not reported yet */
+    PHASE_REFUSED, /* the service said no; not reported yet */
+    PHASE_ORPHAN,  /* the agent is dead, its child is not */
+    PHASE_OVER,    /* nothing more comes, but messages that were sent */
+};
+
+#define SENT_START  1U
+#define SENT_REPORT 2U
+#define SENT_REFUSE 4U
+
+struct sender {
+    uint8_t token; /* index of its value; 0: not given out */
+    uint8_t phase : 4, agent : 4;
+    uint8_t sent : 4, run : 4;
+};
+
+struct world {
+    uint32_t rows, copy, undo; /* undo: 0, or 1 + the rows before a start that is not durable */
+    struct sender senders[TOKENS_MAX];
+    uint8_t effects[RUNS_MAX];
+    uint8_t fate[RUNS_MAX]; /* how earlier runs ended */
+    uint8_t run, run_moved; /* the run that a forced move left in doubt */
+    bool expired;           /* the service has forgotten its keys */
+    bool copied, moved;
+    bool lost_runs;
+};
+
+struct node {
+    struct world w;
+    uint32_t parent;
+    uint16_t action;
+};
+
 /* --- the machine, memoised ---------------------------------------------------------------- */
 
 struct answer {
@@ -191,23 +231,11 @@ struct rows {
     struct answer *answers;
 };
 
-static struct rows *rows;
-static size_t rows_count, rows_cap;
-static struct table rows_of;
+#include "explore_rows.h"
+
 static uint64_t applied;
 
 static _Noreturn void violation(const char *what);
-
-static void rows_load(const struct rows *r, struct st_memkv *m)
-{
-    arena_used = 0;
-    st_memkv_init(m, &arena_alloc);
-    struct st_str rest = {r->bytes, r->size}, key, value;
-    while (st_row_take_bytes(&rest, &key) && st_row_take_bytes(&rest, &value)) {
-        if (m->kv.put(m->kv.ctx, key, value) != ST_OK)
-            exit(2);
-    }
-}
 
 /* Every operation has one row in the index of states, and the other way round. */
 static void check_index(const struct st_memkv *m, const struct rows *r)
@@ -247,39 +275,6 @@ static void rows_describe(struct st_memkv *m, struct rows *r)
         violation("a row that cannot be read");
     }
     check_index(m, r);
-}
-
-static uint32_t rows_intern(struct st_memkv *m)
-{
-    struct st_buf bytes;
-    bool fresh;
-    st_buf_init(&bytes, &arena_alloc);
-    for (size_t i = 0; i < m->count; i++) {
-        struct st_str key = {m->rows[i].bytes, m->rows[i].key_size};
-        st_row_add_bytes(&bytes, key);
-        st_row_add_bytes(&bytes, (struct st_str){key.p + key.n, m->rows[i].value_size});
-    }
-    if (bytes.failed)
-        exit(2);
-    uint32_t *at = table_find(&rows_of, XXH3_64bits(bytes.p, bytes.n), &fresh);
-    if (!fresh)
-        return *at;
-    if (rows_count == rows_cap) {
-        rows_cap = rows_cap > 0 ? 2 * rows_cap : 256;
-        rows = must_alloc(rows, rows_cap * sizeof(*rows));
-    }
-    struct rows *r = &rows[rows_count];
-    *at = (uint32_t)rows_count++;
-    *r = (struct rows){.size = bytes.n};
-    r->bytes = must_alloc(NULL, bytes.n + 1);
-    if (bytes.n > 0)
-        memcpy(r->bytes, bytes.p, bytes.n);
-    r->answers = must_alloc(NULL, command_count * sizeof(*r->answers));
-    for (size_t i = 0; i < command_count; i++)
-        r->answers[i].next = UINT32_MAX;
-    uint32_t id = *at;
-    rows_describe(m, r);
-    return id;
 }
 
 static bool is_end(unsigned state)
@@ -360,7 +355,7 @@ static struct answer ask(uint32_t id, unsigned command)
         st_ledger_init(&l, &m.kv, &arena_alloc);
         if (st_ledger_apply(&l, asked, &result[i]) != ST_OK)
             violation("a command that cannot be applied");
-        next[i] = rows_intern(&m);
+        next[i] = rows_intern(&m, command_count);
         applied++;
     }
     if (next[0] != next[1] || memcmp(&result[0], &result[1], sizeof(result[0])) != 0)
@@ -373,50 +368,7 @@ static struct answer ask(uint32_t id, unsigned command)
     return a;
 }
 
-/* --- the world ---------------------------------------------------------------------------- */
-
-enum phase {
-    PHASE_HELD,    /* the agent has a token */
-    PHASE_ASKED,   /* and has sent start */
-    PHASE_TOLD,    /* the answer is on its way */
-    PHASE_GO,      /* the answer is here: the effect comes, or not */
-    PHASE_RAN,     /* the effect was; not reported yet */
-    PHASE_REFUSED, /* the service said no; not reported yet */
-    PHASE_ORPHAN,  /* the agent is dead, its child is not */
-    PHASE_OVER,    /* nothing more comes, but messages that were sent */
-};
-
-#define SENT_START  1U
-#define SENT_REPORT 2U
-#define SENT_REFUSE 4U
-
-struct sender {
-    uint8_t token; /* index of its value; 0: not given out */
-    uint8_t phase : 4, agent : 4;
-    uint8_t sent : 4, run : 4;
-};
-
-struct world {
-    uint32_t rows, copy, undo; /* undo: 0, or 1 + the rows before a start that is not durable */
-    struct sender senders[TOKENS_MAX];
-    uint8_t effects[RUNS_MAX];
-    uint8_t fate[RUNS_MAX]; /* how earlier runs ended */
-    uint8_t run, run_moved; /* the run that a forced move left in doubt */
-    bool expired;           /* the service has forgotten its keys */
-    bool copied, moved;
-    bool lost_runs;
-};
-
-struct node {
-    struct world w;
-    uint32_t parent;
-    uint16_t action;
-};
-
-static struct node *nodes;
-static size_t node_count, node_cap;
-static struct table node_of;
-static size_t node_now;
+/* --- what happens ------------------------------------------------------------------------- */
 
 /* An action for the trace: a command, or what happens outside. */
 enum happening {
@@ -516,21 +468,7 @@ static void check_world(const struct world *w)
 
 static void reach(const struct world *w, unsigned action)
 {
-    bool fresh;
-    uint32_t *at = table_find(&node_of, XXH3_64bits(w, sizeof(*w)), &fresh);
-    if (!fresh)
-        return;
-    if (node_count == node_cap) {
-        node_cap = node_cap > 0 ? 2 * node_cap : 1 << 16;
-        nodes = must_alloc(nodes, node_cap * sizeof(*nodes));
-    }
-    *at = (uint32_t)node_count;
-    nodes[node_count] = (struct node){*w, (uint32_t)node_now, (uint16_t)action};
-    node_count++;
-    size_t before = node_now;
-    node_now = node_count - 1;
-    check_world(w);
-    node_now = before;
+    node_add(w, (struct node){.action = (uint16_t)action});
 }
 
 /* A command that is carried out; false when it changes nothing. */
@@ -839,19 +777,7 @@ static uint32_t first_rows(void)
     if (st_ledger_apply(&l, &seal, &result) != ST_OK || result.verdict != ST_VERDICT_DONE ||
         st_ledger_apply(&l, &go, &result) != ST_OK || result.verdict != ST_VERDICT_DONE)
         violation("a planned move is refused");
-    return rows_intern(&m);
-}
-
-static void forget_all(void)
-{
-    for (size_t i = 0; i < rows_count; i++) {
-        free(rows[i].bytes);
-        free(rows[i].answers);
-    }
-    rows_count = 0;
-    node_count = node_now = 0;
-    table_clear(&rows_of);
-    table_clear(&node_of);
+    return rows_intern(&m, command_count);
 }
 
 static void run_scope(const struct scope *s)
@@ -859,7 +785,7 @@ static void run_scope(const struct scope *s)
     clock_t start = clock();
     now = s;
     asked = NULL;
-    forget_all();
+    explored_forget();
     commands_build();
     struct world w;
     memset(&w, 0, sizeof(w));
@@ -887,7 +813,7 @@ int main(int argc, char **argv)
         run_scope(&scopes[i]);
         any = true;
     }
-    forget_all();
+    explored_forget();
     free(nodes);
     free(rows);
     if (!any) {

@@ -1,17 +1,13 @@
 /*
- * explore_tools.h - for programs that go through all states of a machine: memory that is thrown
- * away as a whole, and a set of 64-bit hashes.
+ * explore_tools.h - for programs that go through all states of a machine: memory, and a hash table.
  */
 #ifndef EXPLORE_TOOLS_H
 #define EXPLORE_TOOLS_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "core/base.h"
-
-/* --- memory ------------------------------------------------------------------------------- */
 
 static void *must_alloc(void *p, size_t size)
 {
@@ -23,35 +19,14 @@ static void *must_alloc(void *p, size_t size)
     return result;
 }
 
-/* The allocator of the stores: thrown away as a whole after each command. */
-static char arena[1 << 20];
-static size_t arena_used;
-
-static void *arena_resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size == 0)
-        return NULL;
-    size_t *fresh = (size_t *)(void *)(arena + arena_used);
-    arena_used += (size + 2 * sizeof(size_t) - 1) / sizeof(size_t) * sizeof(size_t);
-    if (arena_used > sizeof(arena))
-        return NULL;
-    *fresh = size;
-    if (p != NULL)
-        memcpy(fresh + 1, p, ((size_t *)p)[-1] < size ? ((size_t *)p)[-1] : size);
-    return fresh + 1;
-}
-
-static const struct st_alloc arena_alloc = {arena_resize, NULL};
-
-/* A set of 64-bit hashes with an index each. */
+/* A hash table of 64-bit keys to 64-bit values; grows, forgets nothing. A key of 0 is taken for 1.
+ */
 struct table {
-    uint64_t *keys;
-    uint32_t *values;
+    uint64_t *keys, *values;
     size_t count, cap;
 };
 
-static uint32_t *table_find(struct table *t, uint64_t key, bool *fresh)
+static uint64_t *table_find(struct table *t, uint64_t key, bool *fresh)
 {
     key |= key == 0;
     if (2 * (t->count + 1) > t->cap) {
@@ -70,7 +45,7 @@ static uint32_t *table_find(struct table *t, uint64_t key, bool *fresh)
         free(old.keys);
         free(old.values);
     }
-    size_t at = (size_t)(key >> 17) & (t->cap - 1);
+    size_t at = (key * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (t->cap - 1);
     while (t->keys[at] != 0 && t->keys[at] != key)
         at = (at + 1) & (t->cap - 1);
     *fresh = t->keys[at] == 0;

@@ -3,14 +3,10 @@
 #
 #   STRATA=build/strata bats tests/files.bats
 
-bats_require_minimum_version 1.5.0
+load helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR
+    program_alone
     export STRATA_AGENT=ann
     mkdir "$BATS_TEST_TMPDIR/work"
     cd "$BATS_TEST_TMPDIR/work"
@@ -20,35 +16,6 @@ setup() {
 
 teardown() {
     [ -z "${watcher:-}" ] || kill "$watcher" 2>/dev/null || true
-}
-
-strata() {
-    "$STRATA" "$@"
-}
-
-# run with standard output in $output and standard error in $stderr; first the exit status
-try() {
-    local expected=$1
-    shift
-    run --separate-stderr "$STRATA" "$@"
-    if [ "$status" -ne "$expected" ]; then
-        echo "strata $*: exit $status, not $expected"
-        echo "stdout: $output"
-        echo "stderr: $stderr"
-        return 1
-    fi
-}
-
-same() {
-    [ "$1" = "$2" ] || { echo "got: $1"; echo "not: $2"; return 1; }
-}
-
-has() {
-    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
-}
-
-hasnt() {
-    [[ $1 != *"$2"* ]] || { echo "\`$2' is in: $1"; return 1; }
 }
 
 # line NUMBER FILE
@@ -636,16 +603,6 @@ died_replacing() {
 }
 
 # --- watching ----------------------------------------------------------------------------------------
-
-eventually() {
-    local i
-    for i in $(seq 100); do
-        if "$@"; then return 0; fi
-        sleep 0.1
-    done
-    echo "never: $*"
-    return 1
-}
 
 log_has() {
     strata_quiet=$("$STRATA" log --limit 0 --state-dir "$PWD/.git/strata" --dir / 2>/dev/null)

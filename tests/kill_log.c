@@ -15,6 +15,7 @@
  * valid.
  * What a kill cannot show, since the page cache survives it, is lost flushes: test_log_sim does.
  */
+#include "kill_tools.h"
 #include "store/log.h"
 
 #include <errno.h>
@@ -55,20 +56,6 @@ struct ack {
 static struct shared *shared;
 static char state_dir[256];
 static int ack_pipe[2];
-
-static _Noreturn void fail(const char *what, const char *detail)
-{
-    fprintf(stderr, "FAILED: %s: %s\n", what, detail);
-    _exit(1);
-}
-
-static uint64_t next_random(uint64_t *x)
-{
-    uint64_t z = (*x += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
 
 static uint64_t now_ms(void)
 {

@@ -16,6 +16,7 @@
  *     the worker died before it could report it;
  *   - tokens of one task only grow, and a checkpoint that was acknowledged is what the next gets.
  */
+#include "kill_tools.h"
 #include "strata.h"
 
 #include <errno.h>
@@ -47,20 +48,6 @@ struct told {
 static int told_pipe[2];
 static char dir[256];
 static uint32_t task_count = 2000, worker_count = 32;
-
-static _Noreturn void fail(const char *what, const char *detail)
-{
-    fprintf(stderr, "FAILED: %s: %s\n", what, detail);
-    _exit(1);
-}
-
-static uint64_t next_random(uint64_t *x)
-{
-    uint64_t z = (*x += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
 
 static uint64_t now_ms(void)
 {

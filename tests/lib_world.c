@@ -318,6 +318,14 @@ void world_digest(const char *name, char out[33])
     memcpy(out, st.digest, 33);
 }
 
+void world_same_digest(const char *a, const char *b)
+{
+    char x[33], y[33];
+    world_digest(a, x);
+    world_digest(b, y);
+    assert_string_equal(x, y);
+}
+
 void world_replica(const char *name, char id[17])
 {
     strata *s = world_open(name, NULL);
@@ -479,6 +487,25 @@ void world_processes(size_t count, int (*run)(void *arg, size_t i), void *arg)
     }
     if (failed > 0)
         fail_msg("%d of %zu processes failed", failed, count);
+}
+
+bool world_killed(void (*fn)(void), uint64_t strike, unsigned after_us)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        world_strike = strike;
+        fn();
+        _exit(0);
+    }
+    if (after_us > 0) {
+        usleep(after_us);
+        kill(child, SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
 }
 
 int world_stopped(void (*hold)(void *arg), void *arg)

@@ -22,11 +22,11 @@
 
 #include <cmocka.h>
 
-extern int64_t world_clock_ms; /* added to the wall clock */
-extern uint8_t world_boot;     /* another value: another boot */
-extern uint64_t world_term_ms; /* added to the clock of terms (CLOCK_BOOTTIME) */
+extern int64_t world_clock_ms;    /* added to the wall clock */
+extern uint8_t world_boot;        /* another value: another boot */
+extern uint64_t world_term_ms;    /* added to the clock of terms (CLOCK_BOOTTIME) */
 extern uint64_t world_time_space; /* another value: another clock of terms */
-extern uint64_t world_strike;  /* the process kills itself at this change from now; 0: never */
+extern uint64_t world_strike;     /* the process kills itself at this change from now; 0: never */
 /* Of the files written through st_env, how many others were not flushed at the last write. */
 extern uint64_t world_unflushed;
 void world_forget_writes(void);
@@ -61,6 +61,7 @@ void world_shows(strata *s, const char *entity, const char *attribute, const cha
 /* Status, digest, totals of a replica through a new handle. */
 void world_status(const char *name, strata_status *out);
 void world_digest(const char *name, char out[33]);
+void world_same_digest(const char *a, const char *b);
 void world_replica(const char *name, char id[17]);
 size_t world_pending(strata *s, int kind, strata_pending *first);
 /* `to` takes in what `from` has; returns how many records. */
@@ -78,6 +79,9 @@ size_t world_notices(strata *s, const char *text);
 
 /* Runs `run(arg, i)` in `count` processes at once; each has to return 0. */
 void world_processes(size_t count, int (*run)(void *arg, size_t i), void *arg);
+/* Runs fn in a process that kills itself at change `strike`, or is killed after `after_us`; 0: not.
+ * True if it was killed. A failure of its own fails the test. */
+bool world_killed(void (*fn)(void), uint64_t strike, unsigned after_us);
 /* A process that calls `hold` and then stops (SIGSTOP); returns when it has stopped. */
 int world_stopped(void (*hold)(void *arg), void *arg);
 /* Lets it go on and end. */

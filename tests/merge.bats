@@ -3,14 +3,10 @@
 #
 #   STRATA=build/strata bats tests/merge.bats
 
-bats_require_minimum_version 1.5.0
+load helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR
+    program_alone
     export STRATA_AGENT=ann GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
     export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
     data=${STRATA_SHARED:-$BATS_TEST_DIRNAME/../../shared}/data
@@ -18,8 +14,9 @@ setup() {
     cd "$BATS_TEST_TMPDIR/work"
 }
 
-same() {
-    [ "$1" = "$2" ] || { printf 'not the same:\n%s\n--- wanted:\n%s\n' "$1" "$2"; return 1; }
+ours() { # what main has to say, not committed
+    printf '%s\n' '{"id":"a","status":"closed"}' \
+        '{"id":"b","title":"ours","updated_at":"2026-01-01T00:00:00Z"}' '{"id":"c"}' '{"id":"x"}' >t.jsonl
 }
 
 # Two branches: main adds x and closes a, side adds y and labels a; both rename b.
@@ -34,8 +31,7 @@ repository() {
         '{"id":"b","title":"theirs","updated_at":"2026-01-02T00:00:00Z"}' '{"id":"y"}' >t.jsonl
     git commit -qam side
     git checkout -q main
-    printf '%s\n' '{"id":"a","status":"closed"}' \
-        '{"id":"b","title":"ours","updated_at":"2026-01-01T00:00:00Z"}' '{"id":"c"}' '{"id":"x"}' >t.jsonl
+    ours
 }
 
 wanted='{"id":"a","labels":["l"],"status":"closed"}
@@ -56,12 +52,8 @@ merged() {
     grep -q '"b" "title": changed by both' "$BATS_TEST_TMPDIR/err"
     grep -q '"ours"' "$BATS_TEST_TMPDIR/err"
     git reset -q --hard HEAD~1
-    repository_ours() {
-        printf '%s\n' '{"id":"a","status":"closed"}' \
-            '{"id":"b","title":"ours","updated_at":"2026-01-01T00:00:00Z"}' '{"id":"c"}' '{"id":"x"}' >t.jsonl
-    }
     git checkout -q main
-    repository_ours
+    ours
     git commit -qam ours
     for how in 'merge -q side' 'cherry-pick side' 'rebase -q side'; do
         git branch -f keep

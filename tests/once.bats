@@ -6,14 +6,10 @@
 # Every test has a directory and a workspace of its own. `ran` counts effects in a file that Strata
 # never reads.
 
-bats_require_minimum_version 1.5.0
+load helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR
+    program_alone
     export STRATA STRATA_AGENT=ann EFFECTS=$BATS_TEST_TMPDIR/effects
     mkdir "$BATS_TEST_TMPDIR/work"
     cd "$BATS_TEST_TMPDIR/work"
@@ -21,71 +17,20 @@ setup() {
     : >"$EFFECTS"
 }
 
-# run with standard output in $output and standard error in $stderr; first the exit status
-try() {
-    local expected=$1
-    shift
-    run --separate-stderr "$STRATA" "$@"
-    if [ "$status" -ne "$expected" ]; then
-        echo "strata $*: exit $status, not $expected"
-        echo "stdout: $output"
-        echo "stderr: $stderr"
-        return 1
-    fi
-}
-
-# as a person at a terminal: what is printed, on both, goes to $output
-person() {
-    local expected=$1 line
-    shift
-    printf -v line ' %q' "$STRATA" "$@"
-    run env -u STRATA_AGENT -u CLAUDECODE -u CLAUDE_CODE_ENTRYPOINT -u CODEX_SANDBOX \
-        -u OPENCLAW_AGENT -u OPENCLAW_SESSION script -qec "$line" /dev/null </dev/null
-    if [ "$status" -ne "$expected" ]; then
-        echo "a person:$line: exit $status, not $expected: $output"
-        return 1
-    fi
-}
-
 effect='echo x >>"$EFFECTS"'
-
-ran() {
-    [ "$(wc -l <"$EFFECTS")" -eq "$1" ] || { echo "ran $(wc -l <"$EFFECTS") times, not $1"; return 1; }
-}
-
-json() {
-    jq -e "$@" <<<"$output" >/dev/null || { echo "not so: $* in $output"; return 1; }
-}
 
 state_is() {
     try 0 op show "$1" --json
     json --arg s "$2" '.data.state == $s'
 }
 
-has() {
-    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
-}
-
-same() {
-    [ "$1" = "$2" ] || { echo "got: $1"; echo "not: $2"; return 1; }
-}
-
-# until a command succeeds; 5 s at most
-until_so() {
-    local i
-    for i in {1..250}; do
-        "$@" && return 0
-        sleep 0.02
-    done
-    echo "never so: $*"
-    return 1
-}
-
 # an operation in doubt: its wrapper was killed when the effect had happened
 make_doubt() {
+    local before
+    before=$(wc -l <"$EFFECTS")
     "$STRATA" once --key "$1" -- sh -c "$effect; exec sleep 60" 3>&- &
     local wrapper=$!
-    until_so test -s "$EFFECTS"
+    eventually ran $((before + 1)) >/dev/null
     local child
     child=$(pgrep -P $wrapper)
     kill -9 $wrapper
@@ -149,7 +94,7 @@ EOF
 
 @test "a caller waits for the one who runs; --wait bounds that: 115" {
     "$STRATA" once --key slow -- sh -c "$effect; sleep 1; echo done" >first 3>&- &
-    until_so test -s "$EFFECTS"
+    eventually test -s "$EFFECTS"
     try 115 once --key slow --wait 100ms -- sh -c "$effect; sleep 1; echo done"
     has "$stderr" "slow is being run by ann"
     try 0 once --key slow -- sh -c "$effect; sleep 1; echo done"
@@ -336,7 +281,7 @@ EOF
         "$STRATA" once --key $k --class queryable --check 'test -e $STRATA_OP_KEY && echo found' \
             -- sh -c "$effect; exec sleep 60" 3>&- &
         wrapper=$!
-        until_so test -s "$EFFECTS"
+        eventually test -s "$EFFECTS"
         child=$(pgrep -P $wrapper)
         kill -9 $wrapper "$child"
         : >"$EFFECTS"
@@ -390,7 +335,7 @@ EOF
 @test "idempotent: run again after a crash, without asking" {
     "$STRATA" once --key k --class idempotent -- sh -c "$effect; [ -e second ] || exec sleep 60" 3>&- &
     wrapper=$!
-    until_so test -s "$EFFECTS"
+    eventually test -s "$EFFECTS"
     child=$(pgrep -P $wrapper)
     kill -9 $wrapper "$child"
     touch second
@@ -403,7 +348,7 @@ EOF
 @test "keyed: run again only while the service knows the key" {
     "$STRATA" once --key k --class keyed --valid-for 1s -- sh -c "$effect; exec sleep 60" 3>&- &
     wrapper=$!
-    until_so test -s "$EFFECTS"
+    eventually test -s "$EFFECTS"
     child=$(pgrep -P $wrapper)
     kill -9 $wrapper "$child"
     sleep 1.1
@@ -460,7 +405,7 @@ EOF
     for how in "" setsid; do
         "$STRATA" once --key "k$how" -- sh -c "$how sh -c 'echo \$\$ >pid; exec sleep 60' & wait" 3>&- &
         wrapper=$!
-        until_so test -s pid
+        eventually test -s pid
         child=$(pgrep -P $wrapper)
         kill -9 $wrapper "$child"
         person 6 op settle "k$how" --outcome failed --evidence "the wrapper is dead"
@@ -468,7 +413,7 @@ EOF
         try 115 once --key "k$how" --wait 100ms -- \
             sh -c "$how sh -c 'echo \$\$ >pid; exec sleep 60' & wait"
         kill -9 "$(cat pid)"
-        until_so test ! -e "/proc/$(cat pid)"
+        eventually test ! -e "/proc/$(cat pid)"
         person 0 op settle "k$how" --outcome failed --evidence "all dead"
         rm pid
     done
@@ -596,7 +541,7 @@ commands() {
 @test "a holder that was stopped beyond its term has lost the lock; its command is ended" {
     "$STRATA" lock db --ttl 300ms -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
     wrapper=$!
-    until_so test -s pid
+    eventually test -s pid
     kill -STOP $wrapper
     try 0 lock acquire db --wait 5s
     kill -CONT $wrapper
@@ -610,7 +555,7 @@ commands() {
 @test "a holder that cannot renew ends its command before the term ends" {
     "$STRATA" lock db --ttl 1s -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
     wrapper=$!
-    until_so test -s pid
+    eventually test -s pid
     rm .strata/strong/coordinator # it does not decide any more: every renewal is refused
     SECONDS=0
     status=0

@@ -7,14 +7,10 @@
 # Two ways of making it so: another user without write permission, and a read-only mount. Each is
 # skipped with a notice where it is not possible (not root, no mount namespaces).
 
-bats_require_minimum_version 1.5.0
+load helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR STRATA_AGENT
+    program_alone
     # Another user must be able to come here.
     place=$(mktemp -d)
     chmod 755 "$place"

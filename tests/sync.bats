@@ -6,14 +6,10 @@
 #
 # Every test has a bare repository `hub` and clones of it, with a workspace in each.
 
-bats_require_minimum_version 1.5.0
+load helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR GIT_DIR GIT_WORK_TREE
+    program_alone
     export STRATA_AGENT=ann HOME=$BATS_TEST_TMPDIR
     export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org
     export GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@example.org
@@ -39,31 +35,17 @@ sync() { # sync CLONE [ARGUMENT...]
     "$STRATA" -C "$c" sync "$@" >/dev/null 2>"sync.err" || { cat sync.err; return 1; }
 }
 
-# run in clone $2 with standard output in $output and standard error in $stderr
-try() {
-    local expected=$1 where=$2
+# try_in STATUS CLONE ARGUMENT...: `try` in the clone
+try_in() {
+    local expected=$1 clone=$2
     shift 2
-    run --separate-stderr "$STRATA" -C "$where" "$@"
-    if [ "$status" -ne "$expected" ]; then
-        echo "strata -C $where $*: exit $status, not $expected"
-        echo "stdout: $output"
-        echo "stderr: $stderr"
-        return 1
-    fi
+    try "$expected" -C "$clone" "$@"
 }
 
 write() { # write CLONE ENTITY [COUNT]
     for i in $(seq "${3:-1}"); do
         "$STRATA" -C "$1" fact set "$2" "n$i" "$i" --no-flush
     done >/dev/null
-}
-
-same() {
-    [ "$1" = "$2" ] || { echo "got: $1"; echo "not: $2"; return 1; }
-}
-
-has() {
-    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
 }
 
 get() {
@@ -106,16 +88,16 @@ logs() {
 @test "two clones exchange their records over a bare repository" {
     clones a b
     "$STRATA" -C a fact set api port 8080 >/dev/null
-    try 0 a sync
+    try_in 0 a sync
     has "$output" "origin: sent 1"
-    try 0 b sync
+    try_in 0 b sync
     has "$output" "took in 1"
     same "$(get b api port)" 8080
     "$STRATA" -C b fact set api port 9090 --agent bob >/dev/null
     converge a b
     same "$(get a api port)" 9090
     has "$("$STRATA" -C a history api port)" "bob on b"
-    try 0 a sync
+    try_in 0 a sync
     same "$output" "origin: nothing new here or there"
 }
 
@@ -155,7 +137,6 @@ logs() {
     write a x 2
     sync a
     same "$(git -C hub rev-parse "$other")" "$there"
-    git -C hub merge-base --is-ancestor "$own" "$own"
     old=$(git -C hub rev-parse "$own")
     write a y 2
     sync a
@@ -167,16 +148,50 @@ logs() {
     git clone -q hub a
     "$STRATA" init --name a a >/dev/null
     write a x 3
-    try 4 a sync origin
+    try_in 4 a sync origin
     has "$stderr" "3 records"
     same "$(git -C hub for-each-ref refs/strata)" ""
-    try 0 a sync origin --dry-run
+    try_in 0 a sync origin --dry-run
     same "$(git -C hub for-each-ref refs/strata)" ""
-    try 0 a sync origin --yes
+    try_in 0 a sync origin --yes
     same "$(git -C hub for-each-ref refs/strata | wc -l)" 1
     write a y 1
-    try 0 a sync # it is known now
+    try_in 0 a sync # it is known now
     has "$output" "sent 1"
+}
+
+@test "never by force: what came to the own reference meanwhile is built upon" {
+    clones a
+    own=$(own_ref a)
+    # A git that somebody outruns right before the first push.
+    mkdir bin
+    cat >bin/git <<EOF
+#!/bin/sh
+PATH=$PATH
+case " \$* " in
+*" push "*)
+    if [ ! -e "$PWD/outran" ]; then
+        new=\$(git -C "$PWD/hub" commit-tree -p "$own" -m other "$own^{tree}")
+        git -C "$PWD/hub" update-ref "$own" "\$new"
+        echo "\$new" >"$PWD/outran"
+    fi
+    ;;
+esac
+exec git "\$@"
+EOF
+    chmod +x bin/git
+    write a x 2
+    PATH=$PWD/bin:$PATH sync a
+    git -C hub merge-base --is-ancestor "$(cat outran)" "$own"
+    clones b
+    same "$(get b x n2)" 2
+}
+
+@test "what is not on disk is not published" {
+    clones a
+    write a x 2
+    (cd a && STRATA_POINTS="$BATS_TEST_TMPDIR/points" "$STRATA_MORTAL" sync >/dev/null 2>&1)
+    same "$(grep -m 1 -x 'flush.done\|sync.committed' points)" flush.done
 }
 
 # --- joining --------------------------------------------------------------------------------------
@@ -210,7 +225,7 @@ logs() {
     git clone -q hub b
     "$STRATA" init --new --name b b >/dev/null
     write b y
-    try 3 b sync origin --yes
+    try_in 3 b sync origin --yes
     has "$stderr" "another workspace"
     same "$(get b x n1)" nothing
 }
@@ -401,7 +416,7 @@ forge() { # forge REF MODE NAME FILE: adds an entry to the tree of a reference o
     write b x 2
     sync b
     git -C hub update-ref refs/strata/00000000deadbeef main
-    try 1 a sync
+    try_in 1 a sync
     has "$stderr" "refs/strata/00000000deadbeef"
     same "$(get a x n2)" 2
 }
@@ -425,7 +440,7 @@ forge() { # forge REF MODE NAME FILE: adds an entry to the tree of a reference o
         set -- $entry
         git -C hub update-ref "$ref" "$good"
         forge "$ref" "$1" "$2" "$3"
-        try 1 a sync
+        try_in 1 a sync
         has "$stderr" "$ref"
         same "$(get a y n1)" nothing
     done
@@ -451,14 +466,14 @@ forge() { # forge REF MODE NAME FILE: adds an entry to the tree of a reference o
         GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git update-index --index-info
     tree=$(GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git write-tree)
     git -C hub update-ref "$ref" "$(git -C hub commit-tree -p "$ref" -m forged "$tree")"
-    try 1 a sync
+    try_in 1 a sync
     has "$stderr" "$ref"
     same "$(get a x n1)" nothing
     # The records of b under the name of a.
     git -C hub update-ref "$ref" "$good"
     own=$(own_ref a)
     git -C hub update-ref "$own" "$(git -C hub commit-tree -p "$own" -m forged "$good^{tree}")"
-    try 1 a sync
+    try_in 1 a sync
     git -C hub update-ref -d "$own"
     sync a
     same "$(get a x n2)" 2

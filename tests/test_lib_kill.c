@@ -14,14 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void same_digest(const char *a, const char *b)
-{
-    char x[33], y[33];
-    world_digest(a, x);
-    world_digest(b, y);
-    assert_string_equal(x, y);
-}
-
 static void is_as_rebuilt(const char *name)
 {
     char x[33], y[33];
@@ -51,26 +43,6 @@ static void write_many(const char *name, int first, int count)
 /* --- kill -9 -------------------------------------------------------------------------------------
  */
 
-/* Runs fn in a process; true if it was killed. A failure of its own fails the test. */
-static bool killed(void (*fn)(void), uint64_t strike, unsigned after_us)
-{
-    int status = 0;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        world_strike = strike;
-        fn();
-        _exit(0);
-    }
-    if (after_us > 0) {
-        usleep(after_us);
-        kill(child, SIGKILL);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-    return WIFSIGNALED(status);
-}
-
 static void b_takes_in_a(void)
 {
     world_merge("b", "a");
@@ -92,7 +64,7 @@ static void test_killed_while_taking_in(void **state)
         if (round % 20 == 9)
             world_boot++; /* new epochs: new directories to make */
         /* One change further each time, from the first to the last. */
-        deaths += killed(b_takes_in_a, 1 + (uint64_t)round % 14, 0);
+        deaths += world_killed(b_takes_in_a, 1 + (uint64_t)round % 14, 0);
         if (world_random(&rng) % 3 == 0) {
             /* What it had named counts, whatever it had not; nothing is half there. */
             strata *s = world_open("b", NULL);
@@ -104,7 +76,7 @@ static void test_killed_while_taking_in(void **state)
         world_merge("b", "a");
         if (round % 4 == 3)
             world_merge("a", "b");
-        same_digest("a", "b");
+        world_same_digest("a", "b");
     }
     assert_true(deaths >= 30);
     is_as_rebuilt("b");
@@ -130,12 +102,12 @@ static void test_killed_while_indexing(void **state)
     for (int round = 0; round < 40; round++) {
         if (round % 2 == 0)
             world_run("rm -f a/.strata/index.db*");
-        deaths += killed(read_a, 0, 500 + (unsigned)(world_random(&rng) % 40000));
+        deaths += world_killed(read_a, 0, 500 + (unsigned)(world_random(&rng) % 40000));
         world_digest("a", digest);
         assert_string_equal(digest, right);
         if (round % 2 == 1) {
             write_many("a", round * 100, 300);
-            deaths += killed(read_a, 0, 500 + (unsigned)(world_random(&rng) % 8000));
+            deaths += world_killed(read_a, 0, 500 + (unsigned)(world_random(&rng) % 8000));
             world_digest("a", right);
         }
     }
@@ -168,9 +140,10 @@ static void test_killed_while_writing(void **state)
     world_init("a");
     for (int round = 0; round < 60; round++) {
         if (round % 2 == 0)
-            assert_true(killed(write_for_ever, 1 + world_random(&rng) % 40, 0));
+            assert_true(world_killed(write_for_ever, 1 + world_random(&rng) % 40, 0));
         else
-            assert_true(killed(write_for_ever, 0, (unsigned)(1000 + world_random(&rng) % 15000)));
+            assert_true(
+                world_killed(write_for_ever, 0, (unsigned)(1000 + world_random(&rng) % 15000)));
         strata *s = world_open("a", NULL);
         int is = atoi(world_get(s, "x", "y"));
         /* The last one may be there without its answer, and then comes once more. */
@@ -405,7 +378,7 @@ static void test_taking_in_on_a_full_disk(void **state)
     ok(s, strata_merge_state(s, world_path("a"), false, &r));
     assert_true(r.records >= 300);
     strata_close(s);
-    same_digest("a", "disk");
+    world_same_digest("a", "disk");
     is_as_rebuilt("disk");
 }
 

@@ -550,23 +550,43 @@ static void test_board_edit_behind_a_newer_status(void **state)
     strata_close(s);
 }
 
+/* --- tracked files -------------------------------------------------------------------------------
+ */
+
+static void adds_a_line(const char *path)
+{
+    if (interruptions-- > 0)
+        edit(path, "one\n", "one\nof an author\n");
+}
+
+static void test_document_written_in_between(void **state)
+{
+    (void)state;
+    world_init("a");
+    world_init("b");
+    put_text(world_path("a/NOTES.md"), "one\ntwo\nthree\n");
+    strata *s = world_open("a", "ann");
+    ok(s, strata_track(s, "NOTES.md"));
+    world_merge("b", "a");
+    strata *other = world_open("b", "bob");
+    ok(other, strata_track(other, "NOTES.md"));
+    edit(world_path("b/NOTES.md"), "three\n", "three\nof another copy\n");
+    update(other, 0);
+    strata_close(other);
+    world_merge("a", "b");
+    interruptions = 1;
+    world_before_exchange = adds_a_line;
+    update(s, 0);
+    world_before_exchange = NULL;
+    char *whole = get(world_path("a/NOTES.md"));
+    assert_string_equal(whole, "one\nof an author\ntwo\nthree\nof another copy\n");
+    free(whole);
+    strata_close(s);
+    is_clean();
+}
+
 /* --- kill -9
  * -------------------------------------------------------------------------------------- */
-
-static bool killed(void (*fn)(void), uint64_t strike)
-{
-    int status = 0;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        world_strike = strike;
-        fn();
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-    return WIFSIGNALED(status);
-}
 
 static void update_a(void)
 {
@@ -592,7 +612,7 @@ static void kill_at_every_step(bool interrupted)
         cut_line(facts(), "+ m |");
         edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
         edit(facts(), "behind", "behind it");
-        died = killed(interrupted ? update_a_interrupted : update_a, strike);
+        died = world_killed(interrupted ? update_a_interrupted : update_a, strike, 0);
         bool wrote = file_has(facts(), "something of an author") ||
                      count_files(world_path("a"), "strata-old") > 0 || interrupted;
         s = world_open("a", "ann");
@@ -687,6 +707,7 @@ int main(void)
         TEST(test_begin_is_gone),
         TEST(test_lines_that_are_no_items),
         TEST(test_board_edit_behind_a_newer_status),
+        TEST(test_document_written_in_between),
         TEST(test_killed_at_every_step),
         TEST(test_killed_at_every_step_interrupted),
         TEST(test_many_processes),

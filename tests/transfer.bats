@@ -2,14 +2,15 @@
 # transfer.bats - import and export from the outside. STRATA: the program; SAMPLES: folder with
 # real files of memory servers (default ../shared/data/knowledge-graph beside the project).
 
+load helpers
+
 setup() {
-    STRATA="${STRATA:?set STRATA to the program}"
+    program_alone
     SAMPLES="${SAMPLES:-$BATS_TEST_DIRNAME/../../shared/data/knowledge-graph}"
     T="$(mktemp -d)"
     mkdir "$T/ws"
     cd "$T/ws"
     export HOME="$T" STRATA_AGENT=tester
-    unset STRATA_DIR STRATA_STATE_DIR
     "$STRATA" init . >/dev/null
 }
 

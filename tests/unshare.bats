@@ -3,12 +3,10 @@
 #
 #   STRATA=build/strata bats tests/unshare.bats
 
+load helpers
+
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR
+    program_alone
     unshare --time --boottime 864000 true 2>/dev/null || skip "unshare --time is not permitted here"
     mkdir "$BATS_TEST_TMPDIR/work"
     cd "$BATS_TEST_TMPDIR/work"

@@ -177,9 +177,8 @@ enum st_code st_replace_exchange(const struct st_env *env, const char *path, str
                                  struct st_fault *fault)
 {
 #ifdef ST_DEFECT_PLAIN_RENAME
-    int result = env->rename(env->ctx, r->beside, path);
     r->existed = false;
-    return result < 0 ? st_fail_system(fault, result, "cannot replace %s", path) : ST_OK;
+    return env->rename(env->ctx, r->beside, path) < 0 ? ST_UNAVAILABLE : ST_OK;
 #endif
     r->existed = true;
     int result = env->exchange(env->ctx, r->beside, path);

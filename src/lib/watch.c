@@ -125,11 +125,7 @@ int strata_files_wait(strata *s, uint32_t wait_ms, bool *all)
     if (r == 0)
         return ST_TIMEOUT;
     s->log.env->sleep_ns(s->log.env->ctx, SETTLE_MS * 1000000ull);
-#ifndef ST_DEFECT_WATCH_IGNORES_OVERFLOW
     *all = drain(w->fd);
-#else
-    drain(w->fd);
-#endif
     return STRATA_OK;
 }
 

@@ -4,14 +4,10 @@
 #
 #   STRATA=build/strata bats tests/mcp/agents.bats
 
-bats_require_minimum_version 1.5.0
+load ../helpers
 
 setup() {
-    case $STRATA in
-    /*) ;;
-    *) STRATA=$PWD/${STRATA:?path of the program} ;;
-    esac
-    unset STRATA_DIR STRATA_STATE_DIR CLAUDE_ENV_FILE
+    program_alone
     export STRATA_AGENT=ann
     # Clients that are installed here are none of this test's business.
     mkdir "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/work"
@@ -21,10 +17,6 @@ setup() {
     git init -q .
     git -c user.name=t -c user.email=t@t commit -q --allow-empty -m begin
     strata init --name desk >/dev/null
-}
-
-has() {
-    [[ $1 == *"$2"* ]] || { echo "\`$2' is not in: $1"; return 1; }
 }
 
 # a client's own program that keeps what it was called with
