@@ -11,14 +11,6 @@
 #include "mcp/mcp.h"
 #include "mcp/server.h"
 
-/* What is held for an agent lapses without a sign of life; this server gives one while it lives. */
-#define MCP_TERM_MS  600000
-#define MCP_RENEW_MS 120000
-/* A sign of life of each agent: within the two minutes after which it counts as silent. */
-#define MCP_BEAT_MS 30000
-/* Claims, reservations and once-only operations of one client at one time. */
-#define MCP_HELD_MAX 128
-
 struct mcp_agent {
     char name[65]; /* "": writes carry no agent */
     strata *s;
@@ -88,9 +80,6 @@ void mcp_session_tick(void *session, uint64_t now_ms);
 void mcp_session_goodbye(struct mcp_session *x);
 
 /* --- resources -------------------------------------------------------------------------------- */
-
-/* Entities that changed between two looks; with more of them everything counts as changed. */
-#define MCP_NEWS_MAX 256
 
 struct mcp_news {
     char entities[MCP_NEWS_MAX][256];

@@ -77,10 +77,15 @@ enum mcp_progress tool_message(struct mcp_call *call)
         if (code == STRATA_OK)
             (void)fprintf(mcp_say(call), "Message %s waits for %s.", id, to);
     }
-    if (code != STRATA_OK)
-        mcp_call_fail(call, a->s);
-    else
+    if (code == STRATA_OK)
         call->structured = json_object();
+    else if (to != NULL && code == STRATA_NOT_FOUND) /* the library's hint is for a shell */
+        mcp_refuse(call,
+                   "message: nobody called %s was ever heard of. Nothing was sent. strata://board "
+                   "has who works here.",
+                   to);
+    else
+        mcp_call_fail(call, a->s);
     return MCP_DONE;
 }
 

@@ -351,7 +351,12 @@ class Session(unittest.TestCase):
         self.assertIn("hello", s.text("prime", agent="bob"))
         s.text("message", agent="bob", read=[inbox.split(",")[0]])
         self.assertEqual(s.text("message", agent="bob"), "No messages.")
-        self.assertTrue(s.tool("message", to="nobody-here", text="x")["isError"])
+        refused = s.tool("message", to="nobody-here", text="x")
+        self.assertTrue(refused["isError"])
+        told = refused["content"][0]["text"]
+        self.assertIn("nobody called nobody-here", told)
+        self.assertIn("strata://board", told)
+        self.assertNotIn("--", told)
 
     # --- resources ------------------------------------------------------------------------------
 
