@@ -282,9 +282,10 @@ merge_driver() {
             }
         }'
         line=$("$(tool bench-start)" 1 "$work/tracker" "$build/strata" merge-driver \
-            base ours theirs 7 x.jsonl 2>/dev/null)
+            base ours theirs 7 x.jsonl)
         # shellcheck disable=SC2086 # five numbers
         set -- $line
+        [ "$5" = 0 ] || note "merge-driver over $n records ended with status $5"
         target=-
         [ "$n" -gt 5000 ] || target="<100"
         result "merge driver, $n records" "$1" ms "$target"
