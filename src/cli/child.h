@@ -26,13 +26,13 @@ struct child {
     void *tick_arg;
     uint64_t tick_ms;
     bool silent; /* with keep: do not pass it on */
-    bool keep; /* keep the output (else it goes straight through) */
+    bool keep;   /* keep the output (else it goes straight through) */
     /* out */
     bool started; /* the program was executed; else `error` tells why not */
     int error;    /* errno of a failed execution */
     int status;   /* exit status, 128 + signal when it was killed */
     int signal;   /* that killed it; 0: it ended by itself */
-    int told; /* a signal to end that was passed on to it; 0: none */
+    int told;     /* a signal to end that was passed on to it; 0: none */
     bool timed_out, ended_by_tick;
     char *out, *err; /* owned by the struct; NULL: nothing */
     size_t out_size, err_size;
