@@ -282,7 +282,7 @@ mcp() {
     result "memory server, 8 clients: ratio" "$(median <"$work/memory-ratio")" "" ">=10"
 }
 
-# Trackers of 600 bytes a record: each side changed a tenth, deleted and added a hundredth.
+# Trackers of 540 bytes a record: each side changed a tenth, deleted and added a hundredth.
 merge_driver() {
     for n in 5000 50000 500000; do
         mkdir "$work/tracker"
@@ -303,6 +303,7 @@ merge_driver() {
         target=-
         [ "$n" -gt 5000 ] || target="<100"
         result "merge driver, $n records" "$1" ms "$target"
+        result "merge driver, $n records, processor time" "$3" ms -
         result "merge driver, $n records, memory" "$4" MB -
         result "merge driver, $n records, one input" \
             "$(($(stat -c %s "$work/tracker/base") / 1000000))" MB -
