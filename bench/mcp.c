@@ -119,8 +119,13 @@ int main(int argc, char **argv)
     for (int i = 0; i < clients; i++)
         if (fork() == 0)
             client(x, i, calls, argv[3], argv + 4);
-    while (x->ready < clients)
+    while (x->ready < clients) {
         usleep(100);
+        if (waitpid(-1, NULL, WNOHANG) > 0) {
+            x->go = 1; /* the others must not wait for ever */
+            bench_die("not all of the %d servers could be started", clients);
+        }
+    }
     uint64_t begin = bench_now_ns();
     x->go = 1;
     while (wait(NULL) > 0)

@@ -24,28 +24,21 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/strata-bench.XXXXXX")
 results=$work/results
 redis_id=
 etcd_id=
-trap 'for id in $redis_id $etcd_id; do kill "$id"; done; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
 
-tool() { # the measuring programs: of the build, else made here
-    if [ -x "$build/bench/$1" ]; then echo "$build/bench/$1"; else echo "$work/bin/$1"; fi
+cleanup() {
+    for id in $redis_id $etcd_id; do kill "$id" 2>/dev/null || true; done
+    rm -rf "$work"
 }
+trap cleanup EXIT
+trap 'exit 130' INT TERM
 
 make_tools() {
     mkdir -p "$work/bin"
-    for name in write state start strong etcd mcp; do
-        [ -x "$build/bench/bench-$name" ] && continue
-        # shellcheck disable=SC2046 # the libraries are several words
+    for name in write state start strong etcd mcp tasks; do
         ${CC:-cc} -O2 -std=gnu17 -D_GNU_SOURCE -I"$here/../include" "$here/$name.c" \
-            "$here/bench.c" -o "$work/bin/bench-$name" $(libraries)
+            "$here/bench.c" -o "$work/bin/bench-$name" "$build/src/libstrata.a" \
+            -lsqlite3 -lxxhash -lpthread
     done
-}
-
-libraries() {
-    for name in strata strong store core; do
-        [ -f "$build/src/lib$name.a" ] && echo "$build/src/lib$name.a"
-    done
-    echo -lsqlite3 -lxxhash -lpthread
 }
 
 note() { echo "note: $*" >&2; }
@@ -58,7 +51,7 @@ median() { sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 # rate KIND PROCESSES: writes per second
 rate() {
     dir=$(mktemp -d "$work/rate.XXXXXX")
-    "$(tool bench-write)" "$1" "$2" 700 "$dir"
+    "$work/bin/bench-write" "$1" "$2" 700 "$dir"
     rm -rf "$dir"
 }
 
@@ -100,12 +93,12 @@ rates() {
 # rate_strong KIND PROCESSES: commands per second of the strong layer
 rate_strong() {
     dir=$(mktemp -d "$work/rate.XXXXXX")
-    "$(tool bench-strong)" "$1" "$2" 1500 "$dir"
+    "$work/bin/bench-strong" "$1" "$2" 1500 "$dir"
     rm -rf "$dir"
 }
 rate_op() { rate_strong op "$1"; }
 rate_lock() { rate_strong lock "$1"; }
-rate_etcd() { "$(tool bench-etcd)" 23790 "$1" 1500; }
+rate_etcd() { "$work/bin/bench-etcd" 23790 "$1" 1500; }
 
 strong() {
     compare "locks, 1 process, bare fdatasync" 1 rate_lock rate_fdatasync ">=0.8"
@@ -125,6 +118,27 @@ strong() {
     kill "$etcd_id"
     wait "$etcd_id" || true
     etcd_id=
+}
+
+rate_tasks() { # KIND PROCESSES [TASKS]
+    dir=$(mktemp -d "$work/rate.XXXXXX")
+    "$work/bin/bench-tasks" "$1" "$2" 2000 "$dir" ${3:+"$3"}
+    rm -rf "$dir"
+}
+
+tasks() {
+    n=$((records / 10))
+    where=$n-tasks
+    result "add a task, flushed, 64 processes" "$(rate_tasks add 64)" /s -
+    for processes in 1 8; do
+        result "finish a task and take the next, $processes processes" \
+            "$(rate_tasks next "$processes" 20000)" /s -
+    done
+    mkdir "$work/$where"
+    result "$where: finish one, and count them all" \
+        "$("$work/bin/bench-tasks" fill "$n" "$work/$where")" ms -
+    start "$where" "ready" "$build/strata" ready
+    rm -rf "${work:?}/$where"
 }
 
 rate_redis() {
@@ -151,7 +165,7 @@ redis() {
 
 merge_ms() {
     dir=$(mktemp -d "$work/merge.XXXXXX")
-    "$(tool bench-state)" merge "$dir" 20000 1000
+    "$work/bin/bench-state" merge "$dir" 20000 1000
     rm -rf "$dir"
 }
 
@@ -191,7 +205,7 @@ merges() {
 start() {
     where=$1 name=$2
     shift 2
-    line=$("$(tool bench-start)" 100 "$work/$where" "$@")
+    line=$("$work/bin/bench-start" 100 "$work/$where" "$@")
     # shellcheck disable=SC2086 # five numbers
     set -- $line
     [ "$5" = 0 ] || note "$name ended with status $5"
@@ -205,8 +219,8 @@ commands() {
     for keys in $((records / 5)) "$records"; do
         where=$records-over-$keys
         mkdir "$work/$where"
-        result "$where: filled" "$("$(tool bench-state)" fill "$work/$where" "$records" "$keys")" /s -
-        result "$where: index built" "$("$(tool bench-state)" index "$work/$where")" /s ">=150000"
+        result "$where: filled" "$("$work/bin/bench-state" fill "$work/$where" "$records" "$keys")" /s -
+        result "$where: index built" "$("$work/bin/bench-state" index "$work/$where")" /s ">=150000"
         start "$where" "git --version" git --version
         start "$where" "fact get" "$s" fact get service-0000777 status --agent ann
         start "$where" "fact set" "$s" fact set service-0000778 status @N --agent ann
@@ -229,7 +243,7 @@ commands() {
 servers() {
     dir=$(mktemp -d "$work/mcp.XXXXXX")
     "$build/strata" init "$dir" >/dev/null
-    (cd "$dir" && MEMORY_FILE_PATH=$dir/memory.jsonl "$(tool bench-mcp)" "$@")
+    (cd "$dir" && MEMORY_FILE_PATH=$dir/memory.jsonl "$work/bin/bench-mcp" "$@")
     rm -rf "$dir"
 }
 
@@ -268,7 +282,7 @@ mcp() {
     result "memory server, 8 clients: ratio" "$(median <"$work/memory-ratio")" "" ">=10"
 }
 
-# Trackers of 600 bytes a record: each side changed a tenth, deleted and added a hundredth.
+# Trackers of 540 bytes a record: each side changed a tenth, deleted and added a hundredth.
 merge_driver() {
     for n in 5000 50000 500000; do
         mkdir "$work/tracker"
@@ -281,13 +295,15 @@ merge_driver() {
                 printf "{\"id\":\"%s-%d\",\"title\":\"task %d %s\",\"description\":\"%s\",\"status\":\"open\",\"labels\":[\"a\"],\"updated_at\":\"2026-01-01T00:00:00Z\"}\n", i < n ? "t" : sides[s], i, i, changed, text > (dir "/" sides[s])
             }
         }'
-        line=$("$(tool bench-start)" 1 "$work/tracker" "$build/strata" merge-driver \
-            base ours theirs 7 x.jsonl 2>/dev/null)
+        line=$("$work/bin/bench-start" 1 "$work/tracker" "$build/strata" merge-driver \
+            base ours theirs 7 x.jsonl)
         # shellcheck disable=SC2086 # five numbers
         set -- $line
+        [ "$5" = 0 ] || note "merge-driver over $n records ended with status $5"
         target=-
         [ "$n" -gt 5000 ] || target="<100"
         result "merge driver, $n records" "$1" ms "$target"
+        result "merge driver, $n records, processor time" "$3" ms -
         result "merge driver, $n records, memory" "$4" MB -
         result "merge driver, $n records, one input" \
             "$(($(stat -c %s "$work/tracker/base") / 1000000))" MB -
@@ -323,6 +339,7 @@ make_tools
 echo "machine: $(uname -sr), $(nproc) cores, data in $work ($(stat -f -c %T "$work"))"
 rates
 strong
+tasks
 redis
 merges
 mcp

@@ -1,11 +1,14 @@
 /*
  * tasks.c - how fast tasks are added, taken and finished.
  *
- *   bench-tasks add PROCESSES MS DIR          tasks added a second, on disk when the number is told
- *   bench-tasks next PROCESSES MS DIR TASKS   tasks finished a second, each in one step with taking
- * the next (done --next), of TASKS that are added first bench-tasks fill TASKS DIR makes a
- * workspace of TASKS tasks that each wait for two earlier ones; prints how long finishing one
- * takes, ms
+ *   bench-tasks add PROCESSES MS DIR
+ *           tasks added a second, on disk when the number is told
+ *   bench-tasks next PROCESSES MS DIR [TASKS]
+ *           tasks finished a second, each in one step with taking the next (done --next), of TASKS
+ *           (100,000) that are added first
+ *   bench-tasks fill TASKS DIR
+ *           makes a workspace of TASKS tasks, most of which wait for two earlier ones; prints how
+ *           long finishing one and counting them takes, ms
  *
  * DIR has to exist; the workspace is made in it.
  */

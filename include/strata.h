@@ -79,9 +79,9 @@ typedef struct strata_init_options {
     const char *state_dir; /* NULL: <git common dir>/strata in a Git repository, else .strata */
     const char *name;      /* of this replica for people; NULL: the host name */
     bool dry_run;
-    const char *join;      /* the workspace that this remote of the clone carries; NULL: any */
-    bool found;            /* a new workspace, whatever the remotes carry */
-    uint32_t network_ms;   /* longest wait for one answer of a remote; 0: 20,000 */
+    const char *join;    /* the workspace that this remote of the clone carries; NULL: any */
+    bool found;          /* a new workspace, whatever the remotes carry */
+    uint32_t network_ms; /* longest wait for one answer of a remote; 0: 20,000 */
 } strata_init_options;
 
 typedef struct strata_init_result {
@@ -89,9 +89,9 @@ typedef struct strata_init_result {
     char workspace[17]; /* id, hex */
     char replica[17];   /* id, hex */
     char name[65];
-    bool created;       /* false: it was there already */
-    bool joined;        /* another replica of an existing workspace */
-    char remote[2048];  /* joined: where that was found; strata_sync() brings its records */
+    bool created;      /* false: it was there already */
+    bool joined;       /* another replica of an existing workspace */
+    char remote[2048]; /* joined: where that was found; strata_sync() brings its records */
 } strata_init_result;
 
 /*
@@ -110,15 +110,14 @@ typedef struct strata_options {
     uint64_t incarnation;  /* which start of the agent; 0: none */
     uint32_t wait_ms;      /* longest wait for a lock or a flush; 0: 10,000 */
     bool read_only;
-    uint32_t index_gap;    /* bring the index up to date only when it lacks more records than this;
+    uint32_t index_gap; /* bring the index up to date only when it lacks more records than this;
                               fewer are read from the log. 0: always. For one of many processes that
                               live long: about 50 */
 } strata_options;
 
 /* Opens the workspace that dir (NULL: $STRATA_DIR, else the current directory) or one of its
  * parents belongs to. STRATA_NO_WORKSPACE when there is none. */
-int strata_open(const char *dir, const strata_options *options, strata **out,
-                strata_error *error);
+int strata_open(const char *dir, const strata_options *options, strata **out, strata_error *error);
 void strata_close(strata *s);
 const strata_error *strata_last_error(const strata *s);
 /* Where the state is; lent for the life of the handle. */
@@ -145,13 +144,13 @@ enum strata_op_kind {
 };
 
 typedef struct strata_op {
-    int kind;              /* STRATA_SET .. STRATA_COUNT */
-    const char *entity;    /* or the counter's name */
+    int kind;           /* STRATA_SET .. STRATA_COUNT */
+    const char *entity; /* or the counter's name */
     const char *attribute;
     const char *value;
     size_t value_size;
-    bool link;             /* the value names an entity */
-    int64_t delta;         /* STRATA_COUNT: at most 2^53 - 1 either way */
+    bool link;     /* the value names an entity */
+    int64_t delta; /* STRATA_COUNT: at most 2^53 - 1 either way */
 } strata_op;
 
 enum {
@@ -233,8 +232,8 @@ typedef struct strata_fact_query {
     uint64_t as_of_ms;        /* the state as it was then; 0: now */
     const char *after_entity; /* go on after (entity, attribute) of an earlier page */
     const char *after_attribute;
-    size_t limit;             /* 0: no limit */
-    bool with_absent;         /* attributes without a value too */
+    size_t limit;     /* 0: no limit */
+    bool with_absent; /* attributes without a value too */
 } strata_fact_query;
 
 int strata_fact_each(strata *s, const strata_fact_query *query,
@@ -247,18 +246,18 @@ int strata_counter_each(strata *s, const char *prefix,
 
 /* One operation of one record, as history and log show it. Strings are lent. */
 typedef struct strata_event {
-    uint64_t cursor;  /* position in this replica's order of application; for strata_events */
+    uint64_t cursor; /* position in this replica's order of application; for strata_events */
     char id[80];
     uint64_t time_ms;
     const char *agent;
     const char *replica;
-    int kind;         /* STRATA_SET ... */
+    int kind;                       /* STRATA_SET ... */
     const char *entity, *attribute; /* "" where they do not apply; count: entity is the name */
     const char *value;              /* beat: the status; other: the operation as JSON */
     size_t value_size;
     bool link;
     int64_t delta;
-    bool current;     /* history: still a current value, absence or member */
+    bool current; /* history: still a current value, absence or member */
 } strata_event;
 
 /* What happened to an entity, or to one attribute of it (else NULL), newest first. */
@@ -281,12 +280,12 @@ int strata_search(strata *s, const char *words, size_t limit,
 typedef struct strata_agent {
     const char *agent;
     const char *replica;
-    const char *status;    /* "" when none was given */
-    uint64_t status_ms;    /* since when it has this status; 0: none */
-    uint64_t beat_ms;      /* last sign of life */
-    uint64_t age_ms;       /* how long ago that was by this machine's clock */
-    int state;             /* STRATA_AGENT_...: of its process, by its last sign of life */
-    uint64_t incarnation;  /* of its registration; 0: not registered. status_ms tells its progress */
+    const char *status;   /* "" when none was given */
+    uint64_t status_ms;   /* since when it has this status; 0: none */
+    uint64_t beat_ms;     /* last sign of life */
+    uint64_t age_ms;      /* how long ago that was by this machine's clock */
+    int state;            /* STRATA_AGENT_...: of its process, by its last sign of life */
+    uint64_t incarnation; /* of its registration; 0: not registered. status_ms tells its progress */
 } strata_agent;
 
 enum {
@@ -309,7 +308,7 @@ int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a),
 enum { STRATA_PENDING_CONFLICT = 0, STRATA_PENDING_UNSEEN = 1 };
 
 typedef struct strata_pending {
-    char id[80];   /* for strata_resolve; short, stable while it is pending */
+    char id[80]; /* for strata_resolve; short, stable while it is pending */
     int kind;
     const char *entity, *attribute;
     const strata_item *items; /* conflict: all candidates, numbered from 1 by position;
@@ -342,43 +341,42 @@ int strata_resolve_all(strata *s, const char *entity, size_t *count);
 
 typedef struct strata_replica_info {
     const char *id;
-    const char *name;       /* "" when unknown */
-    uint64_t records;       /* taken in of all its epochs */
-    uint64_t last_ms;       /* time of its last record */
-    int64_t ahead_ms;       /* suspect clock: how far ahead of ours its last record is; else 0 */
+    const char *name; /* "" when unknown */
+    uint64_t records; /* taken in of all its epochs */
+    uint64_t last_ms; /* time of its last record */
+    int64_t ahead_ms; /* suspect clock: how far ahead of ours its last record is; else 0 */
     bool self;
 } strata_replica_info;
 
 typedef struct strata_status {
     const char *workspace, *replica, *name, *state_dir; /* lent */
-    uint32_t epoch;          /* ordinal */
-    char digest[33];         /* of the visible state, hex */
-    uint64_t records;        /* applied here */
-    uint64_t attributes;     /* known attributes of entities, absent ones included */
-    uint64_t pending;        /* conflicts */
-    uint64_t unseen;         /* overwritten unseen */
-    uint64_t waiting;        /* records of others that wait for a predecessor */
-    uint64_t quarantined;    /* bytes in quarantine */
-    uint64_t log_size;       /* bytes */
+    uint32_t epoch;                                     /* ordinal */
+    char digest[33];                                    /* of the visible state, hex */
+    uint64_t records;                                   /* applied here */
+    uint64_t attributes;  /* known attributes of entities, absent ones included */
+    uint64_t pending;     /* conflicts */
+    uint64_t unseen;      /* overwritten unseen */
+    uint64_t waiting;     /* records of others that wait for a predecessor */
+    uint64_t quarantined; /* bytes in quarantine */
+    uint64_t log_size;    /* bytes */
     const strata_replica_info *replicas;
     size_t replica_count;
     bool read_only;
-    bool index_behind;       /* somebody holds the index lock: this answer came from the log */
+    bool index_behind; /* somebody holds the index lock: this answer came from the log */
 } strata_status;
 
 int strata_status_get(strata *s, strata_status *out);
 
 typedef struct strata_finding {
-    int severity;        /* 0 fine, 1 worth knowing, 2 has to be mended */
-    const char *what;    /* one line */
-    const char *path;    /* "" when none */
+    int severity;     /* 0 fine, 1 worth knowing, 2 has to be mended */
+    const char *what; /* one line */
+    const char *path; /* "" when none */
     bool fixed;
 } strata_finding;
 
 /* Checks everything (reads all logs). With fix, repairs what can be repaired without loss: moves
  * aside, never deletes. Result STRATA_DAMAGED when something of severity 2 remains. */
-int strata_doctor(strata *s, bool fix, int (*visit)(void *arg, const strata_finding *f),
-                  void *arg);
+int strata_doctor(strata *s, bool fix, int (*visit)(void *arg, const strata_finding *f), void *arg);
 
 /* Whether a write could be made now: takes the append lock, verifies the tail, writes nothing. */
 int strata_check(strata *s);
@@ -392,9 +390,9 @@ int strata_check(strata *s);
 int strata_repair(const char *dir, const strata_options *options, strata_error *error);
 
 typedef struct strata_merge_result {
-    uint64_t records;        /* new here */
-    uint64_t writers;        /* epochs they came from */
-    uint64_t waiting;        /* found, but a predecessor is missing */
+    uint64_t records; /* new here */
+    uint64_t writers; /* epochs they came from */
+    uint64_t waiting; /* found, but a predecessor is missing */
     uint64_t pending_before, pending_after;
 } strata_merge_result;
 
@@ -418,7 +416,7 @@ typedef struct strata_sync_offer {
 
 typedef struct strata_sync_options {
     size_t size;
-    const char *dir;     /* to find the repository, where the state is elsewhere; NULL: the current */
+    const char *dir; /* to find the repository, where the state is elsewhere; NULL: the current */
     const char *remote;  /* name of a remote of the clone, or an address or a path */
     bool dry_run;        /* only look; what is told may change until then */
     bool take_only;      /* send nothing, so that nobody has to agree */
@@ -437,10 +435,10 @@ typedef struct strata_sync_refusal {
 
 typedef struct strata_sync_result {
     const char *remote, *url; /* lent, as are the refusals */
-    uint64_t sent;            /* records of this copy that were not there before (dry run: would be) */
-    uint64_t taken;           /* records of others that are new here */
-    uint64_t changed;         /* dry run: copies that have published something new */
-    uint64_t waiting;         /* found, but a predecessor is missing */
+    uint64_t sent;    /* records of this copy that were not there before (dry run: would be) */
+    uint64_t taken;   /* records of others that are new here */
+    uint64_t changed; /* dry run: copies that have published something new */
+    uint64_t waiting; /* found, but a predecessor is missing */
     uint64_t pending_before, pending_after;
     const strata_sync_refusal *refused; /* references that could not be used */
     size_t refused_count;
@@ -470,9 +468,9 @@ typedef struct strata_task_new {
     size_t size;
     const char *title;
     const char *channel, *agent, *parent, *key; /* NULL: none. agent: "ann" or "ann@pi" */
-    int priority;            /* 0 (first) to 4; STRATA_PRIORITY_NONE: 2 */
-    uint64_t not_before_ms;  /* not ready before; 0: at once */
-    const char *data;        /* up to 65,536 bytes; NULL: none */
+    int priority;                               /* 0 (first) to 4; STRATA_PRIORITY_NONE: 2 */
+    uint64_t not_before_ms;                     /* not ready before; 0: at once */
+    const char *data;                           /* up to 65,536 bytes; NULL: none */
     size_t data_size;
     const char *const *after; /* what has to be done before */
     size_t after_count;       /* at most 1,000 */
@@ -487,9 +485,9 @@ int strata_task_add(strata *s, const strata_task_new *task, unsigned flags,
 
 /* One task. Strings are lent, "" when there is nothing. */
 typedef struct strata_task {
-    const char *id;      /* "143" */
+    const char *id; /* "143" */
     const char *title;
-    const char *state;   /* ready, claimed, waiting, deferred, done, failed, cancelled, or what
+    const char *state; /* ready, claimed, waiting, deferred, done, failed, cancelled, or what
                             somebody set */
     const char *channel, *agent, *parent, *key, *result, *reason, *author;
     int priority;
@@ -498,12 +496,12 @@ typedef struct strata_task {
     size_t data_size, checkpoint_size, result_size;
     const char *const *depends; /* names */
     size_t depends_count;
-    uint64_t waits;             /* how many of them are not settled */
-    bool finished, pending;     /* pending: something of it was written in two places at once */
-    const char *imported;       /* fields of another tracker, as JSON (see strata_task_import) */
+    uint64_t waits;         /* how many of them are not settled */
+    bool finished, pending; /* pending: something of it was written in two places at once */
+    const char *imported;   /* fields of another tracker, as JSON (see strata_task_import) */
     size_t imported_size;
-    const char *holder;         /* who has claimed it */
-    uint64_t token, left_ms;    /* of that claim */
+    const char *holder;      /* who has claimed it */
+    uint64_t token, left_ms; /* of that claim */
     uint64_t retries;
 } strata_task;
 
@@ -541,7 +539,7 @@ int strata_task_waits_for(strata *s, const char *id, size_t limit,
 typedef struct strata_task_change {
     size_t size;
     const char *title, *channel, *agent, *parent;
-    const char *state;  /* "open", "done", "failed", "cancelled", or any word that holds it */
+    const char *state; /* "open", "done", "failed", "cancelled", or any word that holds it */
     const char *result, *reason, *data, *checkpoint;
     size_t result_size, data_size, checkpoint_size;
     int priority;
@@ -575,10 +573,10 @@ typedef struct strata_task_end {
     size_t size;
     const char *id;
     uint64_t token;
-    const char *state;      /* "done", "failed", or "retry": failed, but may be tried again */
-    const char *text;       /* result or reason; up to 65,536 bytes; NULL: none */
+    const char *state; /* "done", "failed", or "retry": failed, but may be tried again */
+    const char *text;  /* result or reason; up to 65,536 bytes; NULL: none */
     size_t text_size;
-    uint64_t retry_in_ms;   /* "retry": not ready before */
+    uint64_t retry_in_ms; /* "retry": not ready before */
 } strata_task_end;
 
 /* Failing tasks are given back so often; then they have failed. */
@@ -612,27 +610,27 @@ void strata_run_end(strata *s, uint64_t run, int fd);
 
 /* A task of another tracker. */
 typedef struct strata_task_item {
-    const char *key;      /* its name there: a second import finds it by that */
+    const char *key; /* its name there: a second import finds it by that */
     const char *title;
-    const char *state;    /* as in strata_task_change; NULL: open */
-    const char *agent;    /* NULL: none */
-    const char *channel;  /* NULL: none */
+    const char *state;   /* as in strata_task_change; NULL: open */
+    const char *agent;   /* NULL: none */
+    const char *channel; /* NULL: none */
     int priority;
-    const char *data;     /* NULL: none */
+    const char *data; /* NULL: none */
     size_t data_size;
     const char *imported; /* what else there is of it, kept as it is; NULL: nothing */
     size_t imported_size;
-    const char *parent;   /* a key; NULL: none */
+    const char *parent; /* a key; NULL: none */
     const struct strata_task_link {
         const char *kind; /* "depends", or any other attribute */
         const char *key;
-    } *links;
+    } * links;
     size_t link_count;
 } strata_task_item;
 
 typedef struct strata_task_imported {
     uint64_t added, changed, same;
-    uint64_t unknown;     /* links to keys that are nowhere: left out */
+    uint64_t unknown; /* links to keys that are nowhere: left out */
     uint64_t records;
 } strata_task_imported;
 
@@ -680,7 +678,7 @@ typedef struct strata_view {
     const char *name;    /* strings are lent */
     const char *subject; /* facts: of this entity only; "" for all */
     const char *path;    /* relative to the work tree */
-    bool committed;      /* Git has the file: written after edits, and by strata_view_render() only */
+    bool committed; /* Git has the file: written after edits, and by strata_view_render() only */
 } strata_view;
 
 typedef struct strata_view_options {
@@ -791,20 +789,20 @@ typedef struct strata_op_request {
     int op_class;
     uint64_t valid_for_ms; /* STRATA_KEYED: how long the service remembers the key; 0: for ever */
     bool needs_approval;
-    uint64_t term_ms;      /* 0: the caller lives until it reports (`executor`). Else it may end in
+    uint64_t term_ms; /* 0: the caller lives until it reports (`executor`). Else it may end in
                               between: it counts as at work for this long, from the last call on */
-    bool only_grant;       /* do not start it yet: strata_op_start() before the call is made */
+    bool only_grant;  /* do not start it yet: strata_op_start() before the call is made */
 } strata_op_request;
 
 enum {
-    STRATA_OP_RUN = 1,     /* do it now, with the token */
-    STRATA_OP_REPLAY,      /* done before: here is the result */
-    STRATA_OP_BUSY,        /* somebody is doing it */
-    STRATA_OP_DOUBT,       /* in doubt: do not retry, do not use another key */
-    STRATA_OP_MISMATCH,    /* the key stands for something else */
-    STRATA_OP_APPROVAL,    /* a person has to approve it first */
-    STRATA_OP_ENDED,       /* failed, rejected or expired: nothing happened */
-    STRATA_OP_PRUNED,      /* known before, its result was removed */
+    STRATA_OP_RUN = 1,  /* do it now, with the token */
+    STRATA_OP_REPLAY,   /* done before: here is the result */
+    STRATA_OP_BUSY,     /* somebody is doing it */
+    STRATA_OP_DOUBT,    /* in doubt: do not retry, do not use another key */
+    STRATA_OP_MISMATCH, /* the key stands for something else */
+    STRATA_OP_APPROVAL, /* a person has to approve it first */
+    STRATA_OP_ENDED,    /* failed, rejected or expired: nothing happened */
+    STRATA_OP_PRUNED,   /* known before, its result was removed */
 };
 
 typedef struct strata_op_answer {
@@ -827,8 +825,7 @@ int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
                      size_t result_size, int executor);
 /* The service said no, or the call was never made: nothing happened, and `proof` shows it. */
-int strata_op_refuse(strata *s, const char *key, uint64_t token, const char *proof,
-                     int executor);
+int strata_op_refuse(strata *s, const char *key, uint64_t token, const char *proof, int executor);
 /* The outcome is not known and will not be: the operation is in doubt from now on. */
 int strata_op_abandon(strata *s, const char *key, uint64_t token, int executor);
 
@@ -856,15 +853,15 @@ int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count);
 /* --- layer 3: who decides --------------------------------------------------------------------- */
 
 typedef struct strata_coordinator {
-    bool here;              /* this copy of the workspace decides */
-    uint64_t generation;    /* grows with every move */
-    uint64_t position;      /* entries of the ordered log that are known here */
-    char head[33];          /* a checksum over all of them, hex: two copies with the same head have
+    bool here;           /* this copy of the workspace decides */
+    uint64_t generation; /* grows with every move */
+    uint64_t position;   /* entries of the ordered log that are known here */
+    char head[33];       /* a checksum over all of them, hex: two copies with the same head have
                                the same log */
-    bool doubt;             /* a forced move left unknown keys in doubt */
-    bool sealed;            /* this log has ended: `successor` goes on */
-    char successor[256];    /* the place that goes on, or that began this generation; may be "" */
-    char place[96];         /* this place, as `strata coordinator move --to` wants it */
+    bool doubt;          /* a forced move left unknown keys in doubt */
+    bool sealed;         /* this log has ended: `successor` goes on */
+    char successor[256]; /* the place that goes on, or that began this generation; may be "" */
+    char place[96];      /* this place, as `strata coordinator move --to` wants it */
 } strata_coordinator;
 
 int strata_coordinator_get(strata *s, strata_coordinator *out);
@@ -920,7 +917,7 @@ typedef struct strata_lock {
     const char *name, *holder; /* lent */
     uint64_t token;            /* grows with every grant of anything */
     bool held;
-    uint64_t left_ms;          /* until it lapses, by this machine's clock */
+    uint64_t left_ms; /* until it lapses, by this machine's clock */
     uint64_t since_ms;
 } strata_lock;
 
@@ -939,19 +936,20 @@ int strata_fence(strata *s, const char *name, uint64_t token);
 
 typedef struct strata_reservation {
     const char *pattern, *holder, *reason; /* lent */
-    const char *tree; /* which work tree: an id */
-    bool here;        /* of the work tree that was asked for */
+    const char *tree;                      /* which work tree: an id */
+    bool here;                             /* of the work tree that was asked for */
     bool shared;
     uint64_t token, left_ms, since_ms;
 } strata_reservation;
 
 typedef struct strata_reserve_request {
     size_t size;
-    const char *tree;    /* path of the work tree's root; its files are not those of another */
-    const char *pattern; /* src/ ** (without the space), as in docs/strong.md; relative to the root */
-    const char *reason;  /* may be NULL */
+    const char *tree; /* path of the work tree's root; its files are not those of another */
+    const char
+        *pattern; /* src/ ** (without the space), as in docs/strong.md; relative to the root */
+    const char *reason; /* may be NULL */
     bool shared;
-    uint64_t ttl_ms;     /* at most 30 days */
+    uint64_t ttl_ms; /* at most 30 days */
 } strata_reserve_request;
 
 /* Reserves the paths for the handle's agent; the same again begins the term anew. STRATA_TIMEOUT:

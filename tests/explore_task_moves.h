@@ -9,8 +9,8 @@
 static const struct {
     const char *entity, *attribute;
 } attribute_names[] = {
-    {"#1", "title"},  {"#1", "state"},   {"#1", "depends"}, {"#2", "title"},
-    {"#2", "state"},  {"#2", "depends"}, {"#1", "message"}, {"#1", "to"},
+    {"#1", "title"},        {"#1", "state"},   {"#1", "depends"},    {"#2", "title"},
+    {"#2", "state"},        {"#2", "depends"}, {"#1", "message"},    {"#1", "to"},
     {"#1", "acknowledged"}, {"#1", "channel"}, {"#1", "not_before"}, {"#1", "key"},
     {"#1", "priority"},
 };

@@ -135,7 +135,7 @@ row 'dep add' dep add 2 1
 object Task '.[0]' ready
 object Task . update 1 --priority 1
 row show show 1
-row done done 1
+row 'done' 'done' 1
 row 'view add' view add facts
 row 'view list' view list
 row 'view render' view render
@@ -151,6 +151,7 @@ for side in base ours theirs; do
     echo '{"id":1}' >"$dir/$side.jsonl"
 done
 echo 'merge-driver`, on standard error' >>"$dir/compared"
+# shellcheck disable=SC2016 # the backquotes are the page's
 documented=$(sed -n 's/^| `merge-driver`[^|]* |//p' "$page" | words)
 "$STRATA" merge-driver --json "$dir/base.jsonl" "$dir/ours.jsonl" "$dir/theirs.jsonl" 2>"$dir/out"
 compare merge-driver "$documented" "$(jq -r '.data | keys[]' "$dir/out" | sort)"
@@ -160,6 +161,7 @@ if [ "$checked" -lt 31 ]; then
     failed=1
 fi
 # A new row of keys has to be compared, too: the names of all are taken from the page.
+# shellcheck disable=SC2016 # the same
 sed -n '/^| command/,/^$/p' "$page" | grep -v ' | an object ' |
     sed -n 's/^| `\([^|]*[^|` ]\)`* | .*/\1/p' >"$dir/rows"
 while read -r name; do

@@ -95,23 +95,23 @@ enum cli_option_id {
     OPT_BY,
     OPT_TTL, /* lock */
     OPT_TOKEN,
-    OPT_FORCE, /* coordinator move */
-    OPT_PARAMS, /* op begin */
+    OPT_FORCE,      /* coordinator move */
+    OPT_PARAMS,     /* op begin */
     OPT_OLDER_THAN, /* op prune */
     OPT_CHECK,      /* once */
     OPT_SHARED,     /* reserve */
     OPT_TO,
     OPT_ACCEPT,
-    OPT_OPS, /* log */
+    OPT_OPS,    /* log */
     OPT_MEMORY, /* mcp */
     OPT_AGENTS, /* init */
     OPT_AGENTS_MD,
     OPT_YES,
-    OPT_JOIN,  /* init */
+    OPT_JOIN, /* init */
     OPT_NEW,
     OPT_WATCH,
-    OPT_DEPENDS, /* add --after */
-    OPT_CHANNEL, /* tasks */
+    OPT_DEPENDS,   /* add --after */
+    OPT_CHANNEL,   /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
     OPT_PRIORITY,
     OPT_NOT_BEFORE,
@@ -133,9 +133,9 @@ enum cli_option_id {
     OPT_CHECKPOINT_DATA,
     OPT_TERM, /* next, claim, work */
     OPT_TASKS_MAX,
-    OPT_CREATE, /* send */
-    OPT_ACK,    /* inbox */
-    OPT_FILE, /* view */
+    OPT_CREATE,      /* send */
+    OPT_ACK,         /* inbox */
+    OPT_FILE,        /* view */
     OPT_ENTITY_VIEW, /* view --entity */
     OPT_COMMITTED,
     OPT_SEEN_FILE, /* track --seen */
@@ -181,7 +181,7 @@ struct cli {
     const struct cli_command *command; /* NULL until it is known */
     char **args;                       /* positional arguments of the command; borrowed */
     size_t arg_count;
-    const char *options[OPT_COUNT]; /* argument, "" for one without; NULL: not given */
+    const char *options[OPT_COUNT];        /* argument, "" for one without; NULL: not given */
     const char *repeated[CLI_REPEATS_MAX]; /* of the option that can be repeated, all of them */
     size_t repeat_count;
 
@@ -299,6 +299,10 @@ void cli_put_operation(struct cli *c, const strata_operation *o);
 /* Operations that wait for a person: in doubt, or to be approved. Prints them, or (list) adds them to
  * it; *count: how many. Where this copy has no ledger: none. */
 int cli_operations_waiting(struct cli *c, json_t *list, size_t *in_doubt, size_t *approval);
+/* Whether somebody else has the paths for himself, in the work tree that was asked for. */
+bool cli_is_refused(const struct cli *c, const strata_reservation *r);
+/* A warning if it is of another work tree. */
+void cli_warn_elsewhere(struct cli *c, const strata_reservation *r);
 
 uint64_t cli_now(struct cli *c); /* wall clock, read once a command */
 

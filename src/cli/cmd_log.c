@@ -313,8 +313,8 @@ int cmd_log(struct cli *c)
     if (status == 0)
         status = cli_open(c);
     if (status == 0 && cli_given(c, OPT_OPS))
-        status = follows ? cli_usage(c, "--ops has no --follow")
-                         : cli_log_ops(c, l.limit, since, after);
+        status =
+            follows ? cli_usage(c, "--ops has no --follow") : cli_log_ops(c, l.limit, since, after);
     if (status != 0 || cli_given(c, OPT_OPS))
         return status;
     if (c->json && !follows)

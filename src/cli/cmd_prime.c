@@ -7,19 +7,16 @@
  */
 #include "cli/cli.h"
 #include "edge/prime.h"
+#include "edge/tree.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* What a client tells a hook: the text of an edit may be in it. Bytes. */
 #define HOOK_INPUT_MAX (4 * 1024 * 1024)
 /* A session must not hang at its start because another process holds a lock. Milliseconds. */
 #define HOOK_WAIT_MS 2000
-/* Reservations of paths are locks whose names begin so (docs/mcp.md). */
-#define RESERVED "path:"
 
 int cmd_prime(struct cli *c)
 {
@@ -83,91 +80,82 @@ static int beat(struct cli *c, const json_t *input)
     return 0;
 }
 
-/* The path as somebody would reserve it: from the top of the work tree. */
-static const char *path_in_tree(const char *path)
-{
-    char part[PATH_MAX], mark[PATH_MAX + 16];
-    struct stat st;
-    (void)snprintf(part, sizeof part, "%s", path);
-    for (char *slash = strrchr(part, '/'); slash != NULL && slash != part;
-         slash = strrchr(part, '/')) {
-        *slash = '\0';
-        (void)snprintf(mark, sizeof mark, "%s/.git", part);
-        bool top = stat(mark, &st) == 0;
-        (void)snprintf(mark, sizeof mark, "%s/.strata", part);
-        if (top || stat(mark, &st) == 0)
-            return path + strlen(part) + 1;
-    }
-    return path;
-}
-
-struct reservation {
-    const char *path, *relative, *agent;
-    char holder[CLI_AGENT_SIZE_MAX + 1];
-    uint64_t left_ms;
+struct edit {
+    struct cli *c;
+    const char *path;
+    bool refused, warn;
 };
 
-static int look_at_lock(void *arg, const strata_lock *l)
+static int look_at_reservation(void *arg, const strata_reservation *r)
 {
-    struct reservation *r = arg;
-    size_t n = sizeof RESERVED - 1;
-    if (!l->held || strncmp(l->name, RESERVED, n) != 0)
+    struct edit *e = arg;
+    char span[CLI_AGE_SIZE], shown[512], pattern[512], reason[512];
+    if (e->warn)
+        cli_warn_elsewhere(e->c, r);
+    if (!cli_is_refused(e->c, r) || e->refused)
         return 0;
-    bool same = strcmp(l->name + n, r->relative) == 0 || strcmp(l->name + n, r->path) == 0;
-    if (!same || (r->agent != NULL && strcmp(l->holder, r->agent) == 0))
-        return 0;
-    (void)snprintf(r->holder, sizeof r->holder, "%s", l->holder);
-    r->left_ms = l->left_ms;
-    return 1;
+    e->refused = true;
+    const char *holder = r->holder[0] != '\0' ? r->holder : "somebody";
+    cli_span(r->left_ms, span);
+    (void)fprintf(stderr,
+                  "strata: %s: %s is reserved by %s%s%s, for %s at most; nothing was changed. Work "
+                  "on something else, or ask them: strata send %s TEXT\n",
+                  cli_clean(e->path, shown, sizeof shown),
+                  cli_clean(r->pattern, pattern, sizeof pattern), holder,
+                  r->reason[0] != '\0' ? ": " : "", cli_clean(r->reason, reason, sizeof reason),
+                  span, holder);
+    return 0;
 }
 
 static int pre_edit(struct cli *c, const json_t *input)
 {
+    char tree[EDGE_PATH_SIZE], here[EDGE_PATH_SIZE], path[EDGE_PATH_SIZE];
     const json_t *tool = json_object_get(input, "tool_input");
-    const char *path = json_string_value(json_object_get(tool, "file_path"));
-    if (path == NULL)
-        path = json_string_value(json_object_get(tool, "notebook_path"));
-    if (path == NULL)
+    const char *file = json_string_value(json_object_get(tool, "file_path"));
+    if (file == NULL)
+        file = json_string_value(json_object_get(tool, "notebook_path"));
+    if (file == NULL || !edge_tree_of(file, tree, path))
         return 0;
-    char span[CLI_AGE_SIZE], shown[512];
-    struct reservation r = {.path = path, .relative = path_in_tree(path), .agent = c->agent};
-    if (strata_lock_each(c->s, look_at_lock, &r) < 0 || r.holder[0] == '\0')
-        return 0;
-    cli_span(r.left_ms, span);
-    (void)fprintf(stderr,
-                  "strata: %s is reserved by %s, for %s at most; nothing was changed. Work on "
-                  "something else, or ask them: strata send %s TEXT\n",
-                  cli_clean(r.relative, shown, sizeof shown), r.holder, span, r.holder);
-    return 2;
+    /* Of a file elsewhere it is not known whether it belongs to this workspace. */
+    struct edit e = {
+        .c = c, .path = path, .warn = edge_tree(c->dir, here) && strcmp(here, tree) == 0};
+    (void)strata_reserve_each(c->s, tree, path, NULL, look_at_reservation, &e);
+    return e.refused ? 2 : 0;
 }
+
+/* Given back in one go; then the next ones. */
+#define OWN_MAX 16
 
 struct holdings {
     const char *agent;
-    char names[16][256]; /* more than an agent edits at one time */
-    uint64_t tokens[16];
+    char patterns[OWN_MAX][256];
+    uint64_t tokens[OWN_MAX];
     size_t count;
 };
 
-static int collect_own(void *arg, const strata_lock *l)
+static int collect_own(void *arg, const strata_reservation *r)
 {
     struct holdings *h = arg;
-    bool own = l->held && strncmp(l->name, RESERVED, sizeof RESERVED - 1) == 0 &&
-               strcmp(l->holder, h->agent) == 0;
-    if (own && h->count < 16) {
-        (void)snprintf(h->names[h->count], sizeof h->names[0], "%s", l->name);
-        h->tokens[h->count++] = l->token;
-    }
-    return 0;
+    if (!r->here || strcmp(r->holder, h->agent) != 0)
+        return 0;
+    (void)snprintf(h->patterns[h->count], sizeof h->patterns[0], "%s", r->pattern);
+    h->tokens[h->count++] = r->token;
+    return h->count == OWN_MAX;
 }
 
 static int session_end(struct cli *c, const json_t *input)
 {
     (void)input;
+    char tree[EDGE_PATH_SIZE];
     struct holdings h = {.agent = c->agent};
-    if (c->agent == NULL || strata_lock_each(c->s, collect_own, &h) != STRATA_OK)
-        return 0;
-    for (size_t i = 0; i < h.count; i++)
-        (void)strata_lock_release(c->s, h.names[i], h.tokens[i]);
+    bool good = c->agent != NULL && edge_tree(c->dir, tree);
+    do {
+        h.count = 0;
+        good = good && strata_reserve_each(c->s, tree, NULL, NULL, collect_own, &h) == STRATA_OK;
+        for (size_t i = 0; i < h.count; i++)
+            good =
+                strata_reserve_release(c->s, tree, h.patterns[i], h.tokens[i]) == STRATA_OK && good;
+    } while (good && h.count == OWN_MAX);
     return 0;
 }
 

@@ -2,34 +2,24 @@
  * cmd_reserve.c - reservations of paths, and `fence`.
  */
 #include "cli/cli.h"
+#include "edge/tree.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define TERM_MS_DEFAULT (3600ull * 1000)
 
-/* The root of the work tree here: what holds .git or .strata; else this directory. */
-static int find_tree(struct cli *c, char out[4096])
+/* The root of the work tree here. */
+static int find_tree(struct cli *c, char out[EDGE_PATH_SIZE])
 {
-    char probe[4200];
-    const char *dir = c->dir != NULL ? c->dir : ".";
-    if (realpath(dir, out) == NULL)
-        return cli_error(c, STRATA_NOT_FOUND, NULL, "there is no directory %s", dir);
-    for (size_t n = strlen(out); n > 0; n--) {
-        if (out[n] != '\0' && out[n] != '/')
-            continue;
-        static const char *const marks[] = {".git", ".strata"};
-        for (int i = 0; i < 2; i++) {
-            snprintf(probe, sizeof probe, "%.*s/%s", (int)n, out, marks[i]);
-            if (access(probe, F_OK) == 0) {
-                out[n] = '\0';
-                return 0;
-            }
-        }
-    }
-    return 0;
+    return edge_tree(c->dir, out) ? 0
+                                  : cli_error(c, STRATA_NOT_FOUND, NULL, "there is no directory %s",
+                                              c->dir != NULL ? c->dir : ".");
+}
+
+bool cli_is_refused(const struct cli *c, const strata_reservation *r)
+{
+    return r->here && !r->shared && (c->agent == NULL || strcmp(r->holder, c->agent) != 0);
 }
 
 static json_t *reservation_json(struct cli *c, const strata_reservation *r)
@@ -60,19 +50,24 @@ static void put_reservation(struct cli *c, const strata_reservation *r)
 
 /* --- reserve ---------------------------------------------------------------------------------- */
 
-static int warn_elsewhere(void *arg, const strata_reservation *r)
+void cli_warn_elsewhere(struct cli *c, const strata_reservation *r)
 {
     if (!r->here)
-        cli_warn(arg,
+        cli_warn(c,
                  "%s has reserved %s in another work tree: its files are not these, but a "
                  "merge of both may conflict",
                  r->holder[0] != '\0' ? r->holder : "somebody", r->pattern);
+}
+
+static int visit_elsewhere(void *arg, const strata_reservation *r)
+{
+    cli_warn_elsewhere(arg, r);
     return 0;
 }
 
 int cmd_reserve(struct cli *c)
 {
-    char tree[4096];
+    char tree[EDGE_PATH_SIZE];
     uint64_t token;
     strata_reserve_request r = {.size = sizeof r, .ttl_ms = TERM_MS_DEFAULT};
     int status = find_tree(c, tree);
@@ -91,7 +86,7 @@ int cmd_reserve(struct cli *c)
     int code = strata_reserve(c->s, &r, &token);
     if (code != STRATA_OK)
         return cli_fail(c, code);
-    (void)strata_reserve_each(c->s, tree, NULL, r.pattern, warn_elsewhere, c);
+    (void)strata_reserve_each(c->s, tree, NULL, r.pattern, visit_elsewhere, c);
     if (c->json)
         return cli_json(c,
                         json_pack("{s:s,s:I}", "pattern", r.pattern, "token", (json_int_t)token));
@@ -110,8 +105,7 @@ static int visit(void *arg, const strata_reservation *r)
 {
     struct listing *l = arg;
     l->count++;
-    l->others = l->others || (r->here && !r->shared &&
-                              (l->c->agent == NULL || strcmp(r->holder, l->c->agent) != 0));
+    l->others = l->others || cli_is_refused(l->c, r);
     if (l->list != NULL)
         return json_array_append_new(l->list, reservation_json(l->c, r)) == 0 ? 0
                                                                               : STRATA_NO_MEMORY;
@@ -121,7 +115,7 @@ static int visit(void *arg, const strata_reservation *r)
 
 static int list(struct cli *c, const char *path, bool *others)
 {
-    char tree[4096];
+    char tree[EDGE_PATH_SIZE];
     struct listing l = {.c = c};
     int status = find_tree(c, tree);
     if (status == 0)
@@ -158,7 +152,7 @@ int cmd_reserve_list(struct cli *c)
 
 int cmd_reserve_release(struct cli *c)
 {
-    char tree[4096];
+    char tree[EDGE_PATH_SIZE];
     uint64_t token;
     int status = cli_token(c, &token);
     if (status == 0)

@@ -125,9 +125,7 @@ static const char *task_format(const struct cli *c)
 {
     const char *name = c->options[OPT_FORMAT_IN], *file = c->args[0];
     if (name != NULL)
-        return strcmp(name, "beads") == 0   ? "beads"
-               : strcmp(name, "queue") == 0 ? "queue"
-                                            : NULL;
+        return strcmp(name, "beads") == 0 ? "beads" : strcmp(name, "queue") == 0 ? "queue" : NULL;
     if (ends_with(file, ".md"))
         return "queue";
     return ends_with(file, "issues.jsonl") || ends_with(file, "beads.jsonl") ? "beads" : NULL;

@@ -721,8 +721,9 @@ static const struct {
     {"fact rm", "fact remove"},    {"fact ls", "fact list"},  {"fact show", "fact list"},
     {"fact history", "history"},   {"fact search", "search"}, {"fact del", "fact unset"},
     {"fact delete", "fact unset"}, {"facts", "fact list"},    {"agents", "agent list"},
-    {"agent ls", "agent list"},    {"views", "view list"},    {"agent beat", "beat"},    {"counter", "count"},
-    {"heartbeat", "beat"},         {"merge", "merge-state"},  {"conflicts", "pending"},
+    {"agent ls", "agent list"},    {"views", "view list"},    {"agent beat", "beat"},
+    {"counter", "count"},          {"heartbeat", "beat"},     {"merge", "merge-state"},
+    {"conflicts", "pending"},
 };
 
 static const struct cli_command *find_exact(const char *name)

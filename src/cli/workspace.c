@@ -224,12 +224,12 @@ int cmd_init(struct cli *c)
     for (size_t i = 0; c->json && i < c->repeat_count; i++)
         (void)json_array_append_new(merged, cli_json_text(c->repeated[i], strlen(c->repeated[i])));
     if (c->json)
-        return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b,s:o}", "state_dir",
-                                     cli_json_text(result.state_dir, strlen(result.state_dir)),
-                                     "workspace", result.workspace, "replica", result.replica,
-                                     "name", result.name, "created", result.created, "joined",
-                                     result.joined, "dry_run", options.dry_run, "git_merge",
-                                     merged));
+        return cli_json(c,
+                        json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b,s:o}", "state_dir",
+                                  cli_json_text(result.state_dir, strlen(result.state_dir)),
+                                  "workspace", result.workspace, "replica", result.replica, "name",
+                                  result.name, "created", result.created, "joined", result.joined,
+                                  "dry_run", options.dry_run, "git_merge", merged));
     if (c->quiet) {
         (void)printf("%s\n", result.replica);
         return 0;

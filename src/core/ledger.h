@@ -144,7 +144,7 @@
 /* Operations that one prune command removes: what fits a transaction that nobody waits for. */
 #define ST_PRUNE_MAX 1024
 /* Generations: tokens stay below 2^53, exact in every JSON reader. */
-#define ST_GENERATION_MAX 8191
+#define ST_GENERATION_MAX    8191
 #define ST_TOKEN_NUMBER_BITS 40
 
 enum st_operation_class { ST_CLASS_NAKED, ST_CLASS_KEYED, ST_CLASS_QUERYABLE, ST_CLASS_IDEMPOTENT };
@@ -181,22 +181,22 @@ enum st_command_kind {
     ST_CMD_SETTLE,
     ST_CMD_AGAIN,
     ST_CMD_PRUNE,
-    ST_CMD_CLEAR,          /* after a forced move: this key is known not to have run */
+    ST_CMD_CLEAR, /* after a forced move: this key is known not to have run */
     ST_CMD_LEASE_ACQUIRE,
     ST_CMD_LEASE_RENEW,
     ST_CMD_LEASE_RELEASE,
     ST_CMD_LEASE_LAPSE,
-    ST_CMD_REARM,          /* of an operation */
+    ST_CMD_REARM, /* of an operation */
     ST_CMD_LEASE_REARM,
     ST_CMD_RESERVE,
     ST_CMD_UNRESERVE,
-    ST_CMD_SEAL,           /* nothing may follow; names the successor */
-    ST_CMD_GENERATION,     /* first command after a move: raises the generation. Planned: by the
+    ST_CMD_SEAL,       /* nothing may follow; names the successor */
+    ST_CMD_GENERATION, /* first command after a move: raises the generation. Planned: by the
                               successor that the seal names. Forced: by a person, who says why */
     ST_CMD_CLAIM_CHECKPOINT,
     ST_CMD_CLAIM_FINISH,
     ST_CMD_CLAIM_REOPEN,
-    ST_CMD_CLAIM_COPIED,   /* the outbox up to `position` has been copied */
+    ST_CMD_CLAIM_COPIED, /* the outbox up to `position` has been copied */
 };
 
 enum st_lease_kind { ST_LEASE_LOCK, ST_LEASE_CLAIM, ST_LEASE_AGENT, ST_LEASE_PATH };
@@ -210,7 +210,7 @@ enum st_claim_outcome { ST_CLAIM_NONE, ST_CLAIM_DONE, ST_CLAIM_FAILED, ST_CLAIM_
 /* One command. Which fields count depends on the kind; strings are borrowed. */
 struct st_command {
     enum st_command_kind kind;
-    struct st_str key;      /* operation key, lease name, reservation pattern */
+    struct st_str key; /* operation key, lease name, reservation pattern */
     uint64_t token;
     /* propose */
     uint64_t parameters[2]; /* 128-bit hash */
@@ -222,19 +222,19 @@ struct st_command {
     struct st_deadline deadline;
     enum st_lease_kind lease;
     bool takeover, shared;
-    bool alternative;       /* acquire: not when an earlier one of the entry was granted */
-    uint64_t run;           /* grant, acquire: the executor's run file; 0: none */
+    bool alternative; /* acquire: not when an earlier one of the entry was granted */
+    uint64_t run;     /* grant, acquire: the executor's run file; 0: none */
     /* report, refuse, settle, approve, reject, again, clear, checkpoint, finish, reopen, reserve */
     struct st_str result;   /* opaque bytes */
     struct st_str evidence; /* evidence, proof, reason */
     struct st_str person;   /* who settles, approves, ...; empty: not a person */
     enum st_outcome outcome;
-    bool quiescent;         /* settle, clear: shown by whoever proposed the command */
-    bool by_check;          /* settle: by the check command of a queryable operation */
+    bool quiescent; /* settle, clear: shown by whoever proposed the command */
+    bool by_check;  /* settle: by the check command of a queryable operation */
     /* everything */
-    uint64_t time_ms;       /* wall clock of the proposer: for people, validity and prune limits */
-    uint64_t limit_ms;      /* prune: ended before this */
-    struct st_str agent;    /* from the record */
+    uint64_t time_ms;    /* wall clock of the proposer: for people, validity and prune limits */
+    uint64_t limit_ms;   /* prune: ended before this */
+    struct st_str agent; /* from the record */
     uint64_t incarnation;
     /* seal, generation */
     struct st_str successor;
@@ -243,18 +243,18 @@ struct st_command {
 };
 
 enum st_verdict {
-    ST_VERDICT_DONE,       /* carried out */
-    ST_VERDICT_SAME,       /* nothing to do: the state is as wanted (replay, renewed twice, ...) */
-    ST_VERDICT_REFUSED,    /* the state does not allow it */
-    ST_VERDICT_MISMATCH,   /* the key is known with other parameters */
-    ST_VERDICT_STALE,      /* the token is not the current one */
-    ST_VERDICT_HELD,       /* somebody else holds it */
-    ST_VERDICT_PRUNED,     /* known before, pruned */
-    ST_VERDICT_PERSON,     /* for persons only */
-    ST_VERDICT_SEALED,     /* the log is sealed */
-    ST_VERDICT_INVALID,    /* over a limit or not well-formed */
-    ST_VERDICT_SKIPPED,    /* an earlier alternative was granted */
-    ST_VERDICT_ENDED,      /* the claim has an outcome */
+    ST_VERDICT_DONE,     /* carried out */
+    ST_VERDICT_SAME,     /* nothing to do: the state is as wanted (replay, renewed twice, ...) */
+    ST_VERDICT_REFUSED,  /* the state does not allow it */
+    ST_VERDICT_MISMATCH, /* the key is known with other parameters */
+    ST_VERDICT_STALE,    /* the token is not the current one */
+    ST_VERDICT_HELD,     /* somebody else holds it */
+    ST_VERDICT_PRUNED,   /* known before, pruned */
+    ST_VERDICT_PERSON,   /* for persons only */
+    ST_VERDICT_SEALED,   /* the log is sealed */
+    ST_VERDICT_INVALID,  /* over a limit or not well-formed */
+    ST_VERDICT_SKIPPED,  /* an earlier alternative was granted */
+    ST_VERDICT_ENDED,    /* the claim has an outcome */
 };
 
 struct st_operation {
@@ -264,11 +264,11 @@ struct st_operation {
     uint64_t parameters[2];
     uint64_t valid_until_ms;
     bool needs_approval, approved;
-    uint64_t token;      /* of the last grant of this run; 0: none */
-    uint32_t attempts;   /* grants of this run */
-    uint32_t runs;       /* 1, more after `again` */
-    uint32_t open;       /* starts of this run that may have, or may yet have, an effect */
-    uint64_t generation; /* in which it was last changed */
+    uint64_t token;              /* of the last grant of this run; 0: none */
+    uint32_t attempts;           /* grants of this run */
+    uint32_t runs;               /* 1, more after `again` */
+    uint32_t open;               /* starts of this run that may have, or may yet have, an effect */
+    uint64_t generation;         /* in which it was last changed */
     struct st_deadline expiry;   /* of the proposal */
     struct st_deadline deadline; /* what counts now: PROPOSED: expiry; GRANTED, EXECUTING: lease */
     struct st_deadline earlier[ST_EARLIER_MAX]; /* on other clocks, before rearm; clock 0: none */
@@ -293,8 +293,8 @@ struct st_lease {
 struct st_claim_kept {
     uint64_t position; /* in the outbox, when it was last changed */
     enum st_claim_outcome outcome;
-    uint64_t token;    /* that ended it; of a reopened one: the new one; 0: never ended */
-    struct st_str by;  /* the agent of that */
+    uint64_t token;   /* that ended it; of a reopened one: the new one; 0: never ended */
+    struct st_str by; /* the agent of that */
     uint64_t ended_ms;
     uint64_t checkpoint_token, checkpoint_ms; /* 0: none */
     struct st_str result, checkpoint;
@@ -303,17 +303,17 @@ struct st_claim_kept {
 /* The head of the ledger. */
 struct st_head {
     uint64_t generation, number; /* of the last token */
-    uint64_t doubt;    /* generation that began with a forced move and still has unknown keys in
+    uint64_t doubt; /* generation that began with a forced move and still has unknown keys in
                           doubt; 0: none */
     bool sealed;
     struct st_str successor; /* sealed: who goes on; else: who this generation belongs to. Lent */
-    uint64_t position; /* sealed: where it goes on; else: where this generation began */
-    uint64_t copies;   /* the last number given out in the outbox */
+    uint64_t position;       /* sealed: where it goes on; else: where this generation began */
+    uint64_t copies;         /* the last number given out in the outbox */
 };
 
 struct st_ledger {
-    const struct st_kv *kv;       /* borrowed */
-    const struct st_alloc *alloc; /* borrowed */
+    const struct st_kv *kv;         /* borrowed */
+    const struct st_alloc *alloc;   /* borrowed */
     struct st_buf key, value, list; /* scratch */
     /* Of the entry whose commands are being applied. */
     uint64_t granted; /* token of its last grant */
@@ -322,10 +322,10 @@ struct st_ledger {
 
 struct st_ledger_result {
     enum st_verdict verdict;
-    uint64_t token;                    /* granted or current; the right to it only with DONE */
-    enum st_operation_state state;     /* of the operation afterwards */
+    uint64_t token;                /* granted or current; the right to it only with DONE */
+    enum st_operation_state state; /* of the operation afterwards */
     enum st_operation_state before;
-    uint32_t count;                    /* prune: how many went; generation: how many in doubt */
+    uint32_t count; /* prune: how many went; generation: how many in doubt */
 };
 
 void st_ledger_init(struct st_ledger *l, const struct st_kv *kv, const struct st_alloc *alloc);
@@ -376,8 +376,8 @@ struct st_deadline st_deadline_on(const struct st_deadline *newest,
 
 const char *st_operation_state_name(enum st_operation_state s); /* "in_doubt" */
 const char *st_verdict_name(enum st_verdict v);
-const char *st_class_name(enum st_operation_class c); /* "naked" */
-const char *st_lease_kind_name(enum st_lease_kind k); /* "lock" */
+const char *st_class_name(enum st_operation_class c);       /* "naked" */
+const char *st_lease_kind_name(enum st_lease_kind k);       /* "lock" */
 const char *st_claim_outcome_name(enum st_claim_outcome o); /* "done"; "" for none */
 
 #endif

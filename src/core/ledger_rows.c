@@ -319,8 +319,7 @@ static enum st_code held_write(struct st_ledger *l, bool held)
     if (l->list.failed)
         return ST_NO_MEMORY;
     struct st_str key = st_buf_str(&l->list);
-    return held ? l->kv->put(l->kv->ctx, key, (struct st_str){"", 0})
-                : l->kv->del(l->kv->ctx, key);
+    return held ? l->kv->put(l->kv->ctx, key, (struct st_str){"", 0}) : l->kv->del(l->kv->ctx, key);
 }
 
 enum st_code st_lease_write(struct st_ledger *l, const struct st_lease *lease)

@@ -87,15 +87,15 @@ struct st_op {
 
 struct st_record {
     struct st_dot dot;
-    uint64_t previous;    /* checksum of the writer's previous record */
+    uint64_t previous; /* checksum of the writer's previous record */
     struct st_hlc time;
-    uint64_t number;           /* 0: none */
-    uint32_t new_count;        /* to be appended: how many new numbers it makes */
-    struct st_str agent;       /* empty: none */
-    uint64_t incarnation;      /* 0: none */
+    uint64_t number;      /* 0: none */
+    uint32_t new_count;   /* to be appended: how many new numbers it makes */
+    struct st_str agent;  /* empty: none */
+    uint64_t incarnation; /* 0: none */
     struct st_op *ops;
     size_t op_count;
-    uint64_t checksum;         /* as found in the line; set by decode and seal */
+    uint64_t checksum; /* as found in the line; set by decode and seal */
 };
 
 /*

@@ -103,13 +103,13 @@ struct st_task_site {
 };
 
 struct st_state {
-    const struct st_kv *kv;       /* borrowed */
-    const struct st_alloc *alloc; /* borrowed */
+    const struct st_kv *kv;          /* borrowed */
+    const struct st_alloc *alloc;    /* borrowed */
     struct st_writer_state *writers; /* sorted by writer; loaded from 'w' rows */
     size_t writer_count, writer_cap;
-    struct st_vector applied;     /* the counters of `writers` as a vector */
+    struct st_vector applied;                   /* the counters of `writers` as a vector */
     struct st_buf key, value, copy, rows, held; /* scratch */
-    struct st_item *items; /* scratch: the row being changed */
+    struct st_item *items;                      /* scratch: the row being changed */
     size_t items_cap;
     struct st_task_site task;
 };
@@ -217,9 +217,9 @@ struct st_unseen_row {
     struct st_dot dot; /* the write that overwrote */
     uint32_t op;
     struct st_str entity, attribute;
-    struct st_str agent;      /* who overwrote */
+    struct st_str agent; /* who overwrote */
     struct st_hlc time;
-    struct st_dot lost;       /* what was overwritten unseen (the latest when several) */
+    struct st_dot lost; /* what was overwritten unseen (the latest when several) */
     struct st_str lost_agent;
     struct st_hlc lost_time;
     enum st_item_kind lost_kind;

@@ -99,7 +99,7 @@ enum st_code st_task_read(const struct st_kv *kv, struct st_str entity, struct s
 enum st_code st_task_totals_read(const struct st_kv *kv, struct st_task_totals *out);
 
 /* Keys and prefixes, appended to out. */
-void st_task_key(struct st_buf *out, struct st_task_id id);                /* 't' ID */
+void st_task_key(struct st_buf *out, struct st_task_id id); /* 't' ID */
 void st_task_key_ready(struct st_buf *out, struct st_str channel, struct st_str agent);
 void st_task_key_dependents(struct st_buf *out, struct st_str target);
 void st_task_key_keyed(struct st_buf *out, struct st_str key);

@@ -77,14 +77,39 @@ bool mcp_agent_run(struct mcp_agent *a)
     return a->run != 0 || strata_run_begin(a->s, &a->run, &a->run_fd) == STRATA_OK;
 }
 
+int mcp_reserve(struct mcp_session *x, struct mcp_agent *a, const char *pattern, bool shared,
+                uint64_t *token)
+{
+    strata_reserve_request r = {
+        .size = sizeof r,
+        .tree = x->tree,
+        .pattern = pattern,
+        .shared = shared,
+        .ttl_ms = MCP_TERM_MS,
+    };
+    return strata_reserve(a->s, &r, token);
+}
+
+/* Reserving again renews; where that gives another token, the old one was taken back or had lapsed.
+ */
+static int renew_paths(struct mcp_session *x, const struct mcp_held *h)
+{
+    uint64_t token;
+    int code = mcp_reserve(x, h->agent, h->name, h->kind == MCP_HOLD_SHARED_PATHS, &token);
+    if (code != STRATA_OK || token == h->token)
+        return code == STRATA_TIMEOUT ? STRATA_CONFLICT : code;
+    (void)strata_reserve_release(h->agent->s, x->tree, h->name, token);
+    return STRATA_CONFLICT;
+}
+
 /* Whether it is lost. Where the coordinator cannot be reached for a moment, it is not. */
-static bool renew(const struct mcp_held *h)
+static bool renew(struct mcp_session *x, const struct mcp_held *h)
 {
     int code = STRATA_OK;
     if (h->kind == MCP_HOLD_TASK)
         code = strata_task_renew(h->agent->s, h->name, h->token, MCP_TERM_MS);
-    else if (h->kind == MCP_HOLD_LOCK)
-        code = strata_lock_renew(h->agent->s, h->name, h->token, MCP_TERM_MS);
+    else if (h->kind != MCP_HOLD_ONCE)
+        code = renew_paths(x, h);
     return code == STRATA_CONFLICT || code == STRATA_NOT_FOUND;
 }
 
@@ -101,7 +126,7 @@ void mcp_session_tick(void *session, uint64_t now_ms)
         return;
     x->renewed_ms = now_ms;
     for (size_t i = x->held_count; i-- > 0;)
-        if (renew(&x->held[i]))
+        if (renew(x, &x->held[i]))
             drop(x, &x->held[i]);
 }
 
@@ -111,8 +136,8 @@ void mcp_session_goodbye(struct mcp_session *x)
         struct mcp_held *h = &x->held[x->held_count - 1];
         if (h->kind == MCP_HOLD_TASK)
             (void)strata_task_release(h->agent->s, h->name, h->token);
-        else if (h->kind == MCP_HOLD_LOCK)
-            (void)strata_lock_release(h->agent->s, h->name, h->token);
+        else if (h->kind != MCP_HOLD_ONCE)
+            (void)strata_reserve_release(h->agent->s, x->tree, h->name, h->token);
         drop(x, h);
     }
     for (size_t i = 0; i < x->agent_count; i++) {

@@ -1,6 +1,6 @@
 /*
- * limits.h - every bound of the MCP server, with its reason. Beyond a bound there is a named error,
- * and a test.
+ * limits.h - every bound of the MCP server and its sessions, with its reason. Beyond a bound there
+ * is a named error, and a test. How much of a list a tool takes or shows is said where the tool is.
  */
 #ifndef ST_MCP_LIMITS_H
 #define ST_MCP_LIMITS_H
@@ -46,6 +46,22 @@
 
 /* Agents that one client speaks for: each has an open workspace with its own reads. */
 #define MCP_AGENTS_MAX 32
+
+/* Claims, reservations and once-only operations of one client at one time: an agent has a handful,
+ * and a linear search through them is cheap. */
+#define MCP_HELD_MAX 128
+
+/* What is held for an agent lapses so long after it was last renewed: a killed server keeps others
+ * waiting no longer, and one that is stopped for a while loses nothing. Milliseconds. */
+#define MCP_TERM_MS 600000
+/* Between two renewals: four may fail before the term has passed. Milliseconds. */
+#define MCP_RENEW_MS 120000
+/* Between two signs of life of each agent: within the two minutes after which it counts as silent.
+ * Milliseconds. */
+#define MCP_BEAT_MS 30000
+
+/* Entities that changed between two looks; with more of them everything counts as changed. */
+#define MCP_NEWS_MAX 256
 
 /* An URI of ours: a name of 255 bytes, each of which may be written as %XX. Bytes. */
 #define MCP_URI_SIZE_MAX 1024

@@ -13,6 +13,7 @@
 void mcp_session_init(struct mcp_session *x, const struct mcp_options *options)
 {
     *x = (struct mcp_session){.options = options};
+    (void)edge_tree(options->dir, x->tree); /* else there is no workspace: each call says so */
 }
 
 void mcp_session_close(struct mcp_session *x)

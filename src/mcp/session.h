@@ -6,19 +6,10 @@
 #ifndef ST_MCP_SESSION_H
 #define ST_MCP_SESSION_H
 
+#include "edge/tree.h"
 #include "mcp/limits.h"
 #include "mcp/mcp.h"
 #include "mcp/server.h"
-
-/* What is held for an agent lapses without a sign of life; this server gives one while it lives. */
-#define MCP_TERM_MS  600000
-#define MCP_RENEW_MS 120000
-/* A sign of life of each agent: within the two minutes after which it counts as silent. */
-#define MCP_BEAT_MS 30000
-/* Claims, reservations and once-only operations of one client at one time. */
-#define MCP_HELD_MAX 128
-/* Reservations of paths are locks whose names begin so. */
-#define MCP_RESERVED "path:"
 
 struct mcp_agent {
     char name[65]; /* "": writes carry no agent */
@@ -28,18 +19,19 @@ struct mcp_agent {
     int run_fd;
 };
 
-enum mcp_hold_kind { MCP_HOLD_TASK, MCP_HOLD_LOCK, MCP_HOLD_ONCE };
+enum mcp_hold_kind { MCP_HOLD_TASK, MCP_HOLD_PATHS, MCP_HOLD_SHARED_PATHS, MCP_HOLD_ONCE };
 
 struct mcp_held {
     enum mcp_hold_kind kind;
     struct mcp_agent *agent;
-    char name[256];
+    char name[256]; /* task, pattern of paths, key */
     uint64_t token;
     int fd; /* of a once-only operation's executor; else -1 */
 };
 
 struct mcp_session {
     const struct mcp_options *options;
+    char tree[EDGE_PATH_SIZE]; /* root of the work tree, whose paths are reserved */
     struct mcp_agent agents[MCP_AGENTS_MAX];
     size_t agent_count;
     struct mcp_held held[MCP_HELD_MAX];
@@ -63,6 +55,9 @@ void mcp_call_fail(struct mcp_call *call, const strata *s);
 void mcp_call_error(struct mcp_call *call, const strata_error *error);
 /* --- what agents hold (hold.c) ---------------------------------------------------------------- */
 
+/* Reserves the paths, or (they are held already) begins the term anew. */
+int mcp_reserve(struct mcp_session *x, struct mcp_agent *a, const char *pattern, bool shared,
+                uint64_t *token);
 bool mcp_can_hold(const struct mcp_session *x);
 /* There is room: mcp_can_hold(). Takes fd. */
 void mcp_hold(struct mcp_session *x, struct mcp_agent *a, enum mcp_hold_kind kind, const char *name,
@@ -85,9 +80,6 @@ void mcp_session_tick(void *session, uint64_t now_ms);
 void mcp_session_goodbye(struct mcp_session *x);
 
 /* --- resources -------------------------------------------------------------------------------- */
-
-/* Entities that changed between two looks; with more of them everything counts as changed. */
-#define MCP_NEWS_MAX 256
 
 struct mcp_news {
     char entities[MCP_NEWS_MAX][256];

@@ -77,10 +77,15 @@ enum mcp_progress tool_message(struct mcp_call *call)
         if (code == STRATA_OK)
             (void)fprintf(mcp_say(call), "Message %s waits for %s.", id, to);
     }
-    if (code != STRATA_OK)
-        mcp_call_fail(call, a->s);
-    else
+    if (code == STRATA_OK)
         call->structured = json_object();
+    else if (to != NULL && code == STRATA_NOT_FOUND) /* the library's hint is for a shell */
+        mcp_refuse(call,
+                   "message: nobody called %s was ever heard of. Nothing was sent. strata://board "
+                   "has who works here.",
+                   to);
+    else
+        mcp_call_fail(call, a->s);
     return MCP_DONE;
 }
 
@@ -259,72 +264,121 @@ enum mcp_progress tool_once_report(struct mcp_call *call)
 
 static const char *const reserve_actions[] = {"take", "release", NULL};
 const struct mcp_field reserve_input[] = {
-    {"path", .type = MCP_STRING},
+    {"path", MCP_STRING, .about = "or a pattern: src/**"},
     {"action", MCP_STRING, .optional = true, .choices = reserve_actions},
+    {"shared", MCP_BOOLEAN, .optional = true, .about = "others may have it too, as shared"},
     {"agent", MCP_STRING, .optional = true},
     {0},
 };
 
-/* A reservation is a lock of that name. */
-static void lock_name(const char *path, char out[256])
+/* As it is called from the root of the work tree. */
+static const char *from_root(const char *path, const char *tree)
 {
+    size_t n = strlen(tree);
+    if (strncmp(path, tree, n) == 0 && path[n] == '/')
+        return path + n + 1;
     while (strncmp(path, "./", 2) == 0)
         path += 2;
-    (void)snprintf(out, 256, MCP_RESERVED "%s", path);
+    return path;
 }
 
-static enum mcp_progress release(struct mcp_call *call, struct mcp_agent *a, const char *name,
-                                 const char *path)
+static void release(struct mcp_call *call, struct mcp_agent *a, const char *path)
 {
-    uint64_t token = mcp_held(call->context, a, MCP_HOLD_LOCK, name);
-    if (token == 0)
-        (void)fprintf(mcp_say(call), "You do not hold %s.", path);
-    else if (strata_lock_release(a->s, name, token) != STRATA_OK)
-        (void)fprintf(mcp_say(call), "%s was not yours any more.", path);
-    else
-        (void)fprintf(mcp_say(call), "%s is free.", path);
-    mcp_let_go(call->context, a, MCP_HOLD_LOCK, name);
-    call->structured = json_object();
-    return MCP_DONE;
+    static const enum mcp_hold_kind kinds[] = {MCP_HOLD_PATHS, MCP_HOLD_SHARED_PATHS};
+    struct mcp_session *x = call->context;
+    size_t held = 0, lost = 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        uint64_t token = mcp_held(x, a, kinds[i], path);
+        if (token == 0)
+            continue;
+        held++;
+        lost += strata_reserve_release(a->s, x->tree, path, token) != STRATA_OK;
+        mcp_let_go(x, a, kinds[i], path);
+    }
+    (void)fprintf(mcp_say(call),
+                  held == 0  ? "You do not hold %s."
+                  : lost > 0 ? "%s was not yours any more."
+                             : "%s is free.",
+                  path);
+}
+
+/* Others' reservations that are told in one answer. */
+#define OTHERS_SHOWN 5
+
+struct others {
+    FILE *f;
+    const char *agent;
+    bool here, shared, more; /* more: something stands before it */
+    size_t count;
+};
+
+static int put_other(void *arg, const strata_reservation *r)
+{
+    struct others *o = arg;
+    char left[EDGE_AGE_SIZE];
+    bool passed = o->here && o->shared && r->shared;
+    if (r->here != o->here || passed || strcmp(r->holder, o->agent) == 0)
+        return 0;
+    edge_span(r->left_ms, left);
+    (void)fputs(o->more ? "\n" : "", o->f);
+    o->more = true;
+    edge_put_text(o->f, r->pattern, strlen(r->pattern), 0);
+    (void)fprintf(o->f, " is reserved by %s%s", r->holder[0] != '\0' ? r->holder : "somebody",
+                  r->here ? "" : " in another work tree");
+    if (r->reason[0] != '\0') {
+        (void)fputs(": ", o->f);
+        edge_put_text(o->f, r->reason, strlen(r->reason), 0);
+    }
+    (void)fprintf(o->f, ", for %s at most.", left);
+    return ++o->count == OTHERS_SHOWN;
+}
+
+static void take(struct mcp_call *call, struct mcp_agent *a, const char *path, bool shared)
+{
+    struct mcp_session *x = call->context;
+    uint64_t token;
+    int code = mcp_reserve(x, a, path, shared, &token);
+    if (code != STRATA_OK && code != STRATA_TIMEOUT) {
+        mcp_call_fail(call, a->s);
+        return;
+    }
+    struct others o = {.f = mcp_say(call),
+                       .agent = a->name,
+                       .here = code != STRATA_OK,
+                       .shared = shared,
+                       .more = code == STRATA_OK};
+    if (code == STRATA_OK) {
+        mcp_hold(x, a, shared ? MCP_HOLD_SHARED_PATHS : MCP_HOLD_PATHS, path, token, -1);
+        (void)fprintf(o.f, "%s is yours until you release it or this session ends.", path);
+    }
+    (void)strata_reserve_each(a->s, x->tree, NULL, path, put_other, &o);
+    if (code == STRATA_TIMEOUT)
+        (void)fputs(o.count > 0
+                        ? "\nNothing was reserved: work on something else, or ask with message."
+                        : "Somebody else had some of it just now: ask again.",
+                    o.f);
+    else if (o.count > 0)
+        (void)fputs("\nIts files are not yours, but a merge of both may conflict.", o.f);
 }
 
 enum mcp_progress tool_reserve(struct mcp_call *call)
 {
-    char name[256], left[EDGE_AGE_SIZE];
-    const char *path = mcp_text(call, "path"), *action = mcp_text(call, "action");
-    strata_lock lock = {0};
+    const struct mcp_session *x = call->context;
+    const char *path = from_root(mcp_text(call, "path"), x->tree);
+    const char *action = mcp_text(call, "action");
     struct mcp_agent *a = mcp_call_agent(call);
     if (a == NULL)
         return MCP_DONE;
-    if (a->name[0] == '\0' || strlen(path) > 200 || !mcp_can_hold(call->context)) {
-        mcp_refuse(call, a->name[0] == '\0'   ? "reserve: say who you are with agent."
-                         : strlen(path) > 200 ? "reserve: path has more than 200 bytes."
-                                              : "reserve: too much is held already.");
-        return MCP_DONE;
-    }
-    lock_name(path, name);
-    if (action != NULL && strcmp(action, "release") == 0)
-        return release(call, a, name, path);
-    if (mcp_held(call->context, a, MCP_HOLD_LOCK, name) != 0) {
-        (void)fprintf(mcp_say(call), "%s is yours already.", path);
+    bool releases = action != NULL && strcmp(action, "release") == 0;
+    if (a->name[0] == '\0')
+        mcp_refuse(call, "reserve: say who you are with agent.");
+    else if (releases)
+        release(call, a, path);
+    else if (mcp_can_hold(x))
+        take(call, a, path, json_is_true(json_object_get(call->arguments, "shared")));
+    else
+        mcp_refuse(call, "reserve: %d things are held already; release some first.", MCP_HELD_MAX);
+    if (!call->is_error)
         call->structured = json_object();
-        return MCP_DONE;
-    }
-    int code = strata_lock_acquire(a->s, name, MCP_TERM_MS, 0, &lock);
-    if (code == STRATA_OK) {
-        mcp_hold(call->context, a, MCP_HOLD_LOCK, name, lock.token, -1);
-        (void)fprintf(mcp_say(call), "%s is yours until you release it or this session ends.",
-                      path);
-    } else if (code == STRATA_TIMEOUT && lock.holder != NULL) {
-        edge_span(lock.left_ms, left);
-        (void)fprintf(mcp_say(call),
-                      "%s is reserved by %s, for %s at most. Work on something else, "
-                      "or ask them with message.",
-                      path, lock.holder, left);
-    } else {
-        mcp_call_fail(call, a->s);
-        return MCP_DONE;
-    }
-    call->structured = json_object();
     return MCP_DONE;
 }

@@ -21,12 +21,12 @@ enum {
 };
 
 struct st_file_info {
-    uint64_t size;     /* bytes */
+    uint64_t size; /* bytes */
     uint64_t inode;
     uint64_t birth_ns; /* birth time, ns since 1970; 0 where the file system keeps none */
     uint64_t fs_id;    /* of the file system */
     bool is_directory;
-    bool unlinked;         /* fstat only: no name leads to this file any more */
+    bool unlinked; /* fstat only: no name leads to this file any more */
 };
 
 struct st_env {
@@ -48,8 +48,7 @@ struct st_env {
     int (*sync_directory)(void *ctx, const char *path);
     /* Calls visit for each entry but "." and "..", in no order, until it returns non-zero;
      * that is then the result. */
-    int (*list)(void *ctx, const char *path, int (*visit)(void *arg, const char *name),
-                void *arg);
+    int (*list)(void *ctx, const char *path, int (*visit)(void *arg, const char *name), void *arg);
 
     /* Exclusive lock on an open file; goes away when the process dies. -EWOULDBLOCK: taken. */
     int (*lock_try)(void *ctx, int fd);
@@ -62,8 +61,8 @@ struct st_env {
     void (*futex_wait)(void *ctx, uint32_t *word, uint32_t expected, uint64_t timeout_ns);
     void (*futex_wake_all)(void *ctx, uint32_t *word);
 
-    uint64_t (*wall_ms)(void *ctx); /* CLOCK_REALTIME */
-    uint64_t (*boot_ns)(void *ctx); /* CLOCK_BOOTTIME: counts suspend */
+    uint64_t (*wall_ms)(void *ctx);           /* CLOCK_REALTIME */
+    uint64_t (*boot_ns)(void *ctx);           /* CLOCK_BOOTTIME: counts suspend */
     void (*sleep_ns)(void *ctx, uint64_t ns); /* 0: gives way to others */
     int (*random)(void *ctx, void *buf, size_t n);
     /* Which clock boot_ns is: another number after a boot and in another time name space. */

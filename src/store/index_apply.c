@@ -225,8 +225,7 @@ static enum st_code take_in_writer(struct st_index *x, struct st_writer w, uint6
         return no_memory(x);
     struct st_log_reader *r;
     enum st_code code = reader_of(x, no, &r);
-    while (code == ST_OK && st_vector_get(&x->state.applied, w) < counter &&
-           !is_full(x, limit)) {
+    while (code == ST_OK && st_vector_get(&x->state.applied, w) < counter && !is_full(x, limit)) {
         uint64_t segment = r->segment, offset = r->offset, before = r->counter;
         uint64_t checksum = r->checksum;
         struct st_record record;

@@ -18,15 +18,15 @@
 #include "store/log.h"
 
 struct st_intake {
-    uint64_t records;  /* new here and named now */
-    uint64_t writers;  /* epochs they came from */
-    uint64_t waiting;  /* on disk, waiting for records that are not here */
-    uint64_t forks;    /* writers whose logs differ here and there */
-    char fork[64];     /* one of them, <replica>-<epoch> */
-    bool own_found;    /* the other side had records of our current epoch that we had not, or had
+    uint64_t records; /* new here and named now */
+    uint64_t writers; /* epochs they came from */
+    uint64_t waiting; /* on disk, waiting for records that are not here */
+    uint64_t forks;   /* writers whose logs differ here and there */
+    char fork[64];    /* one of them, <replica>-<epoch> */
+    bool own_found;   /* the other side had records of our current epoch that we had not, or had
                           otherwise: this state was restored from an older copy; a new epoch was
                           begun */
-    bool joined;       /* this replica was empty and is now of the other's workspace */
+    bool joined;      /* this replica was empty and is now of the other's workspace */
 };
 
 /* ST_CONFLICT: another workspace, and `adopt` is false. */

@@ -133,9 +133,9 @@ enum st_code st_sync_push(struct st_sync *y);
 
 /* The workspace that a clone belongs to already. */
 struct st_found {
-    uint64_t workspace;             /* 0: none was found; with look_only: 1 when there is one */
-    char remote[ST_REMOTE_SIZE];    /* where */
-    char unreached[ST_PATH_SIZE];   /* a remote that could not be asked; "": all were */
+    uint64_t workspace;           /* 0: none was found; with look_only: 1 when there is one */
+    char remote[ST_REMOTE_SIZE];  /* where */
+    char unreached[ST_PATH_SIZE]; /* a remote that could not be asked; "": all were */
 };
 
 /*

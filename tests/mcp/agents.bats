@@ -109,7 +109,7 @@ fake_client() {
     edit="{\"tool_name\":\"Edit\",\"tool_input\":{\"file_path\":\"$PWD/src/a.c\"}}"
     run strata hook pre-edit <<<"$edit"
     [ "$status" -eq 0 ]
-    STRATA_AGENT=bob strata lock acquire path:src/a.c >/dev/null
+    STRATA_AGENT=bob strata reserve src/a.c >/dev/null
     run strata hook pre-edit <<<"$edit"
     [ "$status" -eq 2 ]
     has "$output" "src/a.c is reserved by bob"
@@ -120,6 +120,55 @@ fake_client() {
     strata hook pre-edit <<<'nonsense'
     cd "$BATS_TEST_TMPDIR" && strata hook pre-edit <<<"$edit"
     run -2 strata hook none
+}
+
+# pre_edit AGENT PATH STATUS: what the hook says to an edit of that file
+pre_edit() {
+    local edit="{\"tool_name\":\"Edit\",\"tool_input\":{\"file_path\":\"$2\"}}"
+    STRATA_AGENT=$1 run strata hook pre-edit <<<"$edit"
+    [ "$status" -eq "$3" ] || { echo "$1 on $2: status $status, not $3: $output"; return 1; }
+}
+
+@test "hook: what was reserved by a pattern is kept from others, in its work tree" {
+    git worktree add -q ../tree
+    ln -s "$PWD" ../link
+    STRATA_AGENT=bob strata reserve 'src/**' --reason renaming >/dev/null
+    for file in "$PWD/src/a.c" "$PWD/src/deep/down.c" "$PWD/src/../src/a.c" src/a.c "$PWD/../link/src/a.c"; do
+        mkdir -p src
+        pre_edit ann "$file" 2
+        has "$output" "src/** is reserved by bob: renaming"
+        pre_edit bob "$file" 0
+    done
+    pre_edit ann "$PWD/docs/a.md" 0
+    [ "$output" = "" ]
+    # From inside of the work tree, too.
+    cd src
+    pre_edit ann a.c 2
+    pre_edit ann "$PWD/a.c" 2
+    # Another work tree has other files: a warning.
+    cd ../../tree
+    pre_edit ann "$PWD/src/a.c" 0
+    has "$output" "bob has reserved src/** in another work tree"
+    # A file of another repository is nobody's business, whatever its path is.
+    git init -q ../other
+    pre_edit ann "$BATS_TEST_TMPDIR/other/src/a.c" 0
+    [ "$output" = "" ]
+    # What is shared is refused to nobody.
+    cd ../work
+    STRATA_AGENT=bob strata hook session-end <<<'{}'
+    [ "$(strata reserve list)" = "" ]
+    STRATA_AGENT=bob strata reserve 'src/*' --shared >/dev/null
+    pre_edit ann "$PWD/src/a.c" 0
+}
+
+@test "hook: session-end gives back all of an agent's reservations of this work tree, and no other" {
+    git worktree add -q ../tree
+    for i in $(seq 20); do strata reserve "src/$i.c" >/dev/null; done
+    STRATA_AGENT=bob strata reserve 'docs/**' >/dev/null
+    (cd ../tree && strata reserve 'lib/**' >/dev/null)
+    strata hook session-end <<<'{}'
+    run strata reserve list --json
+    jq -e '[.data[].pattern] | sort == ["docs/**", "lib/**"]' <<<"$output" >/dev/null
 }
 
 @test "a sandbox that can write only a linked work tree" {

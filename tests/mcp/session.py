@@ -5,6 +5,7 @@
 
 Eras, tools and their answers, hostile input, clients that leave or stop reading. Needs no network.
 """
+import datetime
 import json
 import os
 import resource
@@ -250,6 +251,76 @@ class Session(unittest.TestCase):
         s.process.wait()
         self.assertIn("build", self.start(agent="bob").text("next"))
 
+    def reservations(self):
+        return json.loads(self.cli("reserve", "list", "--json"))["data"]
+
+    def test_reservations_are_those_of_the_command_line(self):
+        token = self.cli("reserve", "src/**", "--reason", "renaming", agent="bob").strip()
+        s = self.start()
+        for path in ("src/a.c", "./src/deep/down.c", self.place.name + "/src/a.c", "*/a.c"):
+            told = s.text("reserve", path=path)
+            self.assertIn("src/** is reserved by bob: renaming", told)
+            self.assertNotIn("is yours", told)
+        self.assertEqual([r["token"] for r in self.reservations()], [int(token)])
+        self.assertIn("is yours", s.text("reserve", path="docs/*.md"))
+        self.assertIn("is yours", s.text("reserve", path="docs/*.md"))
+        self.assertEqual({(r["pattern"], r["holder"], r["here"], r["shared"]) for r in self.reservations()},
+                         {("src/**", "bob", True, False), ("docs/*.md", "ann", True, False)})
+        with self.assertRaises(subprocess.CalledProcessError) as refused:
+            self.cli("reserve", "docs/a.md", agent="bob")
+        self.assertIn("docs/*.md is reserved by ann", refused.exception.stderr)
+        # What is held by somebody else is not given back by us.
+        self.assertIn("do not hold", s.text("reserve", path="src/**", action="release"))
+        self.assertIn("is free", s.text("reserve", path="docs/*.md", action="release"))
+        self.assertIn("do not hold", s.text("reserve", path="docs/*.md", action="release"))
+        self.assertEqual(len(self.reservations()), 1)
+        for bad in ("../x", "/etc/passwd", "a//b", "src/**x", "", "k" * 238):
+            self.assertTrue(s.tool("reserve", path=bad)["isError"], bad)
+
+    def test_a_shared_reservation(self):
+        s = self.start()
+        self.assertIn("is yours", s.text("reserve", path="docs/*", shared=True))
+        self.assertIn("is yours", s.text("reserve", path="docs/a.md", shared=True, agent="bob"))
+        self.assertIn("reserved by", s.text("reserve", path="docs/a.md", agent="cem"))
+        self.assertEqual([r["shared"] for r in self.reservations()], [True, True])
+        self.assertIn("is free", s.text("reserve", path="docs/*", action="release"))
+        self.assertEqual(s.close(), 0)
+        self.assertEqual(self.reservations(), [])
+
+    def test_what_is_reserved_in_another_work_tree_is_told(self):
+        self.place = tempfile.TemporaryDirectory()
+        self.addCleanup(self.place.cleanup)
+        git = ["git", "-C", self.place.name, "-c", "user.name=t", "-c", "user.email=t@t"]
+        subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "begin"], check=True)
+        subprocess.run([*git, "worktree", "add", "-q", self.place.name + "/tree"], check=True)
+        self.cli("init", "--name", "desk")
+        self.cli("reserve", "src/**", agent="bob")
+        other = Server(self.place.name + "/tree")
+        self.servers.append(other)
+        told = other.text("reserve", path="src/a.c")
+        self.assertIn("is yours", told)
+        self.assertIn("src/** is reserved by bob in another work tree", told)
+
+    def test_a_killed_server_s_reservations_end(self):
+        s = self.start()
+        self.assertIn("is yours", s.text("reserve", path="src/*.c"))
+        s.process.kill()
+        s.process.wait()
+        [left] = self.reservations()
+        until = datetime.datetime.fromisoformat(left["until"].replace("Z", "+00:00")).timestamp()
+        self.assertLessEqual(until - time.time(), 600)
+        self.assertGreater(until - time.time(), 0)
+        self.assertRegex(self.start(agent="bob").text("reserve", path="src/a.c"), "for (9|10) min at most")
+
+    def test_full_of_reservations(self):
+        s = self.start()
+        for i in range(128):
+            self.assertIn("is yours", s.text("reserve", path=f"src/{i}.c"))
+        self.assertTrue(s.tool("reserve", path="src/more.c")["isError"])
+        self.assertIn("is free", s.text("reserve", path="src/7.c", action="release"))
+        self.assertIn("is yours", s.text("reserve", path="src/more.c"))
+
     def test_once(self):
         s = self.start()
         self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
@@ -280,7 +351,12 @@ class Session(unittest.TestCase):
         self.assertIn("hello", s.text("prime", agent="bob"))
         s.text("message", agent="bob", read=[inbox.split(",")[0]])
         self.assertEqual(s.text("message", agent="bob"), "No messages.")
-        self.assertTrue(s.tool("message", to="nobody-here", text="x")["isError"])
+        refused = s.tool("message", to="nobody-here", text="x")
+        self.assertTrue(refused["isError"])
+        told = refused["content"][0]["text"]
+        self.assertIn("nobody called nobody-here", told)
+        self.assertIn("strata://board", told)
+        self.assertNotIn("--", told)
 
     # --- resources ------------------------------------------------------------------------------
 
