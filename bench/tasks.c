@@ -84,7 +84,7 @@ static void finish_and_take(void *arg)
     bool first = w->task.token == 0;
     int code = strata_task_next(w->s, &q, 5000, 3600000, w->run, first ? NULL : &end, &w->task);
     if (code == STRATA_TIMEOUT)
-        bench_die("no tasks are left: give more");
+        bench_die("give more tasks if none are left: %s", strata_last_error(w->s)->message);
     check(w, code);
 }
 
