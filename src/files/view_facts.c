@@ -400,6 +400,15 @@ static enum st_code add_op(struct applier *a, enum st_op_kind kind, const struct
     return st_file_ops_add(a->out, (struct st_str){"", 0}, &op, dots, count) ? ST_OK : ST_NO_MEMORY;
 }
 
+/* Whether the operation made such an item. */
+static bool op_made(const struct st_op *op, const struct fact *f)
+{
+    if (f->kind == ST_ITEM_ABSENT)
+        return op->kind == ST_OP_UNSET;
+    return op->kind == (f->kind == ST_ITEM_MEMBER ? ST_OP_ADD : ST_OP_SET) &&
+           st_str_equal(op->value, f->value) && (op->value_kind == ST_VALUE_LINK) == f->link;
+}
+
 /* How many writes of an attribute are looked back through, to see whether an edit came in before.
  */
 #define LOOK_BACK_MAX 256
@@ -426,10 +435,7 @@ static bool written_since(const struct st_view_source *src, const struct fact *f
             break;
         const struct st_op *op = &r.ops[entry.op];
         older = in_dots(dots, count, r.dot);
-        found = !older && (f->kind == ST_ITEM_ABSENT
-                               ? op->kind == ST_OP_UNSET
-                               : op->kind == ST_OP_SET && st_str_equal(op->value, f->value) &&
-                                     (op->value_kind == ST_VALUE_LINK) == f->link);
+        found = !older && op_made(op, f);
         number = entry.previous;
     }
     return found;
@@ -492,6 +498,36 @@ static enum st_code remove_member(struct applier *a, const struct fact *f, const
         if (in_dots(e->dots, e->dot_count, now.items[i].dot) && item_is(&now.items[i], f))
             return add_op(a, ST_OP_REMOVE, f, e->dots, e->dot_count);
     return code; /* gone already, or added anew since */
+}
+
+static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+{
+    struct st_buf text, key;
+    struct fact f;
+    uint64_t number = 0;
+    enum st_code code = ST_OK;
+    *known = false;
+    st_buf_init(&text, st_alloc_libc());
+    st_buf_init(&key, st_alloc_libc());
+    if (parse(line, st_str_of(src->subject), &text, &f) && src->index != NULL) {
+        st_key_register(&key, f.entity, f.attribute);
+        code = key.failed ? ST_NO_MEMORY : st_index_head(src->index, st_buf_str(&key), &number);
+    } else {
+        *known = classify(line) == ST_LINE_FIXED;
+    }
+    for (int i = 0; code == ST_OK && number != 0 && !*known && i < LOOK_BACK_MAX; i++) {
+        struct st_index_entry entry;
+        struct st_record r;
+        code = st_index_entry(src->index, number, &entry);
+        if (code == ST_OK)
+            code = st_index_record(src->index, &entry, &r);
+        if (code == ST_OK)
+            *known = op_made(&r.ops[entry.op], &f);
+        number = entry.previous;
+    }
+    st_buf_release(&text);
+    st_buf_release(&key);
+    return code;
 }
 
 static bool same_attribute(const struct fact *a, const struct fact *b)
@@ -632,4 +668,5 @@ const struct st_view st_view_facts = {
     .identify = identify,
     .classify = classify,
     .apply = apply,
+    .knows = knows,
 };
