@@ -83,7 +83,8 @@ static void become(const struct child *c, int out, int err, int report)
         fcntl(c->inherit_fd, F_SETFD, 0);
     for (const char *const *e = c->environment; e != NULL && *e != NULL; e++)
         putenv((char *)(uintptr_t)*e);
-    execvp(c->argv[0], c->argv);
+    if (c->dir == NULL || chdir(c->dir) == 0)
+        execvp(c->argv[0], c->argv);
     int error = errno;
     ssize_t ignored = write(report, &error, sizeof error);
     (void)ignored;
