@@ -17,6 +17,7 @@ packages="node-linux-$arch@24.21.0
 @modelcontextprotocol/inspector@2.12.0
 @modelcontextprotocol/sdk@1.32.2
 @modelcontextprotocol/client@2.4.0
+@modelcontextprotocol/conformance@0.2.0-alpha.12
 @modelcontextprotocol/server-memory@2026.8.31"
 
 skip() {
