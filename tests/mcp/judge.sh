@@ -6,7 +6,7 @@
 # DIR is where judges.sh puts the judges; what is there already is used again.
 set -eu
 
-: "${STRATA:?path of the program}" "${FIXTURE:?path of the conformance suite's server}"
+: "${STRATA:?path of the program}" "${FIXTURE:?path of the server of the conformance suite}"
 case $STRATA in
 /*) ;;
 *) STRATA=$PWD/$STRATA ;;
