@@ -252,6 +252,26 @@ bool st_task_line_parse(struct st_str line, struct st_buf *text, struct st_task_
     return true;
 }
 
+static struct st_str without_hash(struct st_str name)
+{
+    return name.n > 0 && name.p[0] == '#' ? (struct st_str){name.p + 1, name.n - 1} : name;
+}
+
+bool st_task_line_seq(struct st_str line, struct st_str *seq)
+{
+    char box;
+    struct st_str rest;
+    size_t size;
+    if (!st_task_line_box(line, &box, &rest))
+        return false;
+    for (size_t i = 0; i < rest.n; i++)
+        if (mark_at((struct st_str){rest.p + i, rest.n - i}, seq, &size) == SEQ) {
+            *seq = without_hash(*seq);
+            return true;
+        }
+    return false;
+}
+
 bool st_task_line_next(struct st_str *list, struct st_str *name)
 {
     while (list->n > 0) {
@@ -260,8 +280,7 @@ bool st_task_line_next(struct st_str *list, struct st_str *name)
         *name = trim((struct st_str){list->p, n});
         size_t used = n + (comma != NULL);
         *list = (struct st_str){list->p + used, list->n - used};
-        if (name->n > 0 && name->p[0] == '#')
-            *name = (struct st_str){name->p + 1, name->n - 1};
+        *name = without_hash(*name);
         if (name->n > 0)
             return true;
     }

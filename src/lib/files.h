@@ -55,6 +55,10 @@ int st_files_path(strata *s, const char *relative, char out[ST_PATH_SIZE]);
 /* Appends the operations: one record for each agent whose status it is, the others together. */
 int st_files_write(strata *s, const struct st_file_ops *ops);
 
+/* view_tasks.c: carries out what an edit wants of tasks. What is refused (claimed by somebody else, a
+ * cycle) is told and counted; any other code: not all was done, and it can be done again. */
+int st_files_wishes(strata *s, const char *path, const struct st_file_ops *ops, size_t *refused);
+
 /*
  * Replaces a file. `made_from` is the text that `text` was made from. ST_OK, or ST_CONFLICT:
  * somebody wrote in between; `text` is in the file, and what was displaced is appended to

@@ -14,7 +14,7 @@
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
- *   views.c      edits of views taken in, views written
+ *   views.c      edits of views taken in, views written; view_tasks.c: what they want of tasks
  *   ignore.c     what Git is told of them
  *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
