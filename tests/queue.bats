@@ -178,7 +178,7 @@ two_tasks() {
 
 @test "a queue whose block is damaged, or of an unknown rendering, costs nothing" {
     two_tasks
-    sed -i '/strata:end/d; s/build backend/x/; $ a - [ ] new one\ntext of the author' QUEUE.md
+    sed -i 's/build backend/x/; /strata:end/c - [ ] new one\ntext of the author' QUEUE.md
     try 0 list --all --json
     json '[.data[].title] == ["build backend", "build frontend", "new one"]'
     has "$(cat QUEUE.md)" "text of the author"
@@ -191,7 +191,7 @@ two_tasks() {
     hasnt "$(cat QUEUE.md)" ">>>>>>>"
     # nobody knows what its author was shown
     rm -r .git/strata/views/kept
-    sed -i '/seq:2/d; $ i - [ ] one more' QUEUE.md
+    sed -i '/seq:2/d; /strata:end/i - [ ] one more' QUEUE.md
     try 0 list --all --json
     json '[.data[] | select(.state != "cancelled")] | length == 4'
 }

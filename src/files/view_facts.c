@@ -29,12 +29,6 @@
 
 /* --- cells ------------------------------------------------------------------------------------ */
 
-static bool starts(struct st_str s, const char *text)
-{
-    size_t n = strlen(text);
-    return s.n >= n && memcmp(s.p, text, n) == 0;
-}
-
 static void add_cell(struct st_buf *out, struct st_str s)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -44,15 +38,15 @@ static void add_cell(struct st_buf *out, struct st_str s)
         while (c == ' ' && spaces < s.n && s.p[spaces] == ' ')
             spaces++;
         bool at_end = c == ' ' && (spaces == s.n || i == 0 || out->p[out->n - 1] == 's');
-        const char *spelled = c == '\\'                 ? "\\\\"
-                              : c == '|'                ? "\\|"
-                              : c == '\n'               ? "\\n"
-                              : c == '\r'               ? "\\r"
-                              : c == '\t'               ? "\\t"
-                              : starts(rest, "<!--")    ? "\\<"
-                              : at_end && i == 0        ? "\\s"
-                              : at_end && spaces == s.n ? "\\s"
-                                                        : NULL;
+        const char *spelled = c == '\\'                      ? "\\\\"
+                              : c == '|'                     ? "\\|"
+                              : c == '\n'                    ? "\\n"
+                              : c == '\r'                    ? "\\r"
+                              : c == '\t'                    ? "\\t"
+                              : st_line_starts(rest, "<!--") ? "\\<"
+                              : at_end && i == 0             ? "\\s"
+                              : at_end && spaces == s.n      ? "\\s"
+                                                             : NULL;
         if (spelled != NULL)
             st_buf_add_text(out, spelled);
         else
@@ -70,9 +64,9 @@ static void add_value_cell(struct st_buf *out, const struct st_view_fact *f)
         st_buf_add_text(out, "+ ");
     if (f->link)
         st_buf_add_text(out, "-> ");
-    else if (starts(f->value, "-> ") ||
+    else if (st_line_starts(f->value, "-> ") ||
              (f->kind != ST_ITEM_MEMBER &&
-              (starts(f->value, "+ ") || st_str_equal(f->value, ST_STR("+")))))
+              (st_line_starts(f->value, "+ ") || st_str_equal(f->value, ST_STR("+")))))
         st_buf_add_char(out, '\\');
     add_cell(out, f->value);
 }
@@ -108,21 +102,12 @@ static void add_decoded(struct st_buf *out, struct st_str cell)
     }
 }
 
-static struct st_str trim(struct st_str s)
-{
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = (struct st_str){s.p + 1, s.n - 1};
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 #define CELLS_MAX 4
 
 /* The cells of a row, trimmed; *tail is what stands behind the last bar. */
 static size_t split_row(struct st_str line, struct st_str cells[CELLS_MAX], struct st_str *tail)
 {
-    line = trim(line);
+    line = st_line_trim(line);
     size_t count = 0, from = 1;
     *tail = (struct st_str){"", 0};
     if (line.n == 0 || line.p[0] != '|')
@@ -135,11 +120,11 @@ static size_t split_row(struct st_str line, struct st_str cells[CELLS_MAX], stru
         if (line.p[i] != '|')
             continue;
         if (count < CELLS_MAX)
-            cells[count] = trim((struct st_str){line.p + from, i - from});
+            cells[count] = st_line_trim((struct st_str){line.p + from, i - from});
         count++;
         from = i + 1;
     }
-    *tail = trim((struct st_str){line.p + from, line.n - from});
+    *tail = st_line_trim((struct st_str){line.p + from, line.n - from});
     return count;
 }
 
@@ -178,13 +163,13 @@ static void decode_value(struct st_str cell, struct st_view_fact *f, struct st_b
         f->kind = ST_ITEM_ABSENT;
         return;
     }
-    if (starts(cell, "+ ") || st_str_equal(cell, ST_STR("+"))) {
+    if (st_line_starts(cell, "+ ") || st_str_equal(cell, ST_STR("+"))) {
         f->kind = ST_ITEM_MEMBER;
-        cell = trim((struct st_str){cell.p + 1, cell.n - 1});
+        cell = st_line_trim((struct st_str){cell.p + 1, cell.n - 1});
     }
-    if (starts(cell, "-> ")) {
+    if (st_line_starts(cell, "-> ")) {
         f->link = true;
-        cell = trim((struct st_str){cell.p + 3, cell.n - 3});
+        cell = st_line_trim((struct st_str){cell.p + 3, cell.n - 3});
     }
     add_decoded(out, cell);
 }
@@ -226,7 +211,7 @@ static enum st_line_class classify(struct st_str line)
     struct st_str id;
     struct st_buf text;
     struct st_view_fact f;
-    line = trim(line);
+    line = st_line_trim(line);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         if (st_str_equal(line, st_str_of(heads[i])))
             return ST_LINE_FIXED;
