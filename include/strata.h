@@ -623,9 +623,10 @@ typedef struct strata_task_item {
     const char *parent; /* a key; NULL: none */
     const struct strata_task_link {
         const char *kind; /* "depends", or any other attribute */
-        const char *key;
+        const char *key;  /* or "#143": a task that is there */
     } * links;
     size_t link_count;
+    const char *not_before; /* RFC 3339, UTC; NULL: none */
 } strata_task_item;
 
 typedef struct strata_task_imported {
@@ -672,11 +673,11 @@ int strata_task_totals_get(strata *s, strata_task_totals *out);
 /*
  * A view is a block of Markdown lines in a file of the work tree, made from the state. Edits of its
  * lines, by any editor, become records when the files are looked at next (strata_files_update); text
- * outside of the block is never touched. Views: "heartbeat", "facts". docs/views.md.
+ * outside of the block is never touched. Views: "heartbeat", "facts", "queue". docs/views.md.
  */
 typedef struct strata_view {
     const char *name;    /* strings are lent */
-    const char *subject; /* facts: of this entity only; "" for all */
+    const char *subject; /* facts: of this entity only; queue: of this channel; "" for all */
     const char *path;    /* relative to the work tree */
     bool committed; /* Git has the file: written after edits, and by strata_view_render() only */
 } strata_view;

@@ -605,17 +605,20 @@ const struct cli_command cli_commands[] = {
      {{"strata merge-driver %O %A %B %L %P", "as Git calls it"},
       {"strata merge-driver base.jsonl ours.jsonl theirs.jsonl", "by hand; the result is in ours.jsonl"}},
      cmd_merge_driver, false},
-    {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
+    {"view add", "heartbeat|facts|queue", 1, 1,
+     ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL) | ON(OPT_COMMITTED),
      "show a part of the state as Markdown, to read and to edit",
      "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "
-     "of one, in ENTITY.md. The view is a block between two comments; the rest of the file stays "
+     "of one, in ENTITY.md. queue: the tasks, in QUEUE.md; with --channel those of one channel. The "
+     "view is a block between two comments; the rest of the file stays "
      "yours. Whatever is changed in its lines, by any editor, is written to the state when the next "
      "strata command runs in this work tree.",
      {{"strata view add heartbeat --file AGENTS-STATUS.md", "the board"},
       {"strata view add facts", "all facts"},
-      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"}},
+      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"},
+      {"strata view add queue --channel docs", "tasks as a list with boxes"}},
      cmd_view_add, false},
-    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW),
+    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL),
      "take a view out of its file",
      "Edits are taken in first. The state stays as it is. A file with nothing else in it goes.",
      {{"strata view remove heartbeat", "the block goes"}}, cmd_view_remove, false},

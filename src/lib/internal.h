@@ -17,6 +17,7 @@
  *   files_replace.c  replacing them, and what to do after a death
  *   view_list.c  which views there are   views.c      edits of them taken in, views written
  *   tracked.c    which files are tracked documents.c  their versions
+ *   view_tasks.c what edits of views want of tasks
  *   append.c     a line at the end       watch.c      waiting for edits
  *   ignore.c     what Git is told of them
  *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
