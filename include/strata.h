@@ -922,9 +922,11 @@ typedef struct strata_lock {
     uint64_t since_ms;
 } strata_lock;
 
-/* STRATA_TIMEOUT: not to be had within wait_ms (then *out tells who has it). */
+/* STRATA_TIMEOUT: not to be had within wait_ms (then *out tells who has it). run: 0, or from
+ * strata_run_begin(): then the lock is free when its process, and every child that inherited the
+ * descriptor, has died, or when its term ends, whichever is first. */
 int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
-                        strata_lock *out);
+                        uint64_t run, strata_lock *out);
 /* STRATA_CONFLICT: the token is not the current one; the lock is lost. */
 int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_ms);
 int strata_lock_release(strata *s, const char *name, uint64_t token);

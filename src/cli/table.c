@@ -475,10 +475,12 @@ const struct cli_command cli_commands[] = {
      {{"strata op prune --older-than 90d", "results of the last 90 days stay"}}, cmd_op_prune, false},
     {"lock", "NAME -- COMMAND [ARGUMENT ...]", 1, 4096, ON(OPT_TTL),
      "run a command while holding a lock",
-     "The lock is renewed while the command lives. When it is lost (this machine was stopped for "
-     "longer than the term), the command is ended. The command finds STRATA_FENCE, a number that "
-     "only grows, in its environment. --wait says how long to wait for the lock; not at all if "
-     "not given. Exit status: the command's own; 115 when the lock was not to be had.",
+     "The lock is renewed while the command lives. When it cannot be renewed in time, or this "
+     "program is killed, the command and its process group are asked to end, and ended before the "
+     "lock's term is over. A descendant that left the group is not: it can know by STRATA_FENCE, a "
+     "number that only grows, in its environment. --wait says how long to wait for the lock; not "
+     "at all if not given. Exit status: the command's own; 113 when the lock was lost, 115 when it "
+     "was not to be had.",
      {{"strata lock deploy --wait 10s -- ./deploy.sh", "one at a time"}},
      cmd_lock, false},
     {"lock acquire", "NAME", 1, 1, ON(OPT_TTL), "take a lock; prints its token",

@@ -34,6 +34,10 @@
 #include "store/log.h"
 #include "strata.h"
 
+/* Whether the caller's version of a struct with `size` has this field. */
+#define ST_HAS(o, field)                                                                           \
+    ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
+
 struct st_strong;
 struct st_marks;
 struct st_files;
