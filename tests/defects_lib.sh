@@ -9,7 +9,7 @@ library_here
 ldflags=-Wl,--wrap=st_env_posix
 
 caught_by() {
-    for name in ${TESTS:-gap index identity write tasks merge}; do
+    for name in ${TESTS:-gap index identity write tasks task_ends merge}; do
         link "test_lib_$name" "$1" tests/lib_world.c "tests/test_lib_$name.c"
         if fails "test_lib_$name" 100; then
             failed_tests

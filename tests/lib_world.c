@@ -20,6 +20,7 @@ uint8_t world_boot;
 uint64_t world_strike, world_term_ms, world_time_space;
 uint64_t world_unflushed;
 void (*world_before_exchange)(const char *path);
+void (*world_at_point)(const char *label);
 
 static char world_dir[128];
 
@@ -154,6 +155,13 @@ static int striking_sync_directory(void *ctx, const char *path)
     return __real_st_env_posix()->sync_directory(ctx, path);
 }
 
+static void at_point(void *ctx, const char *label)
+{
+    (void)ctx;
+    if (world_at_point != NULL)
+        world_at_point(label);
+}
+
 const struct st_env *__wrap_st_env_posix(void)
 {
     static struct st_env env;
@@ -172,6 +180,7 @@ const struct st_env *__wrap_st_env_posix(void)
         env.unlink = striking_unlink;
         env.mkdir = striking_mkdir;
         env.sync_directory = striking_sync_directory;
+        env.point = at_point;
     }
     return &env;
 }
@@ -192,6 +201,7 @@ int world_setup(void **state)
     world_clock_ms = 0;
     world_boot = 0;
     world_before_exchange = NULL;
+    world_at_point = NULL;
     world_strike = world_term_ms = world_time_space = 0;
     world_forget_writes();
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",

@@ -35,6 +35,8 @@ uint64_t world_dirty(void);
 
 /* Called when a file is about to be exchanged with a new one: to write it in between. */
 extern void (*world_before_exchange)(const char *path);
+/* Called at the labelled points of the log (store/env.h); its locks may be held. */
+extern void (*world_at_point)(const char *label);
 
 int world_setup(void **state);
 int world_teardown(void **state);
