@@ -17,7 +17,6 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -342,12 +341,6 @@ static int run_merge_file(const struct driver *d, char *beside)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t n = strlen(text), m = strlen(ending);
-    return n >= m && strcasecmp(text + n - m, ending) == 0;
-}
-
 /* Markdown, and whatever has a managed block. */
 static bool keeps_both(const struct driver *d)
 {
@@ -355,8 +348,8 @@ static bool keeps_both(const struct driver *d)
     for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
         if (d->text[s].n > 0 && memmem(d->text[s].p, d->text[s].n, begin, sizeof begin - 1) != NULL)
             return true;
-    return ends_with(d->path, ".md") || ends_with(d->path, ".markdown") ||
-           ends_with(d->path, ".mdx");
+    return edge_ends_with(d->path, ".md") || edge_ends_with(d->path, ".markdown") ||
+           edge_ends_with(d->path, ".mdx");
 }
 
 static int merge_both(struct driver *d)
@@ -396,7 +389,7 @@ static int merge_text(struct driver *d)
 
 static bool is_jsonl(const struct driver *d)
 {
-    if (ends_with(d->path, ".jsonl") || ends_with(d->path, ".ndjson"))
+    if (edge_ends_with(d->path, ".jsonl") || edge_ends_with(d->path, ".ndjson"))
         return true;
     const char *name = strrchr(d->path, '/');
     if (strrchr(name != NULL ? name : d->path, '.') != NULL && d->path != d->files[ST_JSONL_OURS])

@@ -114,21 +114,16 @@ static int load(struct transfer *t)
     return status;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* Formats of tasks; NULL: it is one of facts. */
 static const char *task_format(const struct cli *c)
 {
     const char *name = c->options[OPT_FORMAT_IN], *file = c->args[0];
     if (name != NULL)
         return strcmp(name, "beads") == 0 ? "beads" : strcmp(name, "queue") == 0 ? "queue" : NULL;
-    if (ends_with(file, ".md"))
+    if (edge_ends_with(file, ".md"))
         return "queue";
-    return ends_with(file, "issues.jsonl") || ends_with(file, "beads.jsonl") ? "beads" : NULL;
+    return edge_ends_with(file, "issues.jsonl") || edge_ends_with(file, "beads.jsonl") ? "beads"
+                                                                                       : NULL;
 }
 
 /* --- what is there already -------------------------------------------------------------------- */
@@ -350,9 +345,9 @@ static enum import_format export_format(const struct cli *c)
     const char *output = c->options[OPT_OUTPUT];
     if (name != NULL)
         return import_format_of(name);
-    if (output != NULL && ends_with(output, ".csv"))
+    if (output != NULL && edge_ends_with(output, ".csv"))
         return IMPORT_CSV;
-    bool dot = output != NULL && (ends_with(output, ".dot") || ends_with(output, ".gv"));
+    bool dot = output != NULL && (edge_ends_with(output, ".dot") || edge_ends_with(output, ".gv"));
     return dot ? IMPORT_DOT : IMPORT_JSONL;
 }
 

@@ -7,11 +7,11 @@
  */
 #include "cli/transfer.h"
 #include "edge/graph.h"
+#include "edge/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The memory format needs all of an entity before its line can be written. */
 struct entity_text {
@@ -93,13 +93,9 @@ static void put_dot(FILE *out, const char *text)
 
 static void put_time(FILE *out, uint64_t ms)
 {
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[32];
-    if (gmtime_r(&seconds, &tm) == NULL || strftime(text, sizeof text, "%FT%T", &tm) == 0)
-        fputs("\"\"", out);
-    else
-        fprintf(out, "\"%s.%03uZ\"", text, (unsigned)(ms % 1000));
+    char stamp[EDGE_STAMP_SIZE];
+    edge_stamp(ms, stamp);
+    fprintf(out, "\"%s\"", stamp);
 }
 
 /* --- our exchange format, CSV ----------------------------------------------------------------- */

@@ -8,6 +8,8 @@
  */
 #include "core/task_internal.h"
 
+#include "core/date.h"
+
 /* --- names ------------------------------------------------------------------------------------ */
 
 static bool suffix_valid(struct st_str s)
@@ -63,15 +65,6 @@ static bool digits(struct st_str text, size_t at, size_t count, unsigned *out)
     return true;
 }
 
-/* Days since 1970-01-01; Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". */
-static int64_t days_of(unsigned year, unsigned month, unsigned day)
-{
-    int64_t y = (int64_t)year - (month <= 2);
-    int64_t era = y / 400, of_era = y - era * 400;
-    int64_t of_year = (153 * (int64_t)(month + (month > 2 ? -3u : 9u)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 bool st_time_parse(struct st_str t, uint64_t *ms)
 {
     unsigned year, month, day, hour, minute, second, milli = 0;
@@ -91,7 +84,7 @@ bool st_time_parse(struct st_str t, uint64_t *ms)
     if (end + 1 != t.n || t.p[end] != 'Z' || year < 1970 || month < 1 || month > 12 || day < 1 ||
         day > 31 || hour > 23 || minute > 59 || second > 60)
         return false;
-    uint64_t days = (uint64_t)days_of(year, month, day);
+    uint64_t days = (uint64_t)st_date_days((struct st_date){year, month, day});
     *ms = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli;
     return true;
 }

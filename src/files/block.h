@@ -49,6 +49,9 @@ typedef enum st_line_class st_line_classify(struct st_str line);
 void st_blocks_find(struct st_str text, const char *key, st_line_classify *classify,
                     struct st_blocks *out);
 
+/* Without spaces and tabs at both ends. */
+struct st_str st_line_trim(struct st_str s);
+bool st_line_starts(struct st_str s, const char *text);
 /* Takes the next line off *rest; *line is without its end (\n or \r\n). False: no more. */
 bool st_line_next(struct st_str *rest, struct st_str *line);
 

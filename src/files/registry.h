@@ -15,7 +15,7 @@
  * rendering  hash of the block that was last written or taken in (view.h)
  * content    checksum of the whole file as it was last looked at, hex; 0: never
  * stamp      <size> <inode> <mtime ns> <ctime ns> <when it was looked at, ns>
- * base       document: the dots of the versions that the file has, with a comma between them
+ * base       document: the dot of the version that the file has; empty: none is known
  *
  * A stamp is trusted when the file was last changed well before it was looked at: within the grain
  * of the file system's clock a second change would leave the same stamp.

@@ -43,6 +43,12 @@ enum st_code st_file_stamp_get(const char *path, struct st_file_stamp *out, stru
     return regular(path, &st, fault);
 }
 
+int64_t st_file_mtime_ns(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? stamp_of(&st).mtime_ns : 0;
+}
+
 bool st_file_stamp_equal(const struct st_file_stamp *a, const struct st_file_stamp *b)
 {
     return a->size == b->size && a->inode == b->inode && a->mtime_ns == b->mtime_ns &&

@@ -10,7 +10,7 @@
  * seen.
  *
  * The text beside is `.<name>.strata-new` in the same directory. A process may die with it there,
- * so the caller writes down first (st_replace_journal) which inode it has: with that inode it is
+ * so the caller writes down first which inode it has: with that inode it is
  * ours and can go, with another it is what was displaced, and has to be looked at.
  */
 #ifndef ST_FILES_REPLACE_H
@@ -34,6 +34,8 @@ struct st_file_stamp {
 
 /* ST_OK, ST_NOT_FOUND, ST_INVALID (a symbolic link, a directory, a device). */
 enum st_code st_file_stamp_get(const char *path, struct st_file_stamp *out, struct st_fault *fault);
+/* When it was last changed, whatever it is; 0: it is not there. */
+int64_t st_file_mtime_ns(const char *path);
 bool st_file_stamp_equal(const struct st_file_stamp *a, const struct st_file_stamp *b);
 
 /* Appends the whole file to out. stamp may be NULL. Does not follow a symbolic link at the end.

@@ -108,6 +108,27 @@ void st_file_ops_release(struct st_file_ops *ops);
 bool st_file_ops_add(struct st_file_ops *ops, struct st_str agent, const struct st_op *op,
                      const struct st_dot *dots, size_t dot_count);
 
+/* --- writing facts (view_write.c) ------------------------------------------------------------- */
+
+/* What a line says of an attribute. Strings are borrowed. */
+struct st_view_fact {
+    struct st_str entity, attribute, value;
+    enum st_item_kind kind;
+    bool link;
+};
+
+bool st_view_has_dot(const struct st_dot *dots, size_t count, struct st_dot dot);
+bool st_view_item_is(const struct st_item *item, const struct st_view_fact *f);
+/* Set, unset, add or remove; all but add supersede `dots`. False: out of memory. */
+bool st_view_op_add(struct st_file_ops *ops, enum st_op_kind kind, const struct st_view_fact *f,
+                    const struct st_dot *dots, size_t count);
+/* Sets the attribute, or (ST_ITEM_ABSENT) unsets it; supersedes `dots`, which showed `was`. Nothing
+ * when it says so already, or did since the rendering: the edit came in before. */
+enum st_code st_view_register_write(const struct st_view_source *src, const struct st_view_fact *f,
+                                    const struct st_view_fact *was, const struct st_dot *dots,
+                                    size_t count, struct st_read_scratch *scratch,
+                                    struct st_file_ops *out);
+
 /* --- the views -------------------------------------------------------------------------------- */
 
 struct st_view {

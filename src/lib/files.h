@@ -42,18 +42,39 @@ struct st_files {
     struct st_watch *watch; /* NULL until strata_files_wait() */
 };
 
-/* Finds the work tree and reads its list, if there is one. STRATA_NOT_FOUND: there is no work tree.
- */
+/* --- files.c ---------------------------------------------------------------------------------- */
+
+/* Finds the work tree: s->files. STRATA_NOT_FOUND, without an error: there is none. */
+int st_files_find(strata *s);
+/* Reads the list unless it is the one that was read last. ST_NOT_FOUND: there is none. */
+int st_files_load(strata *s);
+/* Both, with an error. No list is an empty one. */
 int st_files_list(strata *s);
 
-/* watch.c */
-void st_watch_close(struct st_watch *w);
+/* For calls that are about files: the lock, the list (a new one if there is none), things put
+ * right. st_files_end() after STRATA_OK saves the list, and returns `code` unless that is STRATA_OK. */
+int st_files_begin(strata *s);
+int st_files_end(strata *s, int code);
+
+/* A path given by a person to one of the work tree, without symbolic links. */
+int st_files_relative(strata *s, const char *given, char out[ST_PATH_SIZE]);
+/* The view or tracked file with this path; NULL. */
+struct st_entry *st_files_entry(strata *s, const char *path);
+/* STRATA_LIMIT: one entry more is too many. */
+int st_files_room(strata *s);
+/* The real time, as the stamps of files have it. */
+int64_t st_files_now_ns(void);
 
 /* The absolute path of an entry. ST_LIMIT; ST_INVALID: a directory on the way leads elsewhere. */
 int st_files_path(strata *s, const char *relative, char out[ST_PATH_SIZE]);
 
 /* Appends the operations: one record for each agent whose status it is, the others together. */
 int st_files_write(strata *s, const struct st_file_ops *ops);
+
+/* --- files_replace.c -------------------------------------------------------------------------- */
+
+/* Puts right what a process that died while it replaced a file has left. Under the lock. */
+int st_files_recover(strata *s);
 
 /*
  * Replaces a file. `made_from` is the text that `text` was made from. ST_OK, or ST_CONFLICT:
@@ -69,6 +90,13 @@ int st_files_put_aside(strata *s, const char *path, struct st_str text, const ch
 /* The entry was looked at: this is what is there. */
 void st_files_looked(strata *s, struct st_entry *e, const struct st_file_stamp *stamp,
                      struct st_str text);
+
+/* --- tracked.c -------------------------------------------------------------------------------- */
+
+/* Tracks what matches a pattern by now. Moves the list of entries. */
+int st_pattern_update(strata *s, struct st_entry *e);
+/* Whether its directory has changed since. */
+bool st_pattern_moved(strata *s, const struct st_entry *e);
 
 /* What the handle's agent has been told to have read of a file: the dot of a version. The mark is
  * good for one edit: getting it takes it away. False: none. */
@@ -108,5 +136,9 @@ int st_view_update(strata *s, struct st_entry *e, unsigned why);
 int st_view_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct st_str now);
 /* Takes the block out of its file, after taking in what was edited. */
 int st_view_take_out(strata *s, struct st_entry *e);
+
+/* --- watch.c ---------------------------------------------------------------------------------- */
+
+void st_watch_close(struct st_watch *w);
 
 #endif

@@ -14,7 +14,10 @@
  *   pending.c    conflicts and unseen overwrites, and settling them
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
- *   views.c      edits of views taken in, views written
+ *   files_replace.c  replacing them, and what to do after a death
+ *   view_list.c  which views there are   views.c      edits of them taken in, views written
+ *   tracked.c    which files are tracked documents.c  their versions
+ *   append.c     a line at the end       watch.c      waiting for edits
  *   ignore.c     what Git is told of them
  *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
@@ -80,6 +83,7 @@ int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* From a fault of the store. */
 int st_lib_fault(strata *s, const struct st_fault *fault);
+int st_lib_no_memory(strata *s);
 void st_lib_hint(strata *s, const char *hint);
 void st_lib_notice(strata *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Notices about what the log did when it was opened or locked. */

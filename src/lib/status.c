@@ -106,9 +106,6 @@ static void take_names(strata *s, const char *other)
 
 /* --- agents ----------------------------------------------------------------------------------- */
 
-#define ALIVE_MS  (2ull * 60 * 1000)
-#define SILENT_MS (60ull * 60 * 1000)
-
 struct agents {
     strata *s;
     strata_agent *list;
@@ -200,9 +197,9 @@ static int compare_agents(const void *x, const void *y)
 static void judge(strata_agent *one, uint64_t now)
 {
     one->age_ms = now > one->beat_ms ? now - one->beat_ms : 0;
-    one->state = one->age_ms <= ALIVE_MS    ? STRATA_AGENT_ALIVE
-                 : one->age_ms <= SILENT_MS ? STRATA_AGENT_SILENT
-                                            : STRATA_AGENT_GONE;
+    one->state = one->age_ms <= ST_ALIVE_MS    ? STRATA_AGENT_ALIVE
+                 : one->age_ms <= ST_SILENT_MS ? STRATA_AGENT_SILENT
+                                               : STRATA_AGENT_GONE;
 }
 
 int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a), void *arg)

@@ -25,11 +25,6 @@ struct job {
     bool missing; /* there was no file */
 };
 
-static int no_memory(strata *s)
-{
-    return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-}
-
 static int job_begin(strata *s, struct st_entry *e, unsigned why, struct job *j)
 {
     *j = (struct job){.s = s, .e = e, .why = why, .view = st_view_find(e->name)};
@@ -69,7 +64,7 @@ static int render(struct job *j)
     enum st_code got = j->view->render(&source, &j->now);
     st_lib_end(j->s);
     if (got != ST_OK)
-        return got == ST_NO_MEMORY ? no_memory(j->s) : st_lib_index_fault(j->s, got);
+        return got == ST_NO_MEMORY ? st_lib_no_memory(j->s) : st_lib_index_fault(j->s, got);
     st_rendering_hash(j->key, st_buf_str(&j->now.text), j->hash);
     return STRATA_OK;
 }
@@ -117,7 +112,7 @@ static int apply(struct job *j, const struct st_edits *edits, struct st_file_ops
                            "long; nothing of the edit was taken in",
                            j->view->name);
     if (got != ST_OK)
-        return got == ST_NO_MEMORY ? no_memory(j->s) : st_lib_index_fault(j->s, got);
+        return got == ST_NO_MEMORY ? st_lib_no_memory(j->s) : st_lib_index_fault(j->s, got);
     return STRATA_OK;
 }
 
@@ -142,12 +137,12 @@ static int take_in(struct job *j, struct st_str text, const struct st_blocks *b,
     struct st_buf body;
     struct st_file_ops ops = {0};
     const char *hash = b->count == 1 && !b->damaged ? b->pieces[0].hash : "";
-    bool known = st_kept_load(s->log.env, s->files->kept, j->key, hash, &base) == ST_OK;
+    bool known = st_kept_load(s->files->kept, j->key, hash, &base) == ST_OK;
     st_buf_init(&body, st_alloc_libc());
     if (!body_of(text, b, &body))
-        return no_memory(s);
+        return st_lib_no_memory(s);
     enum st_code found = st_edits_find(j->view, known ? &base : NULL, st_buf_str(&body), &edits);
-    int code = found == ST_OK ? STRATA_OK : no_memory(s);
+    int code = found == ST_OK ? STRATA_OK : st_lib_no_memory(s);
     if (code == STRATA_OK && edits.changes > 0)
         code = apply(j, &edits, &ops);
     if (code == STRATA_OK && ops.count > 0)
@@ -187,7 +182,7 @@ static int compose(struct job *j, struct st_str text, struct st_buf *out)
     if (code == STRATA_OK)
         st_block_put(text, &b, j->key, j->hash, st_buf_str(&j->now.text), st_buf_str(&below), out);
     if (code == STRATA_OK && out->failed)
-        code = no_memory(j->s);
+        code = st_lib_no_memory(j->s);
     st_buf_release(&below);
     return code;
 }
@@ -251,7 +246,7 @@ static int step_until_done(struct job *j, struct st_buf *text, struct st_buf *ma
             *made_from = next;
             next = swap;
             j->missing = false;
-            code = text->failed ? no_memory(s) : STRATA_OK;
+            code = text->failed ? st_lib_no_memory(s) : STRATA_OK;
         }
         st_buf_release(&next);
         st_buf_release(&displaced);
@@ -282,7 +277,7 @@ static int update_file(struct job *j)
         if (!j->missing)
             st_files_looked(j->s, j->e, &stamp, st_buf_str(&text));
         st_buf_add_str(&made_from, st_buf_str(&text));
-        code = made_from.failed ? no_memory(j->s) : step_until_done(j, &text, &made_from);
+        code = made_from.failed ? st_lib_no_memory(j->s) : step_until_done(j, &text, &made_from);
         if (code != STRATA_OK)
             j->e->looked_ns = 0; /* what was edited is not taken in: to be looked at again */
     }
@@ -316,8 +311,8 @@ int st_view_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct s
     st_buf_add_str(&text, unseen);
     st_buf_add_str(&made_from, now);
     if (code == STRATA_OK)
-        code =
-            text.failed || made_from.failed ? no_memory(s) : step_until_done(&j, &text, &made_from);
+        code = text.failed || made_from.failed ? st_lib_no_memory(s)
+                                               : step_until_done(&j, &text, &made_from);
     st_buf_release(&text);
     st_buf_release(&made_from);
     job_end(&j);
@@ -349,7 +344,7 @@ static int cut_out(struct job *j, struct st_buf *text, struct st_buf *out)
                      &with);
         st_blocks_find(st_buf_str(&with), j->key, j->view->classify, &b);
         st_block_cut(st_buf_str(&with), &b, out);
-        code = with.failed || out->failed ? no_memory(j->s) : STRATA_OK;
+        code = with.failed || out->failed ? st_lib_no_memory(j->s) : STRATA_OK;
     }
     st_buf_release(&below);
     st_buf_release(&with);

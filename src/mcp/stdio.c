@@ -235,6 +235,7 @@ int mcp_serve(const struct mcp_options *options, strata_error *error)
                       .stall_ms = options->wait_ms != 0 ? options->wait_ms : MCP_STALL_MS};
     *error = (strata_error){0};
     /* Each call takes and gives back memory: that must not be a system call each time. */
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
     (void)mallopt(M_TOP_PAD, 1 << 20);
     mcp_session_init(&session, options);
