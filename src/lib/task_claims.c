@@ -204,7 +204,7 @@ static int nothing_ready(strata *s, const strata_task_query *q)
                 HAS(q, channel) && q->channel != NULL ? " in " : "",
                 HAS(q, channel) && q->channel != NULL ? q->channel : "", why[0] != '\0' ? ": " : "",
                 why, waiting);
-    st_lib_hint(s, "to wait: --wait 60s; `strata list --blocked` shows what waits for what");
+    st_lib_hint(s, "`strata list --blocked` shows what waits for what");
     return ST_TIMEOUT;
 }
 
