@@ -397,7 +397,8 @@ typedef struct strata_merge_result {
 } strata_merge_result;
 
 /* Takes in the logs of another copy of this workspace: its state directory, or a directory that
- * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same). */
+ * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same, unless both
+ * have tasks or messages, whose numbers would mean two things). */
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out);
 
 /* --- exchange through Git ------------------------------------------------------------------- */

@@ -388,7 +388,7 @@ static void test_what_was_not_copied_is_remembered(void **state)
     assert_string_equal(c.names[1], "#1");
     assert_int_equal(c.kept[1].outcome, ST_CLAIM_DONE);
     assert_int_equal(c.kept[1].token, one);
-    st_claims_copied(a, c.kept[0].position);
+    st_claims_copied(a, c.kept[0].position, 1, (struct st_dot){.counter = 0});
     assert_int_equal(uncopied(a).count, 1); /* here at once */
     strata *b = world_open("w", "cleo");
     assert_int_equal(uncopied(b).count, 2); /* elsewhere with the next entry */
@@ -399,7 +399,7 @@ static void test_what_was_not_copied_is_remembered(void **state)
     assert_int_equal(c.count, 1);
     assert_int_equal(c.kept[0].outcome, ST_CLAIM_NONE);
     assert_true(c.kept[0].token > one);
-    st_claims_copied(b, c.last);
+    st_claims_copied(b, c.last, 1, (struct st_dot){.counter = 0});
     claim(b, "#1");
     assert_int_equal(uncopied(a).count, 0);
     strata_close(a);

@@ -23,11 +23,24 @@ static struct st_command *add(struct entry *e, enum st_command_kind kind, const 
     return c;
 }
 
+/* Copies that are on disk already, by whoever's flush, are told for nothing; for more than these a
+ * flush is made. Until they are told, every process looks at them. */
+#define UNTOLD_MAX 32
+
+static bool copies_durable(strata *s)
+{
+    struct st_dot d = s->claims_by;
+    if (d.counter == 0 || st_log_durable(&s->log, d.writer.epoch, d.counter))
+        return true;
+    return s->claims_untold > UNTOLD_MAX &&
+           st_log_wait_durable(&s->log, d.writer.epoch, d.counter) == ST_OK;
+}
+
 /* Whatever has been copied since the last entry is told first. */
 static void entry_begin(strata *s, struct entry *e)
 {
     e->count = 0;
-    if (s->claims_copied == 0)
+    if (s->claims_untold == 0 || !copies_durable(s))
         return;
     e->commands[e->count++] =
         (struct st_command){.kind = ST_CMD_CLAIM_COPIED, .position = s->claims_copied};
@@ -36,8 +49,8 @@ static void entry_begin(strata *s, struct entry *e)
 static int entry_submit(strata *s, struct entry *e)
 {
     int code = st_lib_submit(s, e->commands, e->count, e->results);
-    if (code == STRATA_OK)
-        s->claims_copied = 0;
+    if (code == STRATA_OK && e->commands[0].kind == ST_CMD_CLAIM_COPIED)
+        s->claims_untold = 0;
     return code;
 }
 
@@ -241,7 +254,7 @@ static int refused(strata *s, const char *name, uint64_t token, const struct st_
     else
         say_taken(s, &claim, reason, sizeof reason);
     st_lib_fail(s, ST_CONFLICT, "not accepted: %s", reason);
-    if (claim.token != 0 && claim.token != token)
+    if (token != 0 && claim.token != 0 && claim.token != token)
         st_lib_hint(s, "your token is not the current one: your term had ended, and the task is no "
                        "longer yours. Stop working on it");
     return ST_CONFLICT;
@@ -427,6 +440,18 @@ int st_claims_checkpoint(strata *s, const char *name, uint64_t token, const char
     return with_token(s, &e, name, token);
 }
 
+/* Whoever ends what nobody has claimed takes it for that, in the same entry. */
+static int finish_unclaimed(strata *s, struct entry *e, const struct st_claim_end *end)
+{
+    struct st_claim claim;
+    int code = look_all(s, &end->name, 1, &claim, e);
+    if (code != STRATA_OK)
+        return code;
+    add(e, ST_CMD_LEASE_ACQUIRE, end->name)->deadline = term(s, 0);
+    add_end(e, end);
+    return with_token(s, e, end->name, 0);
+}
+
 int st_claims_finish(strata *s, const struct st_claim_end *end)
 {
     struct entry e;
@@ -435,6 +460,8 @@ int st_claims_finish(strata *s, const struct st_claim_end *end)
         code = open_for(s, end->name, 0, &e);
     if (code != STRATA_OK)
         return code;
+    if (end->token == 0)
+        return finish_unclaimed(s, &e, end);
     add_end(&e, end);
     return with_token(s, &e, end->name, end->token);
 }
@@ -498,10 +525,12 @@ int st_claims_uncopied(strata *s,
     return o.result < 0 ? o.result : STRATA_OK;
 }
 
-void st_claims_copied(strata *s, uint64_t position)
+void st_claims_copied(strata *s, uint64_t position, size_t count, struct st_dot by)
 {
     if (position > s->claims_copied)
         s->claims_copied = position;
+    s->claims_untold += count;
+    s->claims_by = by;
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */

@@ -45,7 +45,7 @@ struct st_claim {
 /* An end that is to be reported. */
 struct st_claim_end {
     const char *name;
-    uint64_t token;
+    uint64_t token;          /* st_claims_finish(), 0: of nobody; it is claimed for that */
     enum st_outcome outcome; /* COMMITTED: done */
     const char *result;      /* may be NULL */
     size_t result_size;      /* at most ST_CLAIM_TEXT_SIZE_MAX */
@@ -86,8 +86,9 @@ int st_claims_reopen(strata *s, const char *name, const char *reason);
 int st_claims_uncopied(strata *s,
                        int (*visit)(void *arg, const char *name, const struct st_claim_kept *kept),
                        void *arg);
-/* Everything up to this position has been copied: told with the next entry of this handle. */
-void st_claims_copied(strata *s, uint64_t position);
+/* `count` more claims, up to this position, have been copied, by records up to this one: told with
+ * an entry of this handle when they are durable. They are not shown to it again. */
+void st_claims_copied(strata *s, uint64_t position, size_t count, struct st_dot by);
 
 /* Begins the terms of the agent's claims anew, when that is due: at most every sixth of a term;
  * else it costs a look at the clock, or at one small file the first time. Failing is harmless. */

@@ -74,7 +74,9 @@ struct strata {
     char workspace_id[17], replica_id[17];
     char *dir;              /* the directory it was opened from; NULL: none is known */
     struct st_files *files; /* NULL until the files of the work tree are looked at */
-    uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
+    uint64_t claims_copied; /* see claims.h: how far this handle knows the outbox copied */
+    size_t claims_untold;   /* of these, how many it has not told */
+    struct st_dot claims_by;
     uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
     struct st_held held;    /* as of the last look */
     char *names;            /* the file `names`, see status.c; NULL: not read yet */
@@ -166,6 +168,9 @@ const struct st_held_one *st_task_holder(const strata *s, struct st_str entity);
 int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
                        char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned,
                        bool only_assigned);
+/* Whether a claim on it would be right as it stands in the channel. Within a read. */
+enum st_code st_task_may_take(strata *s, const strata_task_query *q, struct st_str entity,
+                              bool *may);
 /* Copies into the channels what the ledger has accepted, and decides about reports. */
 int st_task_settle(strata *s);
 /* Whether an agent's name is one on a certain copy. */

@@ -18,7 +18,8 @@
  * there.
  *
  * Short forms, so that what belongs together is one entry and one flush: a start with token 0 means
- * the token of the grant before it in the same entry; a seal without a position means its own.
+ * the token of the grant before it in the same entry, a claim-finish that of the acquire; a seal
+ * without a position means its own.
  *
  * A sealed log has ended: what comes behind the seal, as somebody was late, is not part of it,
  * until a generation goes on.
