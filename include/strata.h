@@ -412,6 +412,7 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
 typedef struct strata_sync_offer {
     const char *remote, *url;
     uint64_t records; /* that become readable there */
+    uint64_t entries; /* of the ledger, with results of operations; 0: none, or not asked for */
 } strata_sync_offer;
 
 typedef struct strata_sync_options {
@@ -427,6 +428,9 @@ typedef struct strata_sync_options {
     /* Told what is being done now. NULL: not told. */
     void (*progress)(void *arg, const char *step);
     void *arg; /* of both */
+    /* The ledger of operations and claims may go there, too, from now on: as a copy to read, which
+     * coordinator moves start from. Has to be agreed to once, as the remote itself. */
+    bool ledger;
 } strata_sync_options;
 
 typedef struct strata_sync_refusal {
@@ -442,6 +446,7 @@ typedef struct strata_sync_result {
     uint64_t pending_before, pending_after;
     const strata_sync_refusal *refused; /* references that could not be used */
     size_t refused_count;
+    uint64_t ledger_sent, ledger_taken; /* entries of the ledger */
 } strata_sync_result;
 
 /*
