@@ -337,6 +337,24 @@ int strata_resolve(strata *s, const char *id, const strata_resolution *resolutio
 /* All conflicts (under an entity, else NULL) by their latest value. *count: how many. */
 int strata_resolve_all(strata *s, const char *entity, size_t *count);
 
+/*
+ * What a merge of a file could not decide, kept as conflicts until somebody settles them: attributes
+ * of the entity "file:<path>" named by the place, with STRATA_MERGE_MARK behind it. Settling one says
+ * that it was looked at; the file is not written. One record for many; all are on disk when it
+ * returns. *kept: how many; a value over the limit, or that is no text, is left out.
+ */
+#define STRATA_MERGE_MARK " (merge)"
+typedef struct strata_merge_value {
+    const char *text; /* NULL: there is nothing on this side */
+    size_t size;
+} strata_merge_value;
+typedef struct strata_merge_conflict {
+    const char *place; /* in the file: a record and its field, or a line */
+    strata_merge_value taken, other;
+} strata_merge_conflict;
+int strata_merge_keep(strata *s, const char *path, const strata_merge_conflict *list, size_t count,
+                      size_t *kept);
+
 /* --- the workspace --------------------------------------------------------------------- */
 
 typedef struct strata_replica_info {

@@ -602,7 +602,8 @@ const struct cli_command cli_commands[] = {
      "and nothing deleted comes back. Where both sides changed the same lines of another text, "
      "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
      "What somebody should look at is listed on standard error; with --json everything that was "
-     "merged is. Exit status: 0 when nothing is lost, 1 when it could not be merged.",
+     "merged is. In a workspace, when Git calls, what has to be decided is pending, too (strata "
+     "pending). Exit status: 0 when nothing is lost, 1 when it could not be merged.",
      {{"strata merge-driver %O %A %B %L %P", "as Git calls it"},
       {"strata merge-driver base.jsonl ours.jsonl theirs.jsonl", "by hand; the result is in ours.jsonl"}},
      cmd_merge_driver, false},
