@@ -12,6 +12,7 @@
  *   facts.c      reading attributes and counters
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
+ *   merged.c     what a merge of a file could not decide
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
  *   files_replace.c  replacing them, and what to do after a death
