@@ -7,10 +7,13 @@ library
 ldflags=-Wl,--wrap=st_env_posix
 
 caught_by() {
-    link test_lib_views "$1" tests/lib_world.c tests/test_lib_views.c
-    if fails test_lib_views 100; then
-        failed_tests
-    fi
+    for name in views queue; do
+        link "test_lib_$name" "$1" tests/lib_world.c "tests/test_lib_$name.c"
+        if fails "test_lib_$name" 100; then
+            failed_tests
+            return
+        fi
+    done
 }
 
 try_all
