@@ -9,7 +9,7 @@ ldflags=-Wl,--wrap=st_env_posix
 caught_by() {
     for name in views queue; do
         link "test_lib_$name" "$1" tests/lib_world.c "tests/test_lib_$name.c"
-        if fails "test_lib_$name" 100; then
+        if fails "test_lib_$name" 200; then
             failed_tests
             return
         fi
