@@ -576,7 +576,7 @@ stored() { # stored REPOSITORY: bytes of all its objects
         "$STRATA" -C a sync "$PWD/empty" --yes >/dev/null
     done
     compressed=$(cat a/.git/strata/log/*/*.jsonl | gzip -6 | wc -c)
-    [ "$compressed" -gt 200000 ]
+    [ "$compressed" -gt 100000 ]
     for r in a empty; do
         [ $(($(stored "$r") * 100)) -le $((compressed * 150)) ] || { echo "$r: $(stored "$r"), compressed $compressed"; false; }
     done
