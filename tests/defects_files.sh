@@ -2,7 +2,7 @@
 # defects_files.sh - every deliberate defect of views and tracked documents must be caught. See defects.sh.
 . "$(dirname "$0")/defects.sh"
 defects_of src/files/block.c src/files/kept.c src/files/lines.c src/files/re*.c src/files/view*.c \
-    src/lib/files*.c src/lib/views.c src/lib/documents.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
+    src/lib/files*.c src/lib/view*.c src/lib/documents.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
 library
 ldflags=-Wl,--wrap=st_env_posix
 
