@@ -27,16 +27,6 @@ struct work {
     unsigned long n;
 };
 
-static void prepare(void *arg, int number)
-{
-    struct work *w = arg;
-    strata_options o = {.size = sizeof o, .agent = "bench", .program = "bench"};
-    strata_error e;
-    if (strata_open(w->dir, &o, &w->s, &e) != STRATA_OK)
-        bench_die("open: %s", e.message);
-    snprintf(w->name, sizeof w->name, "%d-%d", (int)getpid(), number);
-}
-
 static void check(struct work *w, int code)
 {
     if (code != STRATA_OK)
@@ -62,6 +52,17 @@ static void lock_once(void *arg)
     strata_lock l;
     check(w, strata_lock_acquire(w->s, w->name, 60000, 0, 0, &l));
     check(w, strata_lock_release(w->s, w->name, l.token));
+}
+
+static void prepare(void *arg, int number)
+{
+    struct work *w = arg;
+    strata_options o = {.size = sizeof o, .agent = "bench", .program = "bench"};
+    strata_error e;
+    if (strata_open(w->dir, &o, &w->s, &e) != STRATA_OK)
+        bench_die("open: %s", e.message);
+    snprintf(w->name, sizeof w->name, "%d-%d", (int)getpid(), number);
+    lock_once(w); /* the layer is open, as the others' connections are */
 }
 
 /* --- a large ledger ----------------------------------------------------------------------------- */

@@ -70,6 +70,8 @@ struct strata {
     char workspace_id[17], replica_id[17];
     char *dir;              /* the directory it was opened from; NULL: none is known */
     struct st_files *files; /* NULL until the files of the work tree are looked at */
+    uint64_t op_run;        /* the run file of the operation begun last, and its descriptor */
+    int op_fd;
     uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
     uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
     struct st_held held;    /* as of the last look */
