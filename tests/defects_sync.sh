@@ -23,14 +23,6 @@ case_of() {
 
 caught_by() {
     [ -n "$1" ] || return 0 # without a defect they are a test of their own
-    case $1 in
-    '') return ;;
-    SYNC_FORCED) case='never by force: ' ;;
-    SYNC_OWN_UNCOMPARED) case='a snapshot of the disk put back' ;;
-    SYNC_SPEAKS_FOR_OTHERS | SYNC_UNVERIFIED) case='records changed on the way' ;;
-    SYNC_UNDURABLE) case='what is not on disk' ;;
-    *) case=. ;;
-    esac
     link strata "$1"
     ldflags=-Wl,--wrap=st_env_posix
     link strata_mortal "$1" tests/die_at.c

@@ -75,6 +75,8 @@ struct strata {
     char workspace_id[17], replica_id[17];
     char *dir;              /* the directory it was opened from; NULL: none is known */
     struct st_files *files; /* NULL until the files of the work tree are looked at */
+    uint64_t op_run;        /* the run file of the operation begun last, and its descriptor */
+    int op_fd;
     uint64_t claims_copied; /* see claims.h: how far this handle knows the outbox copied */
     size_t claims_untold;   /* of these, how many it has not told */
     struct st_dot claims_by;
