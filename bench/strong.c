@@ -56,7 +56,7 @@ static void lock_once(void *arg)
 {
     struct work *w = arg;
     strata_lock l;
-    check(w, strata_lock_acquire(w->s, w->name, 60000, 0, &l));
+    check(w, strata_lock_acquire(w->s, w->name, 60000, 0, 0, &l));
     check(w, strata_lock_release(w->s, w->name, l.token));
 }
 

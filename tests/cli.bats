@@ -450,6 +450,19 @@ line 2" >/dev/null
     has "$stderr" "/nowhere"
 }
 
+@test "merge-state --adopt: two workspaces with tasks are not mixed" {
+    strata add "mine" >/dev/null
+    mkdir ../other
+    (cd ../other && strata init --name other && strata add "theirs") >/dev/null
+    try 3 merge-state ../other --adopt
+    has "$stderr" "both workspaces have tasks"
+    has "$stderr" "strata export --format beads"
+    same "$(strata show 1 --json | jq -r .data.title)" mine
+    strata -C ../other export --format beads >issues.jsonl
+    strata import --format beads issues.jsonl >/dev/null
+    same "$(strata show 2 --json | jq -r .data.title)" theirs
+}
+
 @test "two copies show the same after merging both ways" {
     two_copies
     strata --dir a fact set api host from-a >/dev/null

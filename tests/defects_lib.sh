@@ -10,10 +10,10 @@ ldflags=-Wl,--wrap=st_env_posix
 # The tests that are about the file with the defect come first: to be caught by one is enough.
 tests_of() {
     case $(grep -lrw "ST_DEFECT_$1" src) in
-    src/lib/task*) echo tasks ;;
+    src/lib/task*) echo tasks task_ends ;;
     src/store/index_near.c) echo gap ;;
     src/store/index*) echo index gap ;;
-    *) echo identity merge tasks ;;
+    *) echo identity merge tasks task_ends ;;
     esac
 }
 
@@ -22,7 +22,7 @@ caught_by() {
         # shellcheck disable=SC2046 # a list of words
         set -- "$1" $(tests_of "$1")
     else
-        set -- "" gap index identity tasks merge
+        set -- "" gap index identity tasks task_ends merge
     fi
     defect=$1
     shift

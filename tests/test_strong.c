@@ -73,6 +73,7 @@ struct place {
     const char *name;
     struct memory_place *memory; /* NULL: a directory */
     char path[128];
+    bool sealed; /* seal_under_load(): told to its threads */
 };
 
 static void place_new(struct place *p, const char *name, bool file, bool decides)
@@ -341,6 +342,7 @@ static void seal_under_load(bool from_file, bool to_file)
     OK(b, st_strong_head(b, &there));
     CODE(b, st_strong_accept(b, "pat"), ST_CONFLICT);
     OK(a, st_strong_seal(a, there.place, "pat", "the desk is sold"));
+    __atomic_store_n(&old.sealed, true, __ATOMIC_SEQ_CST);
     usleep(20000); /* nobody decides: all have to wait */
     OK(a, st_strong_head(a, &sealed));
     assert_true(sealed.sealed);

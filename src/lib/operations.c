@@ -14,11 +14,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* Terms longer than this would outlive any program. Milliseconds: 30 days. */
-#define TERM_MS_MAX (30ull * 24 * 3600 * 1000)
-
-#define HAS(o, field) ((o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
-
 const char *strata_op_state_name(int state)
 {
     return st_operation_state_name((enum st_operation_state)state);
@@ -82,13 +77,14 @@ static int look(strata *s, const char *key, strata_operation *out, struct known 
     enum st_code code = st_operation_read(st_strong_ledger(s->strong), st_str_of(key), &o);
     int result = STRATA_OK;
     if (code == ST_OK) {
-        *known = (struct known){.state = o.state,
-                                .token = o.token,
-                                .run = o.run,
-                                .deadline = st_lib_deadline(s, &o.deadline, o.earlier),
-                                .class = o.class,
-                                .needs_approval = o.needs_approval,
-                                .approved = o.approved};
+        *known =
+            (struct known){.state = o.state,
+                           .token = o.token,
+                           .run = o.run,
+                           .deadline = st_strong_deadline_here(s->strong, &o.deadline, o.earlier),
+                           .class = o.class,
+                           .needs_approval = o.needs_approval,
+                           .approved = o.approved};
         if (!operation_of(s, &o, out))
             result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
         known->alive = out->alive;
@@ -215,14 +211,14 @@ static struct st_command propose_of(strata *s, const strata_op_request *r)
 {
     XXH128_hash_t hash = XXH3_128bits(r->parameters, r->parameters_size);
     uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
-    uint64_t valid = HAS(r, valid_for_ms) ? r->valid_for_ms : 0;
+    uint64_t valid = ST_HAS(r, valid_for_ms) ? r->valid_for_ms : 0;
     return (struct st_command){
         .kind = ST_CMD_PROPOSE,
         .key = st_str_of(r->key),
         .parameters = {hash.low64, hash.high64},
         .class = (enum st_operation_class)r->op_class,
         .valid_until_ms = valid != 0 ? now + valid : 0,
-        .needs_approval = HAS(r, needs_approval) && r->needs_approval,
+        .needs_approval = ST_HAS(r, needs_approval) && r->needs_approval,
     };
 }
 
@@ -257,8 +253,8 @@ static int begin_run(strata *s, const strata_op_request *request, strata_op_answ
 {
     struct st_command propose = propose_of(s, request);
     struct st_ledger_result results[3];
-    uint64_t term_ms = HAS(request, term_ms) ? request->term_ms : 0;
-    bool only_grant = HAS(request, only_grant) && request->only_grant;
+    uint64_t term_ms = ST_HAS(request, term_ms) ? request->term_ms : 0;
+    bool only_grant = ST_HAS(request, only_grant) && request->only_grant;
     uint64_t run = term_ms == 0 ? st_lib_run_id(s) : 0;
     int fd = -1;
     if (term_ms == 0 && run == 0)
@@ -286,8 +282,8 @@ static int begin_run(strata *s, const strata_op_request *request, strata_op_answ
 
 static int check_term(strata *s, uint64_t term_ms)
 {
-    return term_ms <= TERM_MS_MAX ? STRATA_OK
-                                  : st_lib_fail(s, ST_LIMIT, "a term is at most 30 days");
+    return term_ms <= ST_TERM_MS_MAX ? STRATA_OK
+                                     : st_lib_fail(s, ST_LIMIT, "a term is at most 30 days");
 }
 
 int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer)
@@ -298,7 +294,7 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
     if (code == STRATA_OK &&
         (request->op_class < STRATA_NAKED || request->op_class > STRATA_IDEMPOTENT))
         code = st_lib_fail(s, ST_USAGE, "no operation has the class %d", request->op_class);
-    if (code == STRATA_OK && HAS(request, term_ms))
+    if (code == STRATA_OK && ST_HAS(request, term_ms))
         code = check_term(s, request->term_ms);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
@@ -316,6 +312,15 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
 
 /* --- ending ----------------------------------------------------------------------------------- */
 
+/* The file of an executor that is gone. */
+static void clear_run(strata *s, const char *key, int code)
+{
+    strata_operation o;
+    struct known known;
+    if (code == STRATA_OK && look(s, key, &o, &known) == STRATA_OK && !o.alive && known.run != 0)
+        st_strong_run_clear(s->strong, known.run);
+}
+
 static int end_with(strata *s, struct st_command *c, int executor)
 {
     struct st_ledger_result result;
@@ -324,14 +329,11 @@ static int end_with(strata *s, struct st_command *c, int executor)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
         code = st_lib_submit(s, c, 1, &result);
-    /* Only now: until the report is on disk, the executor counts as alive. */
-    if (executor >= 0)
+    if (executor >= 0) {
+        /* Only now: until the report is on disk, the executor counts as alive. */
         close(executor);
-    strata_operation o;
-    struct known known;
-    if (code == STRATA_OK && look(s, c->key.p, &o, &known) == STRATA_OK && !o.alive &&
-        known.run != 0)
-        st_strong_run_clear(s->strong, known.run);
+        clear_run(s, c->key.p, code);
+    }
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
     st_lib_fail(s, ST_CONFLICT, "%s: not accepted (%s); it is %s", c->key.p,

@@ -5,7 +5,7 @@
  * (core/task.h): a page is the beginning of each run, merged. What has a not-before time stands
  * apart, in order of time, and is looked at as far as its time has come.
  */
-#include "lib/internal.h"
+#include "lib/task.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -253,9 +253,8 @@ static bool is_held(const struct listing *l, struct st_task_id id)
     char entity[ST_NUMBERED_SIZE + 1];
     if (l->s->held.count == 0)
         return false;
-    int n = snprintf(entity, sizeof entity, "#%" PRIu64 "%s%.*s", id.number,
-                     id.suffix.n > 0 ? "@" : "", (int)id.suffix.n, id.suffix.p);
-    return st_task_holder(l->s, (struct st_str){entity, (size_t)n}) != NULL;
+    st_task_id_text(id, entity);
+    return st_task_holder(l->s, st_str_of(entity)) != NULL;
 }
 
 static enum st_code visit_ready(void *arg, struct st_str key, struct st_str value)
@@ -342,8 +341,7 @@ static enum st_code visit_due(void *arg, struct st_str key, struct st_str value)
 
 static void entity_of(const struct candidate *c, char entity[ST_NUMBERED_SIZE + 1])
 {
-    snprintf(entity, ST_NUMBERED_SIZE + 1, "#%" PRIu64 "%s%s", c->number,
-             c->suffix[0] != '\0' ? "@" : "", c->suffix);
+    st_task_id_text((struct st_task_id){c->number, st_str_of(c->suffix)}, entity);
 }
 
 static enum st_code list_due(struct listing *l)
@@ -532,6 +530,23 @@ int strata_task_each(strata *s, const strata_task_query *q,
         result = st_lib_index_fault(s, code);
     st_lib_end(s);
     return result == STRATA_OK && w.result < 0 ? w.result : result;
+}
+
+enum st_code st_task_may_take(strata *s, const strata_task_query *q, struct st_str entity,
+                              bool *may)
+{
+    struct listing l;
+    struct st_task t;
+    struct st_buf key;
+    *may = false;
+    listing_init(&l, s, q);
+    st_buf_init(&key, st_alloc_libc());
+    enum st_code code = st_task_read(st_index_kv(s->index), entity, &key, &t);
+    if (code == ST_OK)
+        *may = st_task_ready(&t) && t.not_before_ms <= l.now_ms && channel_fits(&l, t.channel) &&
+               agent_fits(&l, t.agent) && memchr(t.agent.p, '@', t.agent.n) == NULL;
+    st_buf_release(&key);
+    return code;
 }
 
 int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
