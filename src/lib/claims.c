@@ -312,7 +312,7 @@ struct choice {
 /* Held, as far as one can tell without looking for its process. */
 static bool surely_held(strata *s, const struct st_lease *lease)
 {
-    struct st_deadline d = st_lib_deadline(s, &lease->deadline, lease->earlier);
+    struct st_deadline d = st_strong_deadline_here(s->strong, &lease->deadline, lease->earlier);
     return lease->held && lease->run != 0 &&
            st_strong_deadline_state(s->strong, &d) == ST_DEADLINE_AHEAD;
 }
