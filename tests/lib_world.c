@@ -21,6 +21,7 @@ uint64_t world_strike, world_term_ms, world_time_space;
 uint64_t world_unflushed;
 void (*world_before_exchange)(const char *path);
 void (*world_before_rename)(const char *from);
+void (*world_at_point)(const char *label);
 
 static char world_dir[128];
 
@@ -157,6 +158,13 @@ static int striking_sync_directory(void *ctx, const char *path)
     return __real_st_env_posix()->sync_directory(ctx, path);
 }
 
+static void at_point(void *ctx, const char *label)
+{
+    (void)ctx;
+    if (world_at_point != NULL)
+        world_at_point(label);
+}
+
 const struct st_env *__wrap_st_env_posix(void)
 {
     static struct st_env env;
@@ -175,6 +183,7 @@ const struct st_env *__wrap_st_env_posix(void)
         env.unlink = striking_unlink;
         env.mkdir = striking_mkdir;
         env.sync_directory = striking_sync_directory;
+        env.point = at_point;
     }
     return &env;
 }
@@ -196,6 +205,7 @@ int world_setup(void **state)
     world_boot = 0;
     world_before_exchange = NULL;
     world_before_rename = NULL;
+    world_at_point = NULL;
     world_strike = world_term_ms = world_time_space = 0;
     world_forget_writes();
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",

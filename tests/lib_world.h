@@ -37,6 +37,8 @@ uint64_t world_dirty(void);
  * about to be renamed. */
 extern void (*world_before_exchange)(const char *path);
 extern void (*world_before_rename)(const char *from);
+/* Called at the labelled points of the log (store/env.h); its locks may be held. */
+extern void (*world_at_point)(const char *label);
 
 int world_setup(void **state);
 int world_teardown(void **state);

@@ -16,7 +16,8 @@
  * one. Milliseconds: ten times what a view of 1,000 lines takes. */
 #define ST_FILES_WAIT_MS 200
 
-/* Heartbeats are no records: so often at most a board is looked at for them alone. Milliseconds. */
+/* Heartbeats are no records, and claims lapse without one: so often at most a view is looked at for
+ * them alone. Milliseconds. */
 #define ST_FILES_BOARD_MS 60000
 
 /* The marks of one agent: what it has read of which files, for some thousand files. Bytes. */
@@ -71,8 +72,15 @@ int64_t st_files_now_ns(void);
 /* The absolute path of an entry. ST_LIMIT; ST_INVALID: a directory on the way leads elsewhere. */
 int st_files_path(strata *s, const char *relative, char out[ST_PATH_SIZE]);
 
+/* Whether a view shows claims; else whether one shows heartbeats. */
+bool st_files_show(const struct st_registry *r, bool claims);
+
 /* Appends the operations: one record for each agent whose status it is, the others together. */
 int st_files_write(strata *s, const struct st_file_ops *ops);
+
+/* view_tasks.c: carries out what an edit wants of tasks. What is refused (claimed by somebody else, a
+ * cycle) is told and counted; any other code: not all was done, and it can be done again. */
+int st_files_wishes(strata *s, const char *path, const struct st_file_ops *ops, size_t *refused);
 
 /* --- files_replace.c -------------------------------------------------------------------------- */
 
@@ -140,6 +148,10 @@ enum { ST_VIEW_DIRTY = 1, ST_VIEW_STALE = 2, ST_VIEW_FORCE = 4 };
 int st_view_update(strata *s, struct st_entry *e, unsigned why);
 /* The same for a text that was displaced from the file, and not looked at before a process died. */
 int st_view_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct st_str now);
+/* What a view is rendered from, and edits are applied to; between begin and end of a read. */
+struct st_view_source st_view_source(strata *s, const char *subject);
+/* Begins a read of what the view shows. */
+int st_view_begin(strata *s, const struct st_view *view);
 /* Takes the block out of its file, after taking in what was edited. */
 int st_view_take_out(strata *s, struct st_entry *e);
 

@@ -182,20 +182,6 @@ static bool fold(struct block *b)
 
 /* --- what the state has seen ------------------------------------------------------------------ */
 
-static struct st_view_source source_of(const struct block *b)
-{
-    strata *s = b->m->s;
-    const struct st_env *env = s->log.env;
-    return (struct st_view_source){
-        .kv = st_index_kv(s->index),
-        .index = s->index,
-        .env = env,
-        .state_dir = s->log.dir,
-        .subject = b->subject,
-        .now_ms = env->wall_ms(env->ctx),
-    };
-}
-
 static bool share_dot(const struct st_rendering *a, size_t i, const struct st_rendering *b,
                       size_t k)
 {
@@ -237,7 +223,7 @@ static bool comes_back(const struct look *l, struct st_str line)
  * it. Within a read. */
 static enum st_code look_through(const struct look *l, const struct face *f, bool *is)
 {
-    struct st_view_source source = source_of(l->b);
+    struct st_view_source source = st_view_source(l->b->m->s, l->b->subject);
     const struct st_view *view = l->b->view;
     struct st_str rest = f->body, line;
     enum st_code code = ST_OK;
@@ -273,7 +259,7 @@ static enum st_code seen(const struct block *b, const struct face *f,
 
 static enum st_code render(struct block *b, struct st_rendering *out)
 {
-    struct st_view_source source = source_of(b);
+    struct st_view_source source = st_view_source(b->m->s, b->subject);
     st_rendering_release(out);
     st_rendering_init(out);
     return b->view->render(&source, out);
@@ -289,13 +275,15 @@ static int take_in(struct block *b, struct face *f, bool *is)
     enum st_code code = st_edits_find(b->view, &f->shown, f->body, &edits);
     *is = code == ST_OK && edits.unknown + edits.repeated == 0;
     int result = code == ST_OK ? STRATA_OK : st_lib_no_memory(s);
+    memcpy(edits.base, f->hash, sizeof f->hash);
     if (*is && edits.changes > 0) {
-        result = st_lib_begin(s);
+        result = st_view_begin(s, b->view);
         if (result == STRATA_OK) {
-            source = source_of(b);
+            source = st_view_source(b->m->s, b->subject);
             code = b->view->apply(&source, &edits, &ops);
             st_lib_end(s);
-            *is = code == ST_OK;
+            /* What is wished of tasks is for the next command. */
+            *is = code == ST_OK && ops.wish_count + ops.unknown == 0;
         }
         if (result == STRATA_OK && *is && ops.count > 0)
             result = st_files_write(s, &ops);
@@ -320,7 +308,7 @@ static bool from_state(struct block *b)
         if (f->kept && !f->pure)
             is = take_in(b, f, &is) == STRATA_OK && is;
     }
-    if (is && st_lib_begin(s) == STRATA_OK) {
+    if (is && st_view_begin(s, b->view) == STRATA_OK) {
         enum st_code code = render(b, &now);
         for (int i = OURS; code == ST_OK && is && i < SIDES; i++)
             if (!b->face[i].kept)

@@ -40,27 +40,44 @@ static void job_end(struct job *j)
     st_rendering_release(&j->now);
 }
 
-static struct st_view_source source_of(const struct job *j)
+static const char *holder(void *arg, struct st_str entity)
 {
-    const struct st_env *env = j->s->log.env;
+    const struct st_held_one *held = st_task_holder(arg, entity);
+    return held != NULL ? held->holder : NULL;
+}
+
+struct st_view_source st_view_source(strata *s, const char *subject)
+{
+    const struct st_env *env = s->log.env;
     return (struct st_view_source){
-        .kv = st_index_kv(j->s->index),
-        .index = j->s->index,
+        .kv = st_index_kv(s->index),
+        .index = s->index,
         .env = env,
-        .state_dir = j->s->log.dir,
-        .subject = j->e->subject,
+        .state_dir = s->log.dir,
+        .subject = subject,
         .now_ms = env->wall_ms(env->ctx),
+        .founding = s->log.identity.number_suffix[0] == '\0',
+        .holder = holder,
+        .holder_arg = s,
     };
+}
+
+int st_view_begin(strata *s, const struct st_view *view)
+{
+    int code = view->shows_claims ? st_task_settle(s) : STRATA_OK;
+    if (code == STRATA_OK && view->shows_claims)
+        code = st_task_held(s);
+    return code == STRATA_OK ? st_lib_begin(s) : code;
 }
 
 static int render(struct job *j)
 {
-    int code = st_lib_begin(j->s);
+    int code = st_view_begin(j->s, j->view);
     if (code != STRATA_OK)
         return code;
     st_rendering_release(&j->now);
     st_rendering_init(&j->now);
-    struct st_view_source source = source_of(j);
+    struct st_view_source source = st_view_source(j->s, j->e->subject);
     enum st_code got = j->view->render(&source, &j->now);
     st_lib_end(j->s);
     if (got != ST_OK)
@@ -72,14 +89,14 @@ static int render(struct job *j)
 /* --- taking in -------------------------------------------------------------------------------- */
 
 /* Also keeps the text as it was where not all of it could be taken in. */
-static int tell(struct job *j, const struct st_edits *e, const struct st_blocks *b, size_t ops,
-                struct st_str text)
+static int tell(struct job *j, const struct st_edits *e, const struct st_blocks *b,
+                const struct st_file_ops *ops, size_t refused, struct st_str text)
 {
     strata *s = j->s;
     size_t lines = 0;
     for (size_t i = 0; i < e->count; i++)
         lines += e->list[i].kind != ST_EDIT_KEPT;
-    if (ops > 0)
+    if (ops->count + ops->wish_count > 0)
         st_lib_notice(s, "%s: %zu edited %s taken in", j->e->path, lines,
                       lines == 1 ? "line was" : "lines were");
     if (e->below_count > 0)
@@ -92,7 +109,9 @@ static int tell(struct job *j, const struct st_edits *e, const struct st_blocks 
     else if (!e->base_known && e->unknown > 0)
         why = "it is not known what its author was shown: new lines were taken in, other changes "
               "were not";
-    else if (e->unknown + e->repeated > 0)
+    else if (refused > 0)
+        why = "not all that was edited could be done";
+    else if (e->unknown + e->repeated + ops->unknown > 0)
         why = "lines with the id of another or an unknown item were not taken in; a new line is "
               "written without an id";
     return why != NULL ? st_files_put_aside(s, j->path, text, why) : STRATA_OK;
@@ -100,10 +119,10 @@ static int tell(struct job *j, const struct st_edits *e, const struct st_blocks 
 
 static int apply(struct job *j, const struct st_edits *edits, struct st_file_ops *ops)
 {
-    int code = st_lib_begin(j->s);
+    int code = st_view_begin(j->s, j->view);
     if (code != STRATA_OK)
         return code;
-    struct st_view_source source = source_of(j);
+    struct st_view_source source = st_view_source(j->s, j->e->subject);
     enum st_code got = j->view->apply(&source, edits, ops);
     st_lib_end(j->s);
     if (got == ST_INVALID || got == ST_LIMIT)
@@ -136,6 +155,7 @@ static int take_in(struct job *j, struct st_str text, const struct st_blocks *b,
     struct st_edits edits;
     struct st_buf body;
     struct st_file_ops ops = {0};
+    size_t refused = 0;
     const char *hash = b->count == 1 && !b->damaged ? b->pieces[0].hash : "";
     bool known = st_kept_load(s->files->kept, j->key, hash, &base) == ST_OK;
     st_buf_init(&body, st_alloc_libc());
@@ -143,15 +163,18 @@ static int take_in(struct job *j, struct st_str text, const struct st_blocks *b,
         return st_lib_no_memory(s);
     enum st_code found = st_edits_find(j->view, known ? &base : NULL, st_buf_str(&body), &edits);
     int code = found == ST_OK ? STRATA_OK : st_lib_no_memory(s);
+    memcpy(edits.base, known ? hash : "", known ? sizeof edits.base : 1);
     if (code == STRATA_OK && edits.changes > 0)
         code = apply(j, &edits, &ops);
     if (code == STRATA_OK && ops.count > 0)
         code = st_files_write(s, &ops);
+    if (code == STRATA_OK && ops.wish_count > 0)
+        code = st_files_wishes(s, j->e->path, &ops, &refused);
     if (code == STRATA_OK) {
         st_buf_add_str(below, st_buf_str(&edits.below));
-        code = tell(j, &edits, b, ops.count, text);
+        code = tell(j, &edits, b, &ops, refused, text);
         if (s->files->result != NULL)
-            s->files->result->taken_in += ops.count > 0 ? edits.changes : 0;
+            s->files->result->taken_in += ops.count + ops.wish_count > 0 ? edits.changes : 0;
         if (edits.changes + edits.below_count + edits.unknown + edits.repeated > 0 || b->damaged)
             j->why |= ST_VIEW_FORCE; /* it is being edited: also where Git has it */
     }

@@ -79,6 +79,9 @@ static void arm(strata *s)
     snprintf(path, sizeof path, "%s/log/%016llx-%016llx", s->log.dir,
              (unsigned long long)writer.replica, (unsigned long long)writer.epoch);
     add(s, path, IN_MODIFY | IN_CREATE);
+    snprintf(path, sizeof path, "%s/strong", s->log.dir);
+    if (st_files_show(&s->files->registry, true))
+        add(s, path, IN_MODIFY | IN_CREATE);
     w->list = s->files->list_stamp;
     w->writer_epoch = writer.epoch;
     w->armed = true;
