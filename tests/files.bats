@@ -768,6 +768,86 @@ died_replacing() {
     try 2 append log.md "$(head -c 70000 /dev/zero | tr '\0' x)"
 }
 
+# --- files as agents really write them ---------------------------------------------------------------
+
+agent_files() {
+    data=${STRATA_SHARED:-$BATS_TEST_DIRNAME/../../shared}/data/agent-files
+    [ -d "$data" ] || skip "no data"
+    mkdir real && cp "$data"/*.md real && chmod u+w real/*
+}
+
+# lines_kept FROM TO: every line of FROM is in TO
+lines_kept() {
+    local missing
+    missing=$(comm -23 <(sort -u "$1") <(sort -u "$2"))
+    [ -z "$missing" ] || { echo "missing in $2: $missing"; return 1; }
+}
+
+@test "agents' files: edited in two copies, merged; an overlap keeps both" {
+    local f
+    agent_files
+    cp -r real ../saved
+    strata track real/*.md >/dev/null
+    mkdir ../other && (cd ../other && git init -q . && "$STRATA" init --name other) >/dev/null
+    (cd ../other && "$STRATA" merge-state ../work --adopt && mkdir real && cd ../saved &&
+        "$STRATA" -C ../other track $(printf 'real/%s ' *.md)) >/dev/null 2>&1
+    for f in real/*.md; do
+        cmp "$f" "../other/$f"
+        sed -i '1i a line of this copy' "$f"
+        printf '%s\n' '' 'a line of the other' >>"../other/$f"
+    done
+    # the same line of one of them, on both
+    sed -i '3s/.*/ours/' real/beads.AGENTS.md
+    sed -i '2s/.*/theirs/' ../other/real/beads.AGENTS.md
+    strata status >/dev/null
+    (cd ../other && "$STRATA" status) >/dev/null
+    exchange
+    for f in real/*.md; do
+        cmp "$f" "../other/$f"
+        grep -q 'a line of this copy' "$f"
+        grep -q 'a line of the other' "$f"
+        [ "$f" = real/beads.AGENTS.md ] || lines_kept "../saved/${f#real/}" "$f"
+    done
+    same "$(strata pending --json | jq '.data.pending | length')" 1
+    has "$(strata history file:real/beads.AGENTS.md --json)" ours
+    has "$(strata history file:real/beads.AGENTS.md --json)" theirs
+}
+
+@test "agents' files: a view in each leaves the rest as it is; instructions are named" {
+    local f size warned=0
+    agent_files
+    for f in real/*HEARTBEAT*.md; do
+        cp "$f" HEARTBEAT.md
+        try 3 view add heartbeat
+        has "$stderr" "has instructions that agents follow"
+        has "$stderr" "--file AGENTS-STATUS.md"
+        cmp "$f" HEARTBEAT.md
+        warned=$((warned + 1))
+    done
+    [ "$warned" -ge 4 ]
+    # what OpenClaw makes of it when there is nothing to do
+    sed -n '/^#/p' "$data/openclaw.HEARTBEAT.template-note.txt" >HEARTBEAT.md
+    try 0 view add heartbeat
+    cp -r real ../saved
+    strata fact set x y 1 >/dev/null
+    for f in real/*.md; do
+        strata view add facts --file "$f" >/dev/null
+    done
+    strata fact set x y 2 >/dev/null
+    sed -i 's/| x | y | 2 |/| x | y | 3 |/' real/gastown.AGENTS.md
+    same "$(strata fact get x y)" 3
+    for f in real/*.md; do
+        size=$(stat -c %s "../saved/${f#real/}")
+        cmp -n "$size" "../saved/${f#real/}" "$f"
+        has "$(tail -n 3 "$f")" "| x | y | 3 |"
+    done
+    for f in real/*.md; do
+        strata view remove facts --file "$f" >/dev/null
+        cmp -n "$(stat -c %s "../saved/${f#real/}")" "../saved/${f#real/}" "$f"
+        hasnt "$(tail -n 3 "$f")" strata:
+    done
+}
+
 # --- watching ----------------------------------------------------------------------------------------
 
 log_has() {
