@@ -3,6 +3,7 @@
 #include "file_tools.h"
 
 #include "lib/files.h"
+#include "store/log.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -280,6 +281,71 @@ static void test_watch_directories_that_change(void **state)
     strata_close(s);
 }
 
+/* As many files as one tree may have; one of them is edited. */
+static void test_watch_ten_thousand_files(void **state)
+{
+    (void)state;
+    bool all;
+    struct st_registry r;
+    struct st_fault fault;
+    char name[64], line[32];
+    world_init("a");
+    world_run("cd a && for d in $(seq 0 99); do mkdir d$d; done");
+    world_run("mkdir -p a/.strata/views");
+    st_registry_init(&r);
+    for (int i = 0; i < ST_FILES_MAX; i++) {
+        snprintf(name, sizeof name, "a/d%d/f%d.md", i % 100, i);
+        int n = snprintf(line, sizeof line, "file %d\n", i);
+        file_put_text(world_path(name), line);
+        struct st_entry e = {.kind = ST_ENTRY_FILE, .path = name + 2, .base = ""};
+        e.content = st_checksum(line, (size_t)n);
+        assert_int_equal(st_file_stamp_get(world_path(name), &e.stamp, &fault), ST_OK);
+        e.looked_ns = e.stamp.ctime_ns + 2 * ST_STAMP_GRAIN_NS; /* and was looked at later */
+        assert_non_null(st_registry_add(&r, &e));
+    }
+    assert_int_equal(
+        st_registry_save(&r, st_env_posix(), world_file("a", "views/files"), false, &fault), ST_OK);
+    st_registry_release(&r);
+    strata *s = world_open("a", "ann");
+    assert_int_equal(files_update(s, STRATA_FILES_EDITS), 0);
+    watched(s, true);
+    while (strata_files_wait(s, 200, &all) == STRATA_OK)
+        files_update(s, 0);
+    world_run("sed -i s/file/FILE/ a/d7/f4207.md");
+    ok(s, strata_files_wait(s, 5000, &all));
+    assert_int_equal(files_update(s, 0), 1);
+    world_shows(s, "file:d7/f4207.md", "text", "FILE 4207\n");
+    /* One more is refused by name. */
+    file_put_text(world_path("a/one.md"), "more\n");
+    expect_code(s, strata_track(s, "one.md"), STRATA_LIMIT);
+    strata_close(s);
+}
+
+/* A directory that becomes a link out of the workspace is neither followed nor watched. */
+static void test_watch_links_that_lead_out(void **state)
+{
+    (void)state;
+    bool all;
+    strata *s = watching();
+    world_run("mv a/sub/notes outside && ln -s ../../outside a/sub/notes");
+    watched(s, false);
+    while (strata_files_wait(s, 200, &all) == STRATA_OK)
+        files_update(s, 0);
+    file_put_text(world_path("outside/N.md"), "of somebody else\n");
+    expect_code(s, strata_files_wait(s, 300, &all), STRATA_TIMEOUT);
+    files_update(s, STRATA_FILES_ALL);
+    assert_int_equal(world_notices(s, "a symbolic link leads from"), 1);
+    world_shows(s, "file:sub/notes/N.md", "text", "one\n");
+    expect_code(s, strata_track(s, "sub/notes/N.md"), STRATA_DENIED);
+    /* The file itself as a link. */
+    world_run(
+        "rm a/sub/notes && mkdir a/sub/notes && ln -s ../../../outside/N.md a/sub/notes/N.md");
+    watched(s, false);
+    world_shows(s, "file:sub/notes/N.md", "text", "one\n");
+    file_must_have(world_path("outside/N.md"), "of somebody else\n");
+    strata_close(s);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -287,7 +353,8 @@ int main(void)
         TEST(test_marks_that_are_full),           TEST(test_written_while_a_view_goes),
         TEST(test_killed_while_a_view_goes),      TEST(test_many_trees_one_exclude_file),
         TEST(test_same_rendering_in_two_trees),   TEST(test_watch_overflow),
-        TEST(test_watch_directories_that_change),
+        TEST(test_watch_directories_that_change), TEST(test_watch_ten_thousand_files),
+        TEST(test_watch_links_that_lead_out),
     };
     return cmocka_run_group_tests_name("lib files", tests, NULL, NULL);
 }

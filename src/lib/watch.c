@@ -123,6 +123,19 @@ static int watch_open(strata *s)
                        "(fs.inotify.max_user_instances)");
 }
 
+/* All watches anew, before anybody looks: what comes after that is an event. Those that there were go,
+ * as a directory takes its watch along to where it is moved. */
+static void rearm(strata *s)
+{
+    struct st_watch *w = s->files->watch;
+    int old = w->fd, fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd >= 0)
+        w->fd = fd;
+    arm(s);
+    if (fd >= 0)
+        close(old);
+}
+
 int strata_files_wait(strata *s, uint32_t wait_ms, bool *all)
 {
     *all = false;
@@ -154,7 +167,7 @@ int strata_files_wait(strata *s, uint32_t wait_ms, bool *all)
     bool moved;
     drain(w->fd, all, &moved);
     if (moved || *all)
-        arm(s); /* before anybody looks: what comes after is an event */
+        rearm(s);
     return STRATA_OK;
 }
 
