@@ -349,11 +349,18 @@ static const struct face *one_side(const struct block *b)
     return !ours->there || (base->there && same_face(base, ours)) ? theirs : NULL;
 }
 
+/* Whether both sides are edits of the same rendering. */
+static bool of_one_rendering(const struct block *b)
+{
+    const char *hash = b->face[OURS].hash;
+    return hash[0] != '\0' && strcmp(hash, b->face[THEIRS].hash) == 0;
+}
+
 /* What both sides are edits of, if it is one rendering: its lines, as far as they can be told. */
 static struct st_str common_base(const struct block *b)
 {
     const struct face *base = &b->face[BASE], *ours = &b->face[OURS], *theirs = &b->face[THEIRS];
-    if (ours->hash[0] == '\0' || strcmp(ours->hash, theirs->hash) != 0)
+    if (!of_one_rendering(b))
         return base->body;
     return ours->pure     ? ours->body
            : theirs->pure ? theirs->body
@@ -364,7 +371,7 @@ static struct st_str common_base(const struct block *b)
 static enum st_code by_lines(struct block *b)
 {
     const struct face *ours = &b->face[OURS], *theirs = &b->face[THEIRS];
-    bool one = strcmp(ours->hash, theirs->hash) == 0;
+    bool one = of_one_rendering(b);
     memcpy(b->hash, one ? ours->hash : "merged", one ? sizeof b->hash : sizeof "merged");
     return st_view_merge_lines(b->view, common_base(b), ours->body, theirs->body, &b->body);
 }
@@ -377,9 +384,7 @@ static enum st_code block_merge(struct block *b)
         memcpy(b->hash, one->hash, sizeof b->hash);
         return ST_OK;
     }
-    bool same_rendering =
-        b->face[OURS].hash[0] != '\0' && strcmp(b->face[OURS].hash, b->face[THEIRS].hash) == 0;
-    if (!same_rendering && from_state(b))
+    if (!of_one_rendering(b) && from_state(b))
         return ST_OK;
     return by_lines(b);
 }
