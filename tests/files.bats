@@ -324,6 +324,24 @@ as_git() {
     same "$(strata fact get x y) $(strata fact get x z)" "2 2"
 }
 
+@test "hostile files with views are merged: CRLF, NUL, invalid UTF-8, a line of 10 MB, no final newline" {
+    local block='<!-- strata:begin facts 0 x -->\r\n| a | b | 1 |\r\n<!-- strata:end facts -->\r\n'
+    {
+        printf 'one\r\ntwo\0\xff\xfe\r\n'
+        head -c 10000000 /dev/zero | tr '\0' y
+        printf "\r\n$block"'no end'
+    } >base
+    sed 's/^one/ONE/; s/| a | b | 1 |/| a | b | 2 |/' base >ours
+    { sed 's/| a | b | 1 |/| a | b | 3 |/' base; printf ', and more'; } >theirs
+    try 0 merge-driver base ours theirs 7 x.md
+    same "$(head -c 3 ours)$(tail -c 16 ours)" "ONEno end, and more"
+    same "$(LC_ALL=C grep -ac $'\xff\xfe\r$' ours)" 1
+    same "$(grep -ac $'| a | b | [23] |\r$' ours)" 2
+    same "$(grep -ac 'strata:begin facts' ours)$(tr -dc '\0' <ours | wc -c)" 11
+    # not a byte is missing: theirs, the row of ours, and a begin that is as long as ours are
+    same "$(stat -c %s ours)" "$(($(stat -c %s theirs) + 15 + $(grep -a strata:begin ours | wc -c) - 33))"
+}
+
 # --- files that belong to the user --------------------------------------------------------------------
 
 @test "an AGENTS.md that is a link, no file, or no text is left as it is, and the user is told" {
