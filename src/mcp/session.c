@@ -106,7 +106,12 @@ void mcp_call_error(struct mcp_call *call, const strata_error *error)
 {
     char message[600], hint[600];
     edge_clean(error->message, message, sizeof message);
-    edge_clean(error->hint, hint, sizeof hint);
+    /* The library's hint sends who writes in a sandbox to the tools that this is one of. */
+    edge_clean(error->code == STRATA_READ_ONLY
+                   ? "nothing was recorded; ask the operator to start this server where the state "
+                     "can be written"
+                   : error->hint,
+               hint, sizeof hint);
     mcp_refuse(call, "%s%s%s", message[0] != '\0' ? message : strata_code_name(error->code),
                hint[0] != '\0' ? ". " : "", hint);
 }

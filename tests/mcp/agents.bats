@@ -241,6 +241,12 @@ pre_edit() {
     [ "$(strata status --json | jq .data.records)" = "$records" ]
     [ -z "$(git -C ../tree status --porcelain)" ]
     [ ! -e ../tree/.strata ]
+    # So is one through a server that was started inside; what it says helps there.
+    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"1"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+    run "${box[@]}" strata mcp <<<"$call"
+    has "$output" '"isError":true'
+    has "$output" "nothing was recorded; ask the operator"
+    [ "$(strata status --json | jq .data.records)" = "$records" ]
     # The same session's MCP server runs outside of the sandbox.
     call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
     has "$(cd ../tree && strata mcp <<<"$call")" "replaced 8080"

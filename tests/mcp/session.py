@@ -342,6 +342,36 @@ class Session(unittest.TestCase):
         self.assertFalse(doubt["isError"] or doubt["structuredContent"]["go"])
         self.assertIn("outcome unknown", doubt["content"][0]["text"])
 
+    def test_a_report_that_is_refused_can_be_made_again(self):
+        s = self.start()
+        self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
+        for arguments in ({"outcome": "done", "result": "x" * 140000},
+                          {"outcome": "nothing_happened", "result": "proof\u0007"},
+                          {"outcome": "nothing_happened"}):
+            refused = s.tool("once_report", key="k", **arguments)
+            self.assertTrue(refused["isError"])
+        # Meanwhile it is being done, and not in doubt.
+        meanwhile = self.start(agent="bob").text("once_begin", key="k", what="mail")
+        self.assertIn("being done by ann", meanwhile)
+        self.assertIn("is done", s.text("once_report", key="k", outcome="done", result="sent"))
+        self.assertIn("sent", s.text("once_begin", key="k", what="mail"))
+
+    # Nothing that says no, or that nobody knows, may be taken for "do it again".
+    def test_no_answer_invites_to_do_it_again(self):
+        s, bob = self.start(), self.start(agent="bob")
+        self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
+        told = [bob.text("once_begin", key="k", what="mail"), bob.text("once_begin", key="k", what="other"),
+                bob.text("once_report", key="k", outcome="done"),
+                s.text("once_report", key="k", outcome="unknown"),
+                bob.text("once_begin", key="k", what="mail"), s.text("once_report", key="k", outcome="done"),
+                bob.text("prime")]
+        for text in told[:2] + told[4:5]:
+            self.assertTrue(text.startswith("Do not do it"), text)
+        self.assertIn("Do not retry", told[3])
+        self.assertIn("do not retry", told[6])
+        for text in told:
+            self.assertNotRegex(text.lower(), "(?<!not re)try again|(?<!not )retry it")
+
     def test_messages(self):
         s = self.start()
         s.tool("prime", agent="bob")
@@ -383,6 +413,19 @@ class Session(unittest.TestCase):
             s.receive(timeout=0.5)
         result = s.request("resources/read", {"uri": "strata://entity/api"})["result"]
         self.assertIn("api port = 2", result["contents"][0]["text"])
+
+    def test_each_resource_tells_of_what_changes_it(self):
+        for uri, change in (("strata://board", ("beat", "thinking")), ("strata://pending", ("fact", "set", "a", "b", "c")),
+                            ("strata://tasks/ready", ("add", "build")), ("strata://task/1", ("claim", "1")),
+                            ("strata://entity/%C3%BC%20x", ("fact", "set", "ü x", "b", "c"))):
+            s = self.start()
+            s.request("initialize", {"protocolVersion": "2025-06-18"}, meta=None)
+            s.request("resources/subscribe", {"uri": uri}, meta=None)
+            self.cli(*change, agent="bob")
+            told = s.receive()
+            self.assertEqual(told["params"], {"uri": uri})
+            text = s.answer(s.send("resources/read", {"uri": uri}, meta=None))["result"]["contents"][0]["text"]
+            self.assertTrue(text or uri == "strata://pending", uri)
 
     def test_subscriptions_of_the_older_revisions(self):
         s = self.start()
