@@ -78,7 +78,11 @@ struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uin
     if (name == NULL || name[0] == '\0')
         name = x->options->agent != NULL ? x->options->agent : "";
     for (size_t i = 0; i < x->agent_count; i++)
+#ifdef ST_DEFECT_MCP_ONE_READER
+        if (true) {
+#else
         if (strcmp(x->agents[i].name, name) == 0) {
+#endif
             x->agents[i].used_ms = now_ms;
             return &x->agents[i];
         }

@@ -212,6 +212,9 @@ enum mcp_progress tool_once_begin(struct mcp_call *call)
         return MCP_DONE;
     }
     bool go = answer.answer == STRATA_OP_RUN;
+#ifdef ST_DEFECT_MCP_GO_IN_DOUBT
+    go = go || answer.answer == STRATA_OP_DOUBT;
+#endif
     if (go)
         mcp_hold(call->context, a, MCP_HOLD_ONCE, key, answer.token, answer.executor);
     put_answer(mcp_say(call), key, &answer);
@@ -250,7 +253,11 @@ enum mcp_progress tool_once_report(struct mcp_call *call)
         code = strata_op_refuse(a->s, key, token, json_string_value(result), fd);
     if (code != STRATA_OK)
         mcp_call_fail(call, a->s);
+#ifdef ST_DEFECT_MCP_REPORT_ONCE
+    if (false) {
+#else
     if (code != STRATA_OK && code != STRATA_CONFLICT) {
+#endif
         mcp_hold(call->context, a, MCP_HOLD_ONCE, key, token, fd);
         (void)fprintf(mcp_say(call),
                       ". It is still yours to report: do not do it again, only once_report.");

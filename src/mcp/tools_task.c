@@ -138,8 +138,13 @@ enum mcp_progress tool_next(struct mcp_call *call)
     call->wait_ms = (uint64_t)json_integer_value(json_object_get(call->arguments, "wait_ms"));
     strata_task_query q = {
         .size = sizeof q, .channel = mcp_text(call, "channel"), .agent = a->name};
+#ifdef ST_DEFECT_MCP_CLAIM_OUTLIVES
+    a->run = 0;
+    int code = strata_task_next(a->s, &q, 0, MCP_TERM_MS, 0, NULL, &taken);
+#else
     int code = mcp_agent_run(a) ? strata_task_next(a->s, &q, 0, MCP_TERM_MS, a->run, NULL, &taken)
                                 : strata_last_error(a->s)->code;
+#endif
     if (code == STRATA_TIMEOUT && !call->last && call->wait_ms > 0)
         return MCP_WAIT;
     error = *strata_last_error(a->s);

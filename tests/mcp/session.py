@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -26,9 +27,11 @@ META = {
 class Server:
     """One server process; with `line` bytes go as they are."""
 
-    def __init__(self, directory, *args, agent="ann"):
+    def __init__(self, directory, *args, agent="ann", memory_file=None):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("STRATA_")}
         environment["STRATA_AGENT"] = agent
+        if memory_file is not None:
+            environment["MEMORY_FILE_PATH"] = memory_file
         self.process = subprocess.Popen(
             [STRATA, "mcp", *args], cwd=directory, env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -497,6 +500,7 @@ class Session(unittest.TestCase):
         for line, code in (
                 (b"nonsense", -32700), (b"{", -32700), (b'{"jsonrpc":"2.0","id":1,"method":"ping"', -32700),
                 (deep, -32700), (b'{"a":' * 5000 + b"1" + b"}" * 5000, -32700),
+                (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":' + b"[" * 63 + b"]" * 63 + b"}}", -32700),
                 (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', -32700),
                 (b'{"jsonrpc":"2.0","id":1,"method":"\xff\xfe"}', -32700),
                 (b'{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}', -32700),
@@ -595,6 +599,49 @@ class Session(unittest.TestCase):
             s.request("tools/list")
             s.process.send_signal(number)
             self.assertEqual(s.process.wait(10), 0)
+
+    # --- the memory server; beside the reference server: memory.mjs ----------------------------
+
+    def test_the_memory_file_is_taken_in_once(self):
+        file = os.path.join(self.place.name, "memory.jsonl")
+        with open(file, "w", encoding="utf-8") as f:
+            f.write('{"type":"entity","name":"old","entityType":"t","observations":["o"]}\n')
+        s = self.start("--memory", memory_file=file)
+        s.tool("create_entities", entities=[{"name": "new", "entityType": "t", "observations": []}])
+        s.tool("delete_entities", entityNames=["old"])
+        self.assertEqual(s.close(), 0)
+        graph = self.start("--memory", memory_file=file).tool("read_graph")["structuredContent"]
+        self.assertEqual([e["name"] for e in graph["entities"]], ["new"])
+
+    def test_what_is_there_is_not_made_again(self):
+        s = self.start("--memory")
+        entity = {"name": "a", "entityType": "t", "observations": ["o"]}
+        self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": [entity]})
+        self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": []})
+
+    def test_eight_memory_servers_lose_nothing(self):
+        file = os.path.join(self.place.name, "memory.jsonl")
+        servers = [self.start("--memory", memory_file=file, agent=f"a{i}") for i in range(8)]
+        acknowledged = [set() for _ in servers]
+
+        def write(number):
+            for i in range(100):
+                name = f"{number}-{i}"
+                result = servers[number].tool("create_entities", timeout=60, entities=[
+                    {"name": name, "entityType": "t", "observations": [f"o{i}"]}])
+                if result["structuredContent"]["entities"][0]["name"] == name:
+                    acknowledged[number].add(name)
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(len(servers))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(sum(len(names) for names in acknowledged), 800)
+        for s in servers[:2]:
+            graph = s.tool("read_graph", timeout=60)["structuredContent"]
+            self.assertEqual({e["name"] for e in graph["entities"] if len(e["observations"]) == 1},
+                             set.union(*acknowledged))
 
     # --- the workspace --------------------------------------------------------------------------
 
