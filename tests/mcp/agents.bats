@@ -210,6 +210,32 @@ pre_edit() {
     pre_edit ann "$PWD/src/a.c" 0
 }
 
+@test "hook: an edit is merged against what its agent has read, and is its own" {
+    printf 'first\n' >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    tool="{\"tool_input\":{\"file_path\":\"$PWD/MEMORY.md\"}}"
+    strata hook post-read <<<"$tool"
+    # Bob has appended a line since; ann writes the whole file as she knows it.
+    printf 'first\nof bob\n' >MEMORY.md
+    STRATA_AGENT=bob strata hook post-edit <<<"$tool"
+    printf 'of ann\nfirst\n' >MEMORY.md
+    strata hook post-edit <<<"$tool"
+    [ "$(cat MEMORY.md)" = "of ann
+first
+of bob" ]
+    # Who has read it all and takes a line out, means it.
+    strata hook post-read <<<"$tool"
+    printf 'of ann\nfirst\n' >MEMORY.md
+    strata hook post-edit <<<"$tool"
+    [ "$(cat MEMORY.md)" = "of ann
+first" ]
+    # What was made of what ann had read is hers.
+    strata log --json --limit 0 | jq -e '[.data.events[-2:][].agent] == ["ann", "ann"]' >/dev/null
+    # A file that is not tracked, or none, is nothing to them.
+    strata hook post-read <<<'{"tool_input":{"file_path":"/etc/passwd"}}'
+    strata hook post-edit <<<'{}'
+}
+
 @test "hook: session-end gives back all of an agent's reservations of this work tree, and no other" {
     git worktree add -q ../tree
     for i in $(seq 20); do strata reserve "src/$i.c" >/dev/null; done
