@@ -192,13 +192,14 @@ static int run_command(struct worker *w, const strata_task *t, struct child *chi
     (void)snprintf(fence, sizeof(fence), "STRATA_FENCE=%" PRIu64, w->task.token);
     (void)snprintf(file, sizeof(file), "STRATA_CHECKPOINT=%s", w->checkpoint);
     const char *const environment[] = {id, title, fence, file, NULL};
-    child->environment = environment;
     (void)write_file(w->checkpoint, t->checkpoint, t->checkpoint_size);
     note_file(w);
     int status = give_input(w, t);
     if (status != 0)
         return status;
+    child->environment = environment;
     bool ran = child_run(child);
+    child->environment = NULL;
     int error = ran ? child->error : errno;
     if (child->told != 0)
         end_asked = child->told;

@@ -217,7 +217,9 @@ int st_files_write(strata *s, const struct st_file_ops *ops)
 {
     struct st_record last = {0};
     struct st_op *batch = calloc(ST_RECORD_OPS_MAX, sizeof *batch);
-    int code = batch != NULL ? STRATA_OK : st_lib_no_memory(s);
+    int code = STRATA_OK;
+    if (batch == NULL)
+        return st_lib_no_memory(s);
     for (size_t i = 0; code == STRATA_OK && i < ops->count;) {
         struct st_str agent = ops->list[i].agent;
         size_t n = 0, weight = 0;
