@@ -863,7 +863,9 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
 int strata_op_start(strata *s, const char *key, uint64_t token);
 /* Begins the term anew. STRATA_CONFLICT: the token is not the current one. */
 int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms);
-/* Ends what strata_op_begin gave out; `executor` is closed. result_size: at most 131,072. */
+/* Ends what strata_op_begin gave out; `executor` is closed, but for an error other than
+ * STRATA_CONFLICT: then it is yours as before, and can be reported again (what was recorded after all
+ * is accepted again). result_size: at most 131,072. */
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
                      size_t result_size, int executor);
 /* The service said no, or the call was never made: nothing happened, and `proof` shows it. */
