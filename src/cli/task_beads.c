@@ -32,15 +32,15 @@ static const char *text_field(json_t *o, const char *name)
 
 static int read_links(struct task_items *t, size_t line, json_t *o, strata_task_item *item)
 {
-    json_t *list = json_object_get(o, "dependencies"), *one;
-    size_t count = json_array_size(list), i;
+    json_t *list = json_object_get(o, "dependencies");
+    size_t count = json_array_size(list);
     struct strata_task_link *links =
         count > 0 ? task_items_memory(t, count * sizeof(*links)) : NULL;
     if (count > 0 && links == NULL)
         return task_items_fail(t, STRATA_NO_MEMORY, line, "out of memory");
     item->links = links;
-    json_array_foreach(list, i, one)
-    {
+    for (size_t i = 0; i < count; i++) {
+        json_t *one = json_array_get(list, i);
         const char *type = text_field(one, "type"), *on = text_field(one, "depends_on_id");
         if (type == NULL || on == NULL || on[0] == '\0')
             return task_items_fail(t, STRATA_INVALID, line,

@@ -59,7 +59,7 @@ const struct st_command_kind_fields st_command_kinds[ST_COMMAND_KINDS] = {
                            BIT(F_POSITION) | BIT(F_FORCED) | BIT(F_PERSON) | BIT(F_EVIDENCE)},
     [ST_CMD_CLAIM_CHECKPOINT] = {"claim-checkpoint", KEY | BIT(F_TOKEN),
                                  BIT(F_DEADLINE) | BIT(F_RESULT)},
-    [ST_CMD_CLAIM_FINISH] = {"claim-finish", KEY | BIT(F_TOKEN) | BIT(F_OUTCOME), BIT(F_RESULT)},
+    [ST_CMD_CLAIM_FINISH] = {"claim-finish", KEY | BIT(F_OUTCOME), BIT(F_TOKEN) | BIT(F_RESULT)},
     [ST_CMD_CLAIM_REOPEN] = {"claim-reopen", KEY, BIT(F_TOKEN) | BIT(F_EVIDENCE)},
     [ST_CMD_CLAIM_COPIED] = {"claim-copied", BIT(F_POSITION), 0},
 };

@@ -217,7 +217,9 @@ int st_files_write(strata *s, const struct st_file_ops *ops)
 {
     struct st_record last = {0};
     struct st_op *batch = calloc(ST_RECORD_OPS_MAX, sizeof *batch);
-    int code = batch != NULL ? STRATA_OK : st_lib_no_memory(s);
+    int code = STRATA_OK;
+    if (batch == NULL)
+        return st_lib_no_memory(s);
     for (size_t i = 0; code == STRATA_OK && i < ops->count;) {
         struct st_str agent = ops->list[i].agent;
         size_t n = 0, weight = 0;
@@ -239,38 +241,39 @@ int st_files_write(strata *s, const struct st_file_ops *ops)
 
 /* --- the lock --------------------------------------------------------------------------------- */
 
-/* STRATA_TIMEOUT: somebody else works on the files. */
-static int files_lock(strata *s, uint64_t wait_ms)
+int st_files_lock(strata *s, const char *path, int *fd, uint64_t wait_ms)
 {
-    struct st_files *f = s->files;
     const struct st_env *env = s->log.env;
-    char path[ST_PATH_SIZE + 8];
-    snprintf(path, sizeof path, "%s/lock", f->home);
-    if (f->lock_fd < 0)
-        f->lock_fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (f->lock_fd < 0) {
-        struct st_fault fault;
-        int r = f->lock_fd;
-        f->lock_fd = -1;
-        st_fail_system(&fault, r, "cannot open %s", path);
+    struct st_fault fault;
+    if (*fd < 0)
+        *fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
+    if (*fd < 0) {
+        st_fail_system(&fault, *fd, "cannot open %s", path);
+        *fd = -1;
         return st_lib_fault(s, &fault);
     }
     uint64_t until = env->boot_ns(env->ctx) + wait_ms * ST_NS_PER_MS;
     int r;
-    while ((r = env->lock_try(env->ctx, f->lock_fd)) == -EWOULDBLOCK &&
-           env->boot_ns(env->ctx) < until)
+    while ((r = env->lock_try(env->ctx, *fd)) == -EWOULDBLOCK && env->boot_ns(env->ctx) < until)
         env->sleep_ns(env->ctx, ST_NS_PER_MS);
     if (r == -EWOULDBLOCK) {
-        st_lib_fail(s, ST_TIMEOUT, "another process works on the files of %s", f->root);
+        st_lib_fail(s, ST_TIMEOUT, "another process works on the files of %s", s->files->root);
         st_lib_hint(s, "try again, and if it stays so look whether that process is stopped");
         return ST_TIMEOUT;
     }
-    struct st_fault fault;
     if (r < 0) {
         st_fail_system(&fault, r, "cannot lock %s", path);
         return st_lib_fault(s, &fault);
     }
     return STRATA_OK;
+}
+
+/* STRATA_TIMEOUT: somebody else works on the files. */
+static int files_lock(strata *s, uint64_t wait_ms)
+{
+    char path[ST_PATH_SIZE + 8];
+    snprintf(path, sizeof path, "%s/lock", s->files->home);
+    return st_files_lock(s, path, &s->files->lock_fd, wait_ms);
 }
 
 static void files_unlock(strata *s)

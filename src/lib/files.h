@@ -63,6 +63,9 @@ int st_files_relative(strata *s, const char *given, char out[ST_PATH_SIZE]);
 struct st_entry *st_files_entry(strata *s, const char *path);
 /* STRATA_LIMIT: one entry more is too many. */
 int st_files_room(strata *s);
+/* Locks a file, opened if *fd is -1 and made if need be; close(2) or unlock ends it. STRATA_TIMEOUT:
+ * somebody else has it. */
+int st_files_lock(strata *s, const char *path, int *fd, uint64_t wait_ms);
 /* The real time, as the stamps of files have it. */
 int64_t st_files_now_ns(void);
 
@@ -91,6 +94,9 @@ int st_files_recover(strata *s);
  */
 int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_str text,
                      struct st_str made_from, struct st_buf *displaced);
+/* Removes a file. As st_files_replace(); after ST_CONFLICT there is no file. */
+int st_files_take_away(strata *s, struct st_entry *e, const char *path, struct st_str made_from,
+                       struct st_buf *displaced);
 /* Puts a text that cannot be taken in as it is aside, in <state>/views/aside; tells where. Else the
  * text is nowhere: whoever has the only copy keeps it. */
 int st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why);

@@ -165,10 +165,7 @@ static void add_slot(void *arg, const struct st_slot *slot)
 static enum st_code add_registered(void *arg, const struct st_lease *lease)
 {
     struct agents *a = arg;
-    struct st_deadline d = st_lib_deadline(a->s, &lease->deadline, lease->earlier);
-    bool passed;
-    (void)st_lib_deadline_left(a->s, &d, &passed);
-    if (!lease->held || passed)
+    if (!st_strong_lease_holds(a->s->strong, lease))
         return ST_OK;
     strata_agent *one = agent_of(a, lease->name);
     if (one == NULL)
@@ -371,6 +368,30 @@ int st_lib_pending(strata *s, uint64_t *count)
     return STRATA_OK;
 }
 
+/* Each workspace has a task 1: in one state they would be one. */
+static int check_numbers(strata *s, const char *other)
+{
+    struct st_log there;
+    struct st_tail mine = {.number = 0}, theirs = {.number = 0};
+    enum st_code code = st_log_open(&there, s->log.env, s->log.alloc, other, true, s->log.what);
+    bool foreign = code == ST_OK && there.identity.workspace != s->log.identity.workspace;
+    if (foreign)
+        code = st_log_tail(&there, &theirs);
+    if (foreign && code == ST_OK)
+        code = st_log_tail(&s->log, &mine);
+    int result = code == ST_OK ? STRATA_OK : st_lib_fault(s, &there.fault);
+    st_log_close(&there);
+    if (mine.number == 0 || theirs.number == 0)
+        return result;
+    st_lib_fail(s, ST_CONFLICT,
+                "both workspaces have tasks or messages: 1 here and 1 in %s are not the same",
+                other);
+    st_lib_hint(s,
+                "nothing was taken in; there `strata export --format beads`, here `strata import "
+                "--format beads` takes the tasks over under numbers of their own");
+    return ST_CONFLICT;
+}
+
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out)
 {
     char other[ST_PATH_SIZE];
@@ -387,7 +408,9 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
         s->log.env->stat(s->log.env->ctx, theirs, &b) >= 0 && a.inode == b.inode &&
         a.fs_id == b.fs_id)
         return st_lib_fail(s, ST_INVALID, "%s is this workspace itself", other);
-    int code = st_lib_pending(s, &out->pending_before);
+    int code = adopt ? check_numbers(s, other) : STRATA_OK;
+    if (code == STRATA_OK)
+        code = st_lib_pending(s, &out->pending_before);
     if (code != STRATA_OK)
         return code;
     enum st_code got = st_intake(&s->log, other, adopt, &in);

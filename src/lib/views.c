@@ -353,13 +353,16 @@ static bool only_space(struct st_str s)
     return true;
 }
 
+/* The text without the block; what was edited in it is taken in. */
 static int cut_out(struct job *j, struct st_buf *text, struct st_buf *out)
 {
     struct st_blocks b;
     struct st_buf below, with;
     st_blocks_find(st_buf_str(text), j->key, j->view->classify, &b);
-    if (b.count == 0)
-        return ST_NOT_FOUND;
+    if (b.count == 0) {
+        st_buf_add_str(out, st_buf_str(text));
+        return out->failed ? st_lib_no_memory(j->s) : STRATA_OK;
+    }
     st_buf_init(&below, st_alloc_libc());
     st_buf_init(&with, st_alloc_libc());
     int code = take_in(j, st_buf_str(text), &b, &below);
@@ -375,41 +378,61 @@ static int cut_out(struct job *j, struct st_buf *text, struct st_buf *out)
     return code;
 }
 
+/* The file with this text, or without it no file at all. */
+static int put_or_take_away(struct job *j, struct st_str next, struct st_str made_from,
+                            struct st_buf *displaced)
+{
+    if (!only_space(next))
+        return st_files_replace(j->s, j->e, j->path, next, made_from, displaced);
+#ifndef ST_DEFECT_REMOVES_UNSEEN
+    return st_files_take_away(j->s, j->e, j->path, made_from, displaced);
+#else
+    j->s->log.env->unlink(j->s->log.env->ctx, j->path);
+    return STRATA_OK;
+#endif
+}
+
+/* Until nobody writes in between. */
+static int take_out(struct job *j, struct st_buf *text)
+{
+    struct st_buf made_from, next, displaced;
+    int code = ST_CONFLICT;
+    st_buf_init(&made_from, st_alloc_libc());
+    st_buf_init(&next, st_alloc_libc());
+    st_buf_init(&displaced, st_alloc_libc());
+    st_buf_add_str(&made_from, st_buf_str(text));
+    for (int i = 0; code == ST_CONFLICT && i < ST_FILES_TRIES; i++) {
+        st_buf_reset(&next);
+        st_buf_reset(&displaced);
+        code = cut_out(j, text, &next);
+        if (code == STRATA_OK && i == 0 && st_str_equal(st_buf_str(&next), st_buf_str(text)))
+            break; /* there is no block */
+        if (code == STRATA_OK)
+            code = put_or_take_away(j, st_buf_str(&next), st_buf_str(&made_from), &displaced);
+        st_buf_reset(text);
+        st_buf_add_str(text, st_buf_str(&displaced));
+        st_buf_reset(&made_from);
+        if (!only_space(st_buf_str(&next)))
+            st_buf_add_str(&made_from, st_buf_str(&next));
+    }
+    st_buf_release(&made_from);
+    st_buf_release(&next);
+    st_buf_release(&displaced);
+    return code;
+}
+
 int st_view_take_out(strata *s, struct st_entry *e)
 {
     struct job j;
-    struct st_buf text, made_from, next;
+    struct st_buf text;
     struct st_file_stamp stamp;
     int code = job_begin(s, e, ST_VIEW_DIRTY, &j);
     st_buf_init(&text, st_alloc_libc());
-    st_buf_init(&made_from, st_alloc_libc());
-    st_buf_init(&next, st_alloc_libc());
     if (code == STRATA_OK)
         code = read_file(&j, &text, &stamp);
-    st_buf_add_str(&made_from, st_buf_str(&text));
-    for (int i = 0; code == STRATA_OK && !j.missing && i < ST_FILES_TRIES; i++) {
-        struct st_buf displaced;
-        st_buf_init(&displaced, st_alloc_libc());
-        st_buf_reset(&next);
-        code = cut_out(&j, &text, &next);
-        if (code == STRATA_OK)
-            code = st_files_replace(s, e, j.path, st_buf_str(&next), st_buf_str(&made_from),
-                                    &displaced);
-        if (code != ST_CONFLICT) {
-            st_buf_release(&displaced);
-            break;
-        }
-        code = STRATA_OK;
-        st_buf_release(&text);
-        text = displaced;
-        st_buf_reset(&made_from);
-        st_buf_add_str(&made_from, st_buf_str(&next));
-    }
-    if (code == STRATA_OK && !j.missing && only_space(st_buf_str(&next)))
-        s->log.env->unlink(s->log.env->ctx, j.path);
+    if (code == STRATA_OK && !j.missing)
+        code = take_out(&j, &text);
     st_buf_release(&text);
-    st_buf_release(&made_from);
-    st_buf_release(&next);
     job_end(&j);
-    return code == ST_NOT_FOUND ? STRATA_OK : code;
+    return code;
 }
