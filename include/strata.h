@@ -337,6 +337,24 @@ int strata_resolve(strata *s, const char *id, const strata_resolution *resolutio
 /* All conflicts (under an entity, else NULL) by their latest value. *count: how many. */
 int strata_resolve_all(strata *s, const char *entity, size_t *count);
 
+/*
+ * What a merge of a file could not decide, kept as conflicts until somebody settles them: attributes
+ * of the entity "file:<path>" named by the place, with STRATA_MERGE_MARK behind it. Settling one says
+ * that it was looked at; the file is not written. One record for many; all are on disk when it
+ * returns. *kept: how many; a value over the limit, or that is no text, is left out.
+ */
+#define STRATA_MERGE_MARK " (merge)"
+typedef struct strata_merge_value {
+    const char *text; /* NULL: there is nothing on this side */
+    size_t size;
+} strata_merge_value;
+typedef struct strata_merge_conflict {
+    const char *place; /* in the file: a record and its field, or a line */
+    strata_merge_value taken, other;
+} strata_merge_conflict;
+int strata_merge_keep(strata *s, const char *path, const strata_merge_conflict *list, size_t count,
+                      size_t *kept);
+
 /* --- the workspace --------------------------------------------------------------------- */
 
 typedef struct strata_replica_info {
@@ -413,6 +431,7 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
 typedef struct strata_sync_offer {
     const char *remote, *url;
     uint64_t records; /* that become readable there */
+    uint64_t entries; /* of the ledger, with results of operations; 0: none, or not asked for */
 } strata_sync_offer;
 
 typedef struct strata_sync_options {
@@ -428,6 +447,9 @@ typedef struct strata_sync_options {
     /* Told what is being done now. NULL: not told. */
     void (*progress)(void *arg, const char *step);
     void *arg; /* of both */
+    /* The ledger of operations and claims may go there, too, from now on: as a copy to read, which
+     * coordinator moves start from. Has to be agreed to once, as the remote itself. */
+    bool ledger;
 } strata_sync_options;
 
 typedef struct strata_sync_refusal {
@@ -443,6 +465,7 @@ typedef struct strata_sync_result {
     uint64_t pending_before, pending_after;
     const strata_sync_refusal *refused; /* references that could not be used */
     size_t refused_count;
+    uint64_t ledger_sent, ledger_taken; /* entries of the ledger */
 } strata_sync_result;
 
 /*
@@ -624,9 +647,10 @@ typedef struct strata_task_item {
     const char *parent; /* a key; NULL: none */
     const struct strata_task_link {
         const char *kind; /* "depends", or any other attribute */
-        const char *key;
+        const char *key;  /* or "#143": a task that is there */
     } * links;
     size_t link_count;
+    const char *not_before; /* RFC 3339, UTC; NULL: none */
 } strata_task_item;
 
 typedef struct strata_task_imported {
@@ -673,11 +697,11 @@ int strata_task_totals_get(strata *s, strata_task_totals *out);
 /*
  * A view is a block of Markdown lines in a file of the work tree, made from the state. Edits of its
  * lines, by any editor, become records when the files are looked at next (strata_files_update); text
- * outside of the block is never touched. Views: "heartbeat", "facts". docs/views.md.
+ * outside of the block is never touched. Views: "heartbeat", "facts", "queue". docs/views.md.
  */
 typedef struct strata_view {
     const char *name;    /* strings are lent */
-    const char *subject; /* facts: of this entity only; "" for all */
+    const char *subject; /* facts: of this entity only; queue: of this channel; "" for all */
     const char *path;    /* relative to the work tree */
     bool committed; /* Git has the file: written after edits, and by strata_view_render() only */
 } strata_view;
@@ -922,9 +946,11 @@ typedef struct strata_lock {
     uint64_t since_ms;
 } strata_lock;
 
-/* STRATA_TIMEOUT: not to be had within wait_ms (then *out tells who has it). */
+/* STRATA_TIMEOUT: not to be had within wait_ms (then *out tells who has it). run: 0, or from
+ * strata_run_begin(): then the lock is free when its process, and every child that inherited the
+ * descriptor, has died, or when its term ends, whichever is first. */
 int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
-                        strata_lock *out);
+                        uint64_t run, strata_lock *out);
 /* STRATA_CONFLICT: the token is not the current one; the lock is lost. */
 int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_ms);
 int strata_lock_release(strata *s, const char *name, uint64_t token);

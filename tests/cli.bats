@@ -708,11 +708,7 @@ conflict() {
     has "$output" "strata "
 }
 
-@test "completion scripts" {
-    for shell in bash zsh fish; do
-        try 0 completion $shell
-        has "$output" merge-state
-    done
+@test "completion in bash" {
     try 2 completion tcsh
     strata completion bash >script
     complete() { # words: the last one is being typed
@@ -724,6 +720,55 @@ conflict() {
     same "$(complete strata import --format '')" "jsonl csv memory beads queue"
     same "$(complete strata fact set --expect-)" --expect-absent
     same "$(complete strata completion z)" zsh
+    # `log' is a command, and `log verify' is one
+    same "$(complete strata log v)" verify
+    same "$(complete strata log --limit 5 --fol)" --follow
+    same "$(complete strata log verify --fol)" ""
+    same "$(complete strata lock deploy --tt)" --ttl
+    same "$(complete strata resolve 1 --take '')" latest # and not the word for a number
+    same "$(complete strata count x '')" "$(complete strata count '')"
+    hasnt "$(complete strata count '')" "["
+}
+
+@test "completion in zsh" {
+    command -v zsh >/dev/null || skip "no zsh here"
+    strata completion zsh >script
+    complete() { # zsh's own functions only print what they are given
+        zsh -fc 'compdef() { }; compadd() { print -- $@; }; _files() { print FILES $@; }
+                 _describe() { print -- ${(P)2%%:*}; }
+                 source ./script; words=("$@"); CURRENT=$#; _strata' - "$@"
+    }
+    has " $(complete strata '') " " merge-state "
+    same "$(complete strata fact '')" "set add remove unset get list"
+    has "$(complete strata fact set -)" "--expect-absent"
+    hasnt "$(complete strata fact get -)" "--expect-absent"
+    same "$(complete strata import --format '')" "jsonl csv memory beads queue"
+    same "$(complete strata import '')" FILES
+    same "$(complete strata --dir '')" "FILES -/"
+    same "$(complete strata log '')" verify
+    has "$(complete strata log --limit 5 -)" "--follow"
+    hasnt "$(complete strata log verify -)" "--follow"
+    has "$(complete strata completion '')" "bash zsh fish"
+}
+
+@test "completion in fish" {
+    command -v fish >/dev/null || skip "no fish here"
+    strata completion fish >script
+    export HOME=$PWD
+    complete() { # prints what can stand for the last word
+        fish --no-config -c 'source ./script; complete -C $argv[1]' "$1" | cut -f 1 | sort | paste -sd ' '
+    }
+    same "$(complete "strata stat")" status
+    same "$(complete "strata fact ")" "add get list remove set unset"
+    same "$(complete "strata fact set --expect-a")" --expect-absent
+    same "$(complete "strata fact get --expect-a")" ""
+    same "$(complete "strata import --format ")" "beads csv jsonl memory queue"
+    same "$(complete "strata log v")" verify
+    same "$(complete "strata log --fol")" --follow
+    same "$(complete "strata completion z")" zsh
+    >notes.md
+    same "$(complete "strata track no")" notes.md
+    same "$(complete "strata fact set no")" notes.md
 }
 
 @test "a state that cannot be written: reads work, writes exit 6" {

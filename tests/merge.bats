@@ -66,6 +66,84 @@ merged() {
     (cd ../tree && git checkout -q -b other && git merge -q side && merged)
 }
 
+pending() { # pending FILTER
+    "$STRATA" pending --json | jq -er ".data.pending | $1"
+}
+
+@test "what a merge has listed is pending in a workspace, until somebody settles it; the file stays" {
+    repository
+    git commit -qam ours
+    git merge -q side 2>err
+    has "$(cat err)" "1 of them: strata pending"
+    same "$(pending 'length')" 1
+    same "$(pending '.[0] | "\(.entity) \(.attribute)"')" "file:t.jsonl b: title (merge)"
+    same "$(pending '.[0].items | map([.value, .shown]) | sort | tostring')" \
+        '[["\"ours\"",false],["\"theirs\"",true]]'
+    try 0 resolve "$(pending '.[0].id')" --take 1
+    has "$stderr" "the file is as the merge left it"
+    same "$(pending 'length')" 0
+    merged
+    # The same again after it was settled: the two of now, not what was settled then.
+    git reset -q --hard HEAD~1
+    git merge -q side 2>err
+    same "$(pending '.[0].items | length')" 2
+    # Another merge at the same place, before that was settled: nothing goes away.
+    git reset -q --hard HEAD~1
+    sed -i 's/"ours"/"mine"/' t.jsonl
+    git commit -qam mine
+    git merge -q side 2>err
+    same "$(pending '.[0].items | map(.value) | unique | tostring')" '["\"mine\"","\"ours\"","\"theirs\""]'
+}
+
+@test "deleted here, changed there: pending, unless only a time or a hash has changed; lines of Markdown" {
+    git init -q -b main .
+    "$STRATA" init --git-merge '*.jsonl' --git-merge '*.md' >/dev/null
+    printf '%s\n' '{"id":"a","t":1}' '{"id":"b","updated_at":"2026-01-01T00:00:00Z"}' '{"id":"c"}' >t.jsonl
+    printf '1\n2\n3\n' >t.md
+    git add . && git commit -qm base
+    git checkout -qb side
+    printf '%s\n' '{"id":"a","t":2,"n":"é\u0001"}' \
+        '{"id":"b","updated_at":"2026-01-02T00:00:00Z","content_hash":"x"}' '{"id":"c"}' >t.jsonl
+    printf '1\ntheirs\n3\n' >t.md
+    git commit -qam side
+    git checkout -q main
+    echo '{"id":"c"}' >t.jsonl
+    printf '1\nours\n3\n' >t.md
+    git commit -qam ours
+    git merge -q side 2>err
+    has "$(cat err)" '"a": deleted by ours, changed by theirs: ["t","n"]: kept'
+    has "$(cat err)" '"b": deleted by ours, changed by theirs: ["updated_at","content_hash"]: kept'
+    same "$(wc -l <t.jsonl)" 3
+    same "$(pending 'map("\(.entity) \(.attribute)") | sort | join(", ")')" \
+        "file:t.jsonl a (merge), file:t.md line 2 (merge)"
+    same "$(pending '.[] | select(.attribute == "a (merge)") | .items | map(.kind) | sort | tostring')" \
+        '["absent","value"]'
+    same "$(pending '.[] | select(.attribute == "a (merge)") | .items[] | select(.shown) | .value')" \
+        '{"id":"a","t":2,"n":"é\u0001"}'
+}
+
+@test "a workspace that cannot be written, and none at all: the merge is the same, nothing is lost" {
+    repository
+    git commit -qam ours
+    before=$("$STRATA" log --json | jq '.data.events | length')
+    exec 9>>.git/strata/append.lock
+    flock 9
+    git merge -q side 2>err 9>&-
+    exec 9>&-
+    has "$(cat err)" '"b" "title": changed by both'
+    has "$(cat err)" "could not be kept for \`strata pending\`: the append lock"
+    merged
+    same "$("$STRATA" log --json | jq '.data.events | length')" "$before"
+    # No workspace.
+    rm -rf .git/strata
+    git reset -q --hard HEAD~1
+    git merge -q side 2>err
+    has "$(cat err)" '"b" "title": changed by both'
+    hasnt "$(cat err)" "pending"
+    merged
+    [ ! -e .git/strata ] && [ ! -e .strata ]
+}
+
 @test "init --git-merge says what it does, can be repeated, and uninit takes it back exactly" {
     git init -q -b main .
     "$STRATA" init >/dev/null

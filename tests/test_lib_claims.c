@@ -405,26 +405,6 @@ static void test_what_was_not_copied_is_remembered(void **state)
     strata_close(b);
 }
 
-static void test_one_copies_at_a_time(void **state)
-{
-    (void)state;
-    world_init("w");
-    strata *a = world_open("w", "anna");
-    strata_options o = {.size = sizeof o, .agent = "bert", .wait_ms = 50};
-    strata_error error;
-    strata *b;
-    int one, two;
-    assert_int_equal(strata_open(world_path("w"), &o, &b, &error), STRATA_OK);
-    ok(a, st_claims_copy_lock(a, &one));
-    expect_code(b, st_claims_copy_lock(b, &two), STRATA_TIMEOUT);
-    assert_int_equal(two, -1);
-    st_claims_copy_unlock(a, one);
-    ok(b, st_claims_copy_lock(b, &two));
-    st_claims_copy_unlock(b, two);
-    strata_close(a);
-    strata_close(b);
-}
-
 /* --- many workers ----------------------------------------------------------------------------- */
 
 #define TASKS   48
@@ -504,7 +484,6 @@ int main(void)
         TEST(test_a_dead_process_has_nothing),
         TEST(test_a_term_ends_though_the_process_lives),
         TEST(test_what_was_not_copied_is_remembered),
-        TEST(test_one_copies_at_a_time),
         TEST(test_many_workers_share_the_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

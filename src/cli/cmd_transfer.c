@@ -105,8 +105,8 @@ static int read_file(struct transfer *t, char **bytes, size_t *n)
 
 static int load(struct transfer *t)
 {
-    char *bytes;
-    size_t n;
+    char *bytes = NULL;
+    size_t n = 0;
     int status = read_file(t, &bytes, &n);
     if (status == 0)
         status = parse(t, bytes, n);
@@ -270,7 +270,7 @@ int cmd_import(struct cli *c)
     import_init(&t->im);
     const char *tasks = task_format(c);
     char *bytes = NULL;
-    size_t n;
+    size_t n = 0;
     int status = tasks != NULL ? read_file(t, &bytes, &n) : import_run(t);
     if (status == 0 && tasks != NULL)
         status = task_import(c, tasks, bytes, n);

@@ -208,11 +208,10 @@ static int memory_observation(struct export *x, const strata_attribute *a, const
         return STRATA_OK;
     }
     size_t n = strlen(a->attribute);
-    char *text = malloc(n + 2 + item->value_size);
+    char *text = malloc(n + 2 + item->value_size + 1);
     if (text == NULL)
         return STRATA_NO_MEMORY;
-    memcpy(text, a->attribute, n);
-    memcpy(text + n, ": ", 2);
+    (void)snprintf(text, n + 3, "%s: ", a->attribute);
     memcpy(text + n + 2, item->value, item->value_size);
     put_json(out, text, n + 2 + item->value_size);
     free(text);

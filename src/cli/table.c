@@ -104,7 +104,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_NEW] = {"--new", 0, NULL, "a new workspace; do not ask the remotes for one", false, false},
     [OPT_WATCH] = {"--watch", 0, "INTERVAL", "again and again, this long after each (10s, 5m)",
         false, false},
-
+    [OPT_LEDGER] = {"--ledger", 0, NULL, "the ledger, with results of operations, may go there, too",
+        false, false},
     [OPT_DEPENDS] = {"--after", 0, "N", "not before task N is done; several: 141,142, or again",
         false, true},
     [OPT_CHANNEL] = {"--channel", 'c', "NAME", "the channel: a queue of its own", false, false},
@@ -475,10 +476,12 @@ const struct cli_command cli_commands[] = {
      {{"strata op prune --older-than 90d", "results of the last 90 days stay"}}, cmd_op_prune, false},
     {"lock", "NAME -- COMMAND [ARGUMENT ...]", 1, 4096, ON(OPT_TTL),
      "run a command while holding a lock",
-     "The lock is renewed while the command lives. When it is lost (this machine was stopped for "
-     "longer than the term), the command is ended. The command finds STRATA_FENCE, a number that "
-     "only grows, in its environment. --wait says how long to wait for the lock; not at all if "
-     "not given. Exit status: the command's own; 115 when the lock was not to be had.",
+     "The lock is renewed while the command lives. When it cannot be renewed in time, or this "
+     "program is killed, the command and its process group are asked to end, and ended before the "
+     "lock's term is over. A descendant that left the group is not: it can know by STRATA_FENCE, a "
+     "number that only grows, in its environment. --wait says how long to wait for the lock; not "
+     "at all if not given. Exit status: the command's own; 113 when the lock was lost, 115 when it "
+     "was not to be had.",
      {{"strata lock deploy --wait 10s -- ./deploy.sh", "one at a time"}},
      cmd_lock, false},
     {"lock acquire", "NAME", 1, 1, ON(OPT_TTL), "take a lock; prints its token",
@@ -601,21 +604,25 @@ const struct cli_command cli_commands[] = {
      "and nothing deleted comes back. Where both sides changed the same lines of another text, "
      "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
      "What somebody should look at is listed on standard error; with --json everything that was "
-     "merged is. Exit status: 0 when nothing is lost, 1 when it could not be merged.",
+     "merged is. In a workspace, when Git calls, what has to be decided is pending, too (strata "
+     "pending). Exit status: 0 when nothing is lost, 1 when it could not be merged.",
      {{"strata merge-driver %O %A %B %L %P", "as Git calls it"},
       {"strata merge-driver base.jsonl ours.jsonl theirs.jsonl", "by hand; the result is in ours.jsonl"}},
      cmd_merge_driver, false},
-    {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
+    {"view add", "heartbeat|facts|queue", 1, 1,
+     ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL) | ON(OPT_COMMITTED),
      "show a part of the state as Markdown, to read and to edit",
      "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "
-     "of one, in ENTITY.md. The view is a block between two comments; the rest of the file stays "
+     "of one, in ENTITY.md. queue: the tasks, in QUEUE.md; with --channel those of one channel. The "
+     "view is a block between two comments; the rest of the file stays "
      "yours. Whatever is changed in its lines, by any editor, is written to the state when the next "
      "strata command runs in this work tree.",
      {{"strata view add heartbeat --file AGENTS-STATUS.md", "the board"},
       {"strata view add facts", "all facts"},
-      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"}},
+      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"},
+      {"strata view add queue --channel docs", "tasks as a list with boxes"}},
      cmd_view_add, false},
-    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW),
+    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL),
      "take a view out of its file",
      "Edits are taken in first. The state stays as it is. A file with nothing else in it goes.",
      {{"strata view remove heartbeat", "the block goes"}}, cmd_view_remove, false},
@@ -648,16 +655,19 @@ const struct cli_command cli_commands[] = {
      "Runs until it is ended. Prints a line for each time that something was taken in or written; with "
      "--json one JSON object per line.",
      {{"strata watch", "in a terminal of its own"}}, cmd_watch, false},
-    {"sync", "[REMOTE]", 0, 1, ON(OPT_WATCH) | ON(OPT_DRY_RUN) | ON(OPT_YES),
+    {"sync", "[REMOTE]", 0, 1, ON(OPT_WATCH) | ON(OPT_DRY_RUN) | ON(OPT_YES) | ON(OPT_LEDGER),
      "exchange records with other copies through a Git repository",
      "REMOTE is a remote of the clone, or the address or path of a repository; a plain bare one "
      "will do. Without REMOTE all are synced that were agreed to before. Records travel on a "
      "reference of this copy, refs/strata/...; branches, index and work trees are not touched, and "
      "nothing is ever sent by force. It may be interrupted at any time and run again.\n\n"
      "Whoever can read the remote can read the records. So the first sync with a remote asks, and "
-     "is refused where nobody can answer, unless --yes is given. --wait bounds the wait for each "
-     "answer of the remote; 10m if not given.",
+     "is refused where nobody can answer, unless --yes is given. What operations have printed stays "
+     "here: the ledger of operations and claims goes along only after --ledger, which asks once, "
+     "too. Other copies can then read it, and start from it when the one that decides is moved. "
+     "--wait bounds the wait for each answer of the remote; 10m if not given.",
      {{"strata sync origin", "the first time it asks, then never again"},
+      {"strata sync origin --ledger", "with the ledger, from now on"},
       {"strata sync", "with all remotes that were agreed to"},
       {"strata sync --watch 1m", "every minute, until it is interrupted"},
       {"strata sync origin --dry-run", "what would be sent, and who has something new"}},

@@ -211,7 +211,7 @@ int cmd_init(struct cli *c)
     if (result.joined && !options.dry_run)
         take_first(c, dir, &result);
     if (cli_given(c, OPT_AGENTS) && !options.dry_run)
-        status = wire_agents(c, result.state_dir, dir);
+        status = wire_agents(c, &result, dir);
     if (status != 0)
         return status;
     if (options.name != NULL && !result.created && strcmp(options.name, result.name) != 0)

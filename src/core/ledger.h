@@ -105,9 +105,9 @@
  *
  * Executors. `run` names a locked file (src/strong) that is free when nothing of the executor runs.
  * An operation with a run is over when that file is free, whatever its deadline says: nobody else
- * may have its effect while the executor lives. A claim with a run is over when the file is free or
- * its deadline has passed, whichever is first: a worker that was stopped, and so neither dies nor
- * renews, does not keep a task for ever. Whatever has no run is over by its deadline.
+ * may have its effect while the executor lives. A lease with a run is over when the file is free or
+ * its deadline has passed, whichever is first: a holder that was stopped, and so neither dies nor
+ * renews, does not keep a task or a lock for ever. Whatever has no run is over by its deadline.
  *
  * Reservations. Leases of kind path; the name is a pattern (glob.h). Many at a time, each with its
  * own token; granted unless it overlaps one of another holder (agent and incarnation) and not both

@@ -475,7 +475,7 @@ enum st_code st_task_close(struct st_state *s)
     if (site->entity.p == NULL)
         return ST_OK;
     struct st_task_id id;
-    struct st_task old, new;
+    struct st_task old = {0}, new;
     ST_ASSERT(st_task_id_parse(site->entity, &id));
     enum st_code code = summary_load(s, id, &site->old, &old);
     new = old;

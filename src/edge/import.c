@@ -7,6 +7,7 @@
 #include "edge/import.h"
 #include "edge/text.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -204,6 +205,7 @@ int import_add(struct import *im, size_t line, const strata_op *op)
     }
     if (copy.entity == NULL || !ok)
         return import_fail(im, STRATA_NO_MEMORY, line, "out of memory");
+    assert(im->lines != NULL && im->ops != NULL);
     im->lines[im->count] = (uint32_t)line;
     im->ops[im->count++] = copy;
     return STRATA_OK;

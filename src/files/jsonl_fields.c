@@ -470,3 +470,30 @@ enum st_code st_jsonl_fields_merge(const struct st_str in[ST_JSONL_SIDES], struc
         parts_release(&m.sides[s]);
     return code == ST_OK && out->failed ? ST_NO_MEMORY : code;
 }
+
+bool st_jsonl_fields_differ(struct st_str base, struct st_str changed, struct st_buf *out)
+{
+    struct parts sides[2] = {0};
+    bool more = true;
+    enum st_code code = read_fields(base, &sides[0]);
+    if (code == ST_OK)
+        code = read_fields(changed, &sides[1]);
+    if (code == ST_OK) {
+        more = false;
+        st_buf_add_char(out, '[');
+        for (int s = 1; s >= 0; s--)
+            for (size_t i = 0; i < sides[s].count; i++) {
+                struct st_str key = sides[s].list[i].key, other = value_of(&sides[1 - s], key);
+                if (s == 0 ? other.p != NULL : st_json_equal(sides[s].list[i].value, other))
+                    continue;
+                if (out->p[out->n - 1] != '[')
+                    st_buf_add_char(out, ',');
+                st_buf_add_str(out, key);
+                more = more || !(key_is(key, "updated_at") || key_is(key, "content_hash"));
+            }
+        st_buf_add_char(out, ']');
+    }
+    parts_release(&sides[0]);
+    parts_release(&sides[1]);
+    return more;
+}

@@ -23,7 +23,7 @@ static bool path_of(char out[ST_PATH_SIZE], const char *dir, const char *name)
 /* --- bounding --------------------------------------------------------------------------------- */
 
 struct kept_file {
-    char name[ST_BLOCK_HASH_SIZE];
+    char name[48]; /* a rendering; or one that a process left when it died: <hash>.<hex>.new */
     uint64_t size;
     int64_t used_ns;
 };
@@ -41,7 +41,7 @@ static int note_file(void *arg, const char *name)
     char path[ST_PATH_SIZE];
     struct st_file_stamp stamp;
     struct st_fault ignored;
-    if (strlen(name) != ST_BLOCK_HASH_SIZE - 1 || !path_of(path, k->dir, name) ||
+    if (strlen(name) >= sizeof k->list->name || !path_of(path, k->dir, name) ||
         st_file_stamp_get(path, &stamp, &ignored) != ST_OK)
         return 0;
     if (k->count == k->cap) {
@@ -127,11 +127,12 @@ enum st_code st_kept_save(const struct st_env *env, const char *dir, const char 
         return st_fail(fault, ST_LIMIT, "the path of the state is too long");
     st_buf_init(&text, st_alloc_libc());
     encode(r, &text);
-    enum st_code code = text.failed ? st_fail(fault, ST_NO_MEMORY, "out of memory")
-                                    : st_file_put(env, path, st_buf_str(&text), false, fault);
+    enum st_code code = text.failed
+                            ? st_fail(fault, ST_NO_MEMORY, "out of memory")
+                            : st_file_put_shared(env, path, st_buf_str(&text), false, fault);
     if (code != ST_OK && fault->system == ENOENT) {
         env->mkdir(env->ctx, dir);
-        code = st_file_put(env, path, st_buf_str(&text), false, fault);
+        code = st_file_put_shared(env, path, st_buf_str(&text), false, fault);
     }
     st_buf_release(&text);
     /* Looking through the directory costs more than saving: one time in thirty-two will do. */

@@ -53,7 +53,7 @@ struct st_registry {
     struct st_entry *list;
     size_t count, cap;
     uint64_t epoch, counter; /* of our log when the views were last rendered */
-    int64_t board_ns;        /* change time of the board then */
+    int64_t board_ns;        /* change times of the board, and of claims, then */
     uint64_t checked_ms;
     struct st_arena arena;
 };

@@ -42,9 +42,14 @@ bool st_file_stamp_equal(const struct st_file_stamp *a, const struct st_file_sta
  * ST_NOT_FOUND, ST_INVALID, ST_LIMIT (over max bytes), ... */
 enum st_code st_file_get(const char *path, size_t max, struct st_buf *out,
                          struct st_file_stamp *stamp, struct st_fault *fault);
-/* Writes a small file of ours: aside, then rename. */
+/* Writes a small file of ours: beside it, then rename. Under a lock. */
 enum st_code st_file_put(const struct st_env *env, const char *path, struct st_str text, bool flush,
                          struct st_fault *fault);
+
+/* The same where several may do it at once. A process that dies leaves what it has written, under a name
+ * that ends in .new. */
+enum st_code st_file_put_shared(const struct st_env *env, const char *path, struct st_str text,
+                                bool flush, struct st_fault *fault);
 
 /* The name of the text beside `path`. False: too long. */
 bool st_replace_beside(const char *path, char out[]);

@@ -1,5 +1,7 @@
 #include "files/task_line.h"
 
+#include "files/block.h"
+
 /* --- marks ------------------------------------------------------------------------------------ */
 
 enum mark {
@@ -51,15 +53,6 @@ static struct st_str *field(struct st_task_line *t, enum mark mark)
     }
 }
 
-static struct st_str trim(struct st_str s)
-{
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = (struct st_str){s.p + 1, s.n - 1};
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 /* The mark that begins at s: which it is, and what it says. MARKS: none does. */
 static enum mark mark_at(struct st_str s, struct st_str *value, size_t *size)
 {
@@ -73,7 +66,7 @@ static enum mark mark_at(struct st_str s, struct st_str *value, size_t *size)
         const char *end = memchr(colon, ']', s.n - (size_t)(colon - s.p));
         if (end == NULL)
             return MARKS;
-        *value = trim((struct st_str){colon + 1, (size_t)(end - colon) - 1});
+        *value = st_line_trim((struct st_str){colon + 1, (size_t)(end - colon) - 1});
         *size = (size_t)(end - s.p) + 1;
         return (enum mark)i;
     }
@@ -150,10 +143,10 @@ static void add_encoded(struct st_buf *out, struct st_str s, bool in_mark)
 
 bool st_task_line_box(struct st_str line, char *box, struct st_str *rest)
 {
-    line = trim(line);
+    line = st_line_trim(line);
     if (line.n < 2 || memchr("-*+", line.p[0], 3) == NULL || line.p[1] != ' ')
         return false;
-    line = trim((struct st_str){line.p + 2, line.n - 2});
+    line = st_line_trim((struct st_str){line.p + 2, line.n - 2});
     if (line.n < 3 || line.p[0] != '[' || line.p[2] != ']' ||
         (line.n > 3 && line.p[3] != ' ' && line.p[3] != '\t'))
         return false;
@@ -179,7 +172,7 @@ bool st_task_line_box(struct st_str line, char *box, struct st_str *rest)
     default:
         return false;
     }
-    *rest = trim((struct st_str){line.p + 3, line.n - 3});
+    *rest = st_line_trim((struct st_str){line.p + 3, line.n - 3});
     return true;
 }
 
@@ -231,9 +224,9 @@ bool st_task_title_parse(struct st_str rest, struct st_buf *text, struct st_task
     *out = (struct st_task_line){.box = ST_BOX_OPEN, .priority = -1};
     st_buf_reset(text);
     /* What is decoded is no longer than what is read: nothing that is lent moves. */
-    if (!st_buf_reserve(text, 2 * rest.n + 1) || !take_marks(trim(rest), text, out))
+    if (!st_buf_reserve(text, 2 * rest.n + 1) || !take_marks(st_line_trim(rest), text, out))
         return false;
-    out->title = add_decoded(text, trim(st_buf_str(text)));
+    out->title = add_decoded(text, st_line_trim(st_buf_str(text)));
     for (int i = 0; i < MARKS; i++) {
         struct st_str *to = field(out, (enum mark)i);
         if (to != NULL && to->n > 0)
@@ -252,17 +245,37 @@ bool st_task_line_parse(struct st_str line, struct st_buf *text, struct st_task_
     return true;
 }
 
+static struct st_str without_hash(struct st_str name)
+{
+    return name.n > 0 && name.p[0] == '#' ? (struct st_str){name.p + 1, name.n - 1} : name;
+}
+
+bool st_task_line_seq(struct st_str line, struct st_str *seq)
+{
+    char box;
+    struct st_str rest;
+    size_t size;
+    if (!st_task_line_box(line, &box, &rest))
+        return false;
+    for (size_t i = 0; i < rest.n; i++)
+        if (mark_at((struct st_str){rest.p + i, rest.n - i}, seq, &size) == SEQ) {
+            *seq = without_hash(*seq);
+            return true;
+        }
+    return false;
+}
+
 bool st_task_line_next(struct st_str *list, struct st_str *name)
 {
     while (list->n > 0) {
         const char *comma = memchr(list->p, ',', list->n);
         size_t n = comma != NULL ? (size_t)(comma - list->p) : list->n;
-        *name = trim((struct st_str){list->p, n});
+        *name = st_line_trim((struct st_str){list->p, n});
         size_t used = n + (comma != NULL);
         *list = (struct st_str){list->p + used, list->n - used};
-        if (name->n > 0 && name->p[0] == '#')
-            *name = (struct st_str){name->p + 1, name->n - 1};
-        if (name->n > 0)
+        *name = without_hash(*name);
+        if (name->n > 0 && !st_str_equal(*name, ST_STR("none")) &&
+            !st_str_equal(*name, ST_STR("-")))
             return true;
     }
     return false;

@@ -47,10 +47,13 @@ bool st_task_line_parse(struct st_str line, struct st_buf *text, struct st_task_
 /* The same for a title that has no box in front of it. */
 bool st_task_title_parse(struct st_str rest, struct st_buf *text, struct st_task_line *out);
 
+/* The number in a line's mark, as it stands there, without a #. False: there is none. */
+bool st_task_line_seq(struct st_str line, struct st_str *seq);
+
 /* Appends the line, without a newline. */
 void st_task_line_add(struct st_buf *out, const struct st_task_line *t);
 
-/* Takes the next name off a list of `depends`. False: no more. */
+/* Takes the next name off a list of `depends`; "none" and "-" are no names. False: no more. */
 bool st_task_line_next(struct st_str *list, struct st_str *name);
 
 #endif

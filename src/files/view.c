@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct st_view *const views[] = {&st_view_heartbeat, &st_view_facts};
+static const struct st_view *const views[] = {&st_view_heartbeat, &st_view_facts, &st_view_queue};
 
 const struct st_view *st_view_at(size_t i)
 {
@@ -312,5 +312,6 @@ void st_file_ops_release(struct st_file_ops *ops)
 {
     st_arena_reset(&ops->arena);
     free(ops->list);
+    free(ops->wishes);
     memset(ops, 0, sizeof *ops);
 }

@@ -5,6 +5,8 @@
 
 #include "store/index.h"
 
+#include <stdlib.h>
+
 bool st_view_has_dot(const struct st_dot *dots, size_t count, struct st_dot dot)
 {
     for (size_t i = 0; i < count; i++)
@@ -38,10 +40,9 @@ bool st_view_op_add(struct st_file_ops *ops, enum st_op_kind kind, const struct 
  */
 #define LOOK_BACK_MAX 256
 
-/* Whether somebody wrote this already since the rendering: a process that took the edit in may have
- * died before it wrote the file. */
-static bool written_since(const struct st_view_source *src, const struct st_view_fact *f,
-                          const struct st_dot *dots, size_t count)
+/* A process that took the edit in may have died before it wrote the file. */
+bool st_view_written_since(const struct st_view_source *src, const struct st_view_fact *f,
+                           const struct st_dot *dots, size_t count)
 {
     struct st_buf key;
     uint64_t number = 0;
@@ -86,7 +87,7 @@ enum st_code st_view_register_write(const struct st_view_source *src, const stru
         again = again || st_view_item_is(&now.items[i], was);
     }
 #ifndef ST_DEFECT_VIEW_TAKES_TWICE
-    if (!live && (there || (!again && written_since(src, f, dots, count))))
+    if (!live && (there || (!again && st_view_written_since(src, f, dots, count))))
         return ST_OK;
 #endif
     /* The same value was written again since: that is what was shown, too. */
@@ -98,4 +99,30 @@ enum st_code st_view_register_write(const struct st_view_source *src, const stru
     bool added =
         n > 0 ? st_view_op_add(out, kind, f, same, n) : st_view_op_add(out, kind, f, dots, count);
     return added ? ST_OK : ST_NO_MEMORY;
+}
+
+bool st_view_wish_add(struct st_file_ops *ops, const struct st_wish *wish)
+{
+    if (ops->wish_count == ops->wish_cap) {
+        size_t cap = ops->wish_cap == 0 ? 16 : ops->wish_cap * 2;
+        struct st_wish *p = realloc(ops->wishes, cap * sizeof *p);
+        if (p == NULL)
+            return false;
+        ops->wishes = p;
+        ops->wish_cap = cap;
+    }
+    struct st_wish *to = &ops->wishes[ops->wish_count];
+    *to = *wish;
+    struct st_str *const texts[] = {
+        &to->entity,      &to->value,           &to->line.title, &to->line.seq,
+        &to->line.key,    &to->line.depends,    &to->line.agent, &to->line.channel,
+        &to->line.parent, &to->line.not_before, &to->line.state, &to->line.claimed,
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        texts[i]->p = st_arena_text(&ops->arena, *texts[i]);
+        if (texts[i]->p == NULL)
+            return false;
+    }
+    ops->wish_count++;
+    return true;
 }

@@ -9,9 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Terms longer than this would outlive any agent. Milliseconds: 30 days. */
-#define TERM_MS_MAX (30ull * 24 * 3600 * 1000)
-
 struct entry {
     struct st_command commands[ST_ENTRY_COMMANDS_MAX];
     struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
@@ -65,7 +62,7 @@ static struct st_deadline term(strata *s, uint64_t term_ms)
 
 static int check_name(strata *s, const char *name, uint64_t term_ms)
 {
-    if (term_ms > TERM_MS_MAX)
+    if (term_ms > ST_TERM_MS_MAX)
         return st_lib_fail(s, ST_LIMIT, "a claim is for 30 days at most");
     return st_lib_name(s, "claim's name", name);
 }
@@ -90,23 +87,19 @@ static int check_text(strata *s, const char *what, const char *text, size_t size
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-/* Held as long as both its run, if it has one, and its term last (core/ledger.h). */
 static bool claim_of(strata *s, const struct st_lease *from, struct st_claim *out)
 {
-    struct st_deadline deadline = st_lib_deadline(s, &from->deadline, from->earlier);
-    bool passed;
     *out = (struct st_claim){
         .name = st_arena_text(&s->arena, from->name),
         .holder = st_arena_text(&s->arena, from->holder),
         .token = from->token,
         .incarnation = from->incarnation,
         .run = from->run,
+        .held = st_strong_lease_holds(s->strong, from),
         .outcome = from->outcome,
         .since_ms = from->since_ms,
+        .left_ms = st_lib_deadline_left(s, &from->deadline, from->earlier),
     };
-    out->left_ms = st_lib_deadline_left(s, &deadline, &passed);
-    out->held =
-        from->held && !passed && (from->run == 0 || st_strong_run_alive(s->strong, from->run));
     return out->name != NULL && out->holder != NULL;
 }
 
@@ -120,19 +113,11 @@ static enum st_code look_one(strata *s, const char *name, struct st_claim *out, 
         return code;
     if (!claim_of(s, &lease, out))
         return ST_NO_MEMORY;
-    if (e == NULL || !lease.held)
-        return ST_OK;
-    struct st_deadline deadline = st_lib_deadline(s, &lease.deadline, lease.earlier);
-    if (!out->held) {
-        struct st_command *c = add(e, ST_CMD_LEASE_LAPSE, name);
-        c->token = lease.token;
-        bool dead = lease.run != 0 && !st_strong_run_alive(s->strong, lease.run);
-        if (!dead)
-            c->deadline = deadline; /* stale should it be renewed before this is ordered */
-    } else if (st_strong_deadline_state(s->strong, &deadline) == ST_DEADLINE_OTHER_CLOCK) {
-        struct st_command *c = add(e, ST_CMD_LEASE_REARM, name);
-        c->token = lease.token;
-        c->deadline = st_strong_deadline(s->strong, deadline.term_ns);
+    struct st_command first;
+    if (e != NULL && st_strong_expire(s->strong, &lease, &first)) {
+        first.key = st_str_of(name); /* the lease's own was lent */
+        ST_ASSERT(e->count < ST_ENTRY_COMMANDS_MAX);
+        e->commands[e->count++] = first;
     }
     return ST_OK;
 }
@@ -140,6 +125,7 @@ static enum st_code look_one(strata *s, const char *name, struct st_claim *out, 
 static int look_all(strata *s, const char *const *names, size_t count, struct st_claim *out,
                     struct entry *e)
 {
+    memset(out, 0, count * sizeof *out);
     if (st_strong_begin(s->strong) != ST_OK)
         return st_lib_strong_fault(s);
     enum st_code code = ST_OK;
@@ -326,7 +312,7 @@ struct choice {
 /* Held, as far as one can tell without looking for its process. */
 static bool surely_held(strata *s, const struct st_lease *lease)
 {
-    struct st_deadline d = st_lib_deadline(s, &lease->deadline, lease->earlier);
+    struct st_deadline d = st_strong_deadline_here(s->strong, &lease->deadline, lease->earlier);
     return lease->held && lease->run != 0 &&
            st_strong_deadline_state(s->strong, &d) == ST_DEADLINE_AHEAD;
 }
@@ -603,40 +589,6 @@ int st_claims_reopen(strata *s, const char *name, const char *reason)
 }
 
 /* --- the outbox ------------------------------------------------------------------------------- */
-
-/* Between two tries. Nanoseconds. */
-#define COPY_POLL_NS 2000000ull
-
-int st_claims_copy_lock(strata *s, int *fd)
-{
-    const struct st_env *env = s->log.env;
-    char path[ST_PATH_SIZE];
-    int code = check_writable(s);
-    *fd = -1;
-    if (code != STRATA_OK)
-        return code;
-    if (snprintf(path, sizeof path, "%s/strong/copy.lock", s->log.dir) >= (int)sizeof path)
-        return st_lib_fail(s, ST_LIMIT, "the path is too long");
-    *fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (*fd < 0)
-        return st_lib_fail(s, ST_IO, "cannot create %s", path);
-    uint64_t until_ns = env->boot_ns(env->ctx) + s->log.wait_ms * ST_NS_PER_MS;
-    while (env->lock_try(env->ctx, *fd) < 0) {
-        if (env->boot_ns(env->ctx) >= until_ns) {
-            env->close(env->ctx, *fd);
-            *fd = -1;
-            return st_lib_fail(s, ST_TIMEOUT, "another process copies outcomes of tasks");
-        }
-        env->sleep_ns(env->ctx, COPY_POLL_NS);
-    }
-    return STRATA_OK;
-}
-
-void st_claims_copy_unlock(strata *s, int fd)
-{
-    if (fd >= 0)
-        s->log.env->close(s->log.env->ctx, fd);
-}
 
 struct outbox {
     strata *s;

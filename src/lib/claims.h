@@ -7,10 +7,10 @@
  *
  * The ledger is the truth about claims; what it keeps of a checkpoint or an outcome has to be
  * copied into the task's channel. The ledger remembers what was not yet copied. So after a strong
- * command, and at any later open: take st_claims_copy_lock(); st_claims_uncopied() gives each claim
- * whose state is to be copied; write the channel record if the channel does not show it already
- * (copying twice is harmless); st_claims_copied() when those records are durable, which costs
- * nothing, as it rides in the next entry.
+ * command, and at any later open: st_claims_uncopied() gives each claim whose state is to be
+ * copied; write the channel record if the channel does not show it already (copying twice is
+ * harmless; the record is written on condition that no later one was); st_claims_copied() when
+ * those records are durable, which costs nothing, as it rides in the next entry.
  *
  * Terms. A claim taken by a command that ends lasts an hour (ST_CLAIM_TERM_MS) and is extended by
  * any command of that agent: st_claims_touch(), which strata_open() calls. A process that lives on
@@ -85,11 +85,6 @@ int st_claims_finish(strata *s, const struct st_claim_end *end);
 /* A claim that is done or failed may be taken again. STRATA_CONFLICT: somebody has it. */
 int st_claims_reopen(strata *s, const char *name, const char *reason);
 
-/* Who copies holds this lock from before the reading until the records are durable: of two that
- * copy at once, the slower one would write what it read earlier over what the other wrote. Waits as
- * long as the handle waits for any lock (STRATA_TIMEOUT); a process that dies lets it go. */
-int st_claims_copy_lock(strata *s, int *fd);
-void st_claims_copy_unlock(strata *s, int fd);
 /* Claims whose 'kept' is not yet copied, in the order of kept->position; visit may return non-zero
  * to stop, and must not call the handle. */
 int st_claims_uncopied(strata *s,

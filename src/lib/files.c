@@ -217,7 +217,9 @@ int st_files_write(strata *s, const struct st_file_ops *ops)
 {
     struct st_record last = {0};
     struct st_op *batch = calloc(ST_RECORD_OPS_MAX, sizeof *batch);
-    int code = batch != NULL ? STRATA_OK : st_lib_no_memory(s);
+    int code = STRATA_OK;
+    if (batch == NULL)
+        return st_lib_no_memory(s);
     for (size_t i = 0; code == STRATA_OK && i < ops->count;) {
         struct st_str agent = ops->list[i].agent;
         size_t n = 0, weight = 0;
@@ -239,38 +241,39 @@ int st_files_write(strata *s, const struct st_file_ops *ops)
 
 /* --- the lock --------------------------------------------------------------------------------- */
 
-/* STRATA_TIMEOUT: somebody else works on the files. */
-static int files_lock(strata *s, uint64_t wait_ms)
+int st_files_lock(strata *s, const char *path, int *fd, uint64_t wait_ms)
 {
-    struct st_files *f = s->files;
     const struct st_env *env = s->log.env;
-    char path[ST_PATH_SIZE + 8];
-    snprintf(path, sizeof path, "%s/lock", f->home);
-    if (f->lock_fd < 0)
-        f->lock_fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (f->lock_fd < 0) {
-        struct st_fault fault;
-        int r = f->lock_fd;
-        f->lock_fd = -1;
-        st_fail_system(&fault, r, "cannot open %s", path);
+    struct st_fault fault;
+    if (*fd < 0)
+        *fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
+    if (*fd < 0) {
+        st_fail_system(&fault, *fd, "cannot open %s", path);
+        *fd = -1;
         return st_lib_fault(s, &fault);
     }
     uint64_t until = env->boot_ns(env->ctx) + wait_ms * ST_NS_PER_MS;
     int r;
-    while ((r = env->lock_try(env->ctx, f->lock_fd)) == -EWOULDBLOCK &&
-           env->boot_ns(env->ctx) < until)
+    while ((r = env->lock_try(env->ctx, *fd)) == -EWOULDBLOCK && env->boot_ns(env->ctx) < until)
         env->sleep_ns(env->ctx, ST_NS_PER_MS);
     if (r == -EWOULDBLOCK) {
-        st_lib_fail(s, ST_TIMEOUT, "another process works on the files of %s", f->root);
+        st_lib_fail(s, ST_TIMEOUT, "another process works on the files of %s", s->files->root);
         st_lib_hint(s, "try again, and if it stays so look whether that process is stopped");
         return ST_TIMEOUT;
     }
-    struct st_fault fault;
     if (r < 0) {
         st_fail_system(&fault, r, "cannot lock %s", path);
         return st_lib_fault(s, &fault);
     }
     return STRATA_OK;
+}
+
+/* STRATA_TIMEOUT: somebody else works on the files. */
+static int files_lock(strata *s, uint64_t wait_ms)
+{
+    char path[ST_PATH_SIZE + 8];
+    snprintf(path, sizeof path, "%s/lock", s->files->home);
+    return st_files_lock(s, path, &s->files->lock_fd, wait_ms);
 }
 
 static void files_unlock(strata *s)
@@ -314,13 +317,6 @@ int st_files_end(strata *s, int code)
 /* --- going through them ------------------------------------------------------------------------
  */
 
-static int64_t board_ns(strata *s)
-{
-    char path[ST_PATH_SIZE + 8];
-    snprintf(path, sizeof path, "%s/board", s->log.dir);
-    return st_file_mtime_ns(path);
-}
-
 static uint64_t wall_ms(strata *s)
 {
     return s->log.env->wall_ms(s->log.env->ctx);
@@ -335,24 +331,33 @@ static bool state_moved(strata *s, const struct st_registry *r, struct st_tail *
     return r->epoch != st_log_writer(&s->log).epoch || r->counter != tail->counter;
 }
 
-static bool has_board(const struct st_registry *r)
+bool st_files_show(const struct st_registry *r, bool claims)
 {
     for (size_t i = 0; i < r->count; i++) {
         const struct st_view *v =
             r->list[i].kind == ST_ENTRY_VIEW ? st_view_find(r->list[i].name) : NULL;
-        if (v != NULL && v->shows_board)
+        if (v != NULL && (claims ? v->shows_claims : v->shows_board))
             return true;
     }
     return false;
 }
 
+/* When what views show beside the log was last changed: heartbeats, claims. 0: none shows any. */
+static int64_t beside_ns(strata *s, const struct st_registry *r)
+{
+    char board[ST_PATH_SIZE + 8], claims[ST_PATH_SIZE + 32];
+    snprintf(board, sizeof board, "%s/board", s->log.dir);
+    snprintf(claims, sizeof claims, "%s/strong/index.db-wal", s->log.dir);
+    return (st_files_show(r, false) ? st_file_mtime_ns(board) : 0) +
+           (st_files_show(r, true) ? st_file_mtime_ns(claims) : 0);
+}
+
 static bool board_moved(strata *s, const struct st_registry *r)
 {
-    if (!has_board(r))
-        return false;
+    int64_t ns = beside_ns(s, r);
     uint64_t now = wall_ms(s);
-    return board_ns(s) != r->board_ns || now < r->checked_ms ||
-           now - r->checked_ms > ST_FILES_BOARD_MS;
+    return ns != 0 &&
+           (ns != r->board_ns || now < r->checked_ms || now - r->checked_ms > ST_FILES_BOARD_MS);
 }
 
 static bool entry_dirty(strata *s, const struct st_entry *e)
@@ -381,7 +386,7 @@ struct work {
 static void look(strata *s, unsigned flags, struct work *w)
 {
     struct st_registry *r = &s->files->registry;
-    *w = (struct work){.flags = flags, .board_ns = board_ns(s), .now_ms = wall_ms(s)};
+    *w = (struct work){.flags = flags, .board_ns = beside_ns(s, r), .now_ms = wall_ms(s)};
     bool edits_only = (flags & STRATA_FILES_EDITS) != 0;
     w->moved =
         state_moved(s, r, &w->tail) || board_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;

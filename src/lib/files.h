@@ -16,7 +16,8 @@
  * one. Milliseconds: ten times what a view of 1,000 lines takes. */
 #define ST_FILES_WAIT_MS 200
 
-/* Heartbeats are no records: so often at most a board is looked at for them alone. Milliseconds. */
+/* Heartbeats are no records, and claims lapse without one: so often at most a view is looked at for
+ * them alone. Milliseconds. */
 #define ST_FILES_BOARD_MS 60000
 
 /* The marks of one agent: what it has read of which files, for some thousand files. Bytes. */
@@ -62,14 +63,24 @@ int st_files_relative(strata *s, const char *given, char out[ST_PATH_SIZE]);
 struct st_entry *st_files_entry(strata *s, const char *path);
 /* STRATA_LIMIT: one entry more is too many. */
 int st_files_room(strata *s);
+/* Locks a file, opened if *fd is -1 and made if need be; close(2) or unlock ends it. STRATA_TIMEOUT:
+ * somebody else has it. */
+int st_files_lock(strata *s, const char *path, int *fd, uint64_t wait_ms);
 /* The real time, as the stamps of files have it. */
 int64_t st_files_now_ns(void);
 
 /* The absolute path of an entry. ST_LIMIT; ST_INVALID: a directory on the way leads elsewhere. */
 int st_files_path(strata *s, const char *relative, char out[ST_PATH_SIZE]);
 
+/* Whether a view shows claims; else whether one shows heartbeats. */
+bool st_files_show(const struct st_registry *r, bool claims);
+
 /* Appends the operations: one record for each agent whose status it is, the others together. */
 int st_files_write(strata *s, const struct st_file_ops *ops);
+
+/* view_tasks.c: carries out what an edit wants of tasks. What is refused (claimed by somebody else, a
+ * cycle) is told and counted; any other code: not all was done, and it can be done again. */
+int st_files_wishes(strata *s, const char *path, const struct st_file_ops *ops, size_t *refused);
 
 /* --- files_replace.c -------------------------------------------------------------------------- */
 
@@ -83,6 +94,9 @@ int st_files_recover(strata *s);
  */
 int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_str text,
                      struct st_str made_from, struct st_buf *displaced);
+/* Removes a file. As st_files_replace(); after ST_CONFLICT there is no file. */
+int st_files_take_away(strata *s, struct st_entry *e, const char *path, struct st_str made_from,
+                       struct st_buf *displaced);
 /* Puts a text that cannot be taken in as it is aside, in <state>/views/aside; tells where. Else the
  * text is nowhere: whoever has the only copy keeps it. */
 int st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why);

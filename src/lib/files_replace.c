@@ -10,6 +10,7 @@
 
 #include "store/log_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -107,6 +108,26 @@ int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_
     return result;
 }
 
+int st_files_take_away(strata *s, struct st_entry *e, const char *path, struct st_str made_from,
+                       struct st_buf *displaced)
+{
+    const struct st_env *env = s->log.env;
+    struct st_replace r = {.existed = true};
+    struct st_fault fault;
+    if (!st_replace_beside(path, r.beside))
+        return st_lib_fail(s, ST_LIMIT, "the name of %s is too long", path);
+    enum st_code code = journal_write(s, e, &r, (struct st_str){"", 0}, made_from, &fault);
+    int moved = code == ST_OK ? env->rename(env->ctx, path, r.beside) : 0;
+    if (moved < 0 && moved != -ENOENT)
+        code = st_fail_system(&fault, moved, "cannot remove %s", path);
+    if (code != ST_OK)
+        return st_lib_fault(s, &fault);
+    int result = moved == 0 ? look_at_displaced(s, &r, made_from, displaced) : STRATA_OK;
+    if (result == STRATA_OK)
+        journal_end(s, r.beside);
+    return result;
+}
+
 int st_files_put_aside(strata *s, const char *path, struct st_str text, const char *why)
 {
     const struct st_env *env = s->log.env;
@@ -119,7 +140,7 @@ int st_files_put_aside(strata *s, const char *path, struct st_str text, const ch
                  base) >= (int)sizeof file)
         return st_lib_fail(s, ST_LIMIT, "the path of %s is too long", base);
     env->mkdir(env->ctx, dir);
-    if (st_file_put(env, file, text, true, &fault) != ST_OK) {
+    if (st_file_put_shared(env, file, text, true, &fault) != ST_OK) {
         st_lib_notice(s, "%s: %s; it could not be put aside: %s", base, why, fault.message);
         return st_lib_fault(s, &fault);
     }

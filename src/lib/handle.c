@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* The public list of codes is a copy; here both have to agree. */
-#define SAME(name, public_name) _Static_assert((int)ST_##name == (int)public_name, #name)
+#define SAME(name, public_name) _Static_assert((int)ST_##name == (int)(public_name), #name)
 SAME(OK, STRATA_OK);
 SAME(USAGE, STRATA_USAGE);
 SAME(INVALID, STRATA_INVALID);

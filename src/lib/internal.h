@@ -12,11 +12,13 @@
  *   facts.c      reading attributes and counters
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them
+ *   merged.c     what a merge of a file could not decide
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
  *   files_replace.c  replacing them, and what to do after a death
  *   view_list.c  which views there are   views.c      edits of them taken in, views written
  *   tracked.c    which files are tracked documents.c  their versions
+ *   view_tasks.c what edits of views want of tasks
  *   append.c     a line at the end       watch.c      waiting for edits
  *   ignore.c     what Git is told of them
  *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
@@ -32,6 +34,10 @@
 #include "store/index.h"
 #include "store/log.h"
 #include "strata.h"
+
+/* Whether the caller's version of a struct with `size` has this field. */
+#define ST_HAS(o, field)                                                                           \
+    ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
 
 struct st_strong;
 struct st_marks;
@@ -69,6 +75,8 @@ struct strata {
     char workspace_id[17], replica_id[17];
     char *dir;              /* the directory it was opened from; NULL: none is known */
     struct st_files *files; /* NULL until the files of the work tree are looked at */
+    uint64_t op_run;        /* the run file of the operation begun last, and its descriptor */
+    int op_fd;
     uint64_t claims_copied; /* see claims.h: how far this handle knows the outbox copied */
     size_t claims_untold;   /* of these, how many it has not told */
     struct st_dot claims_by;

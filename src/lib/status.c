@@ -165,10 +165,7 @@ static void add_slot(void *arg, const struct st_slot *slot)
 static enum st_code add_registered(void *arg, const struct st_lease *lease)
 {
     struct agents *a = arg;
-    struct st_deadline d = st_lib_deadline(a->s, &lease->deadline, lease->earlier);
-    bool passed;
-    (void)st_lib_deadline_left(a->s, &d, &passed);
-    if (!lease->held || passed)
+    if (!st_strong_lease_holds(a->s->strong, lease))
         return ST_OK;
     strata_agent *one = agent_of(a, lease->name);
     if (one == NULL)

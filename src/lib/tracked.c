@@ -79,13 +79,39 @@ static void seen_path(const struct st_files *f, const char *agent, char out[ST_P
     snprintf(out, ST_PATH_SIZE + 80, "%s/seen-%s", f->home, agent);
 }
 
+/* "<dot> <path>" with a tab between them. */
+static bool split_mark(struct st_str line, struct st_str *dot, struct st_str *path)
+{
+    const char *tab = memchr(line.p, '\t', line.n);
+    if (tab == NULL)
+        return false;
+    *dot = (struct st_str){line.p, (size_t)(tab - line.p)};
+    *path = (struct st_str){tab + 1, line.n - dot->n - 1};
+    return true;
+}
+
+/* Without its first lines, if it is over the limit: those are the oldest. */
+static struct st_str newest_marks(struct st_str marks)
+{
+    struct st_str line;
+#ifndef ST_DEFECT_DROPS_NEWEST_MARKS
+    while (marks.n > ST_SEEN_SIZE_MAX && st_line_next(&marks, &line))
+        ;
+#else
+    for (struct st_str all = marks; all.n > 0 && st_line_next(&all, &line);)
+        if ((size_t)(all.p - marks.p) <= ST_SEEN_SIZE_MAX)
+            marks.n = (size_t)(all.p - marks.p);
+#endif
+    return marks;
+}
+
 /* Takes the mark of a path out of an agent's file, and puts another in. */
 static bool seen_change(strata *s, const char *path, const char *put, char dot[ST_ID_SIZE])
 {
     char file[ST_PATH_SIZE + 80];
     struct st_buf text, out;
     struct st_fault fault;
-    struct st_str rest, line;
+    struct st_str rest, line, has, of;
     bool found = false;
     seen_path(s->files, s->agent, file);
     st_buf_init(&text, st_alloc_libc());
@@ -93,17 +119,15 @@ static bool seen_change(strata *s, const char *path, const char *put, char dot[S
     (void)st_file_get(file, ST_SEEN_SIZE_MAX, &text, NULL, &fault);
     rest = st_buf_str(&text);
     while (st_line_next(&rest, &line)) {
-        const char *tab = memchr(line.p, '\t', line.n);
-        size_t n = tab != NULL ? (size_t)(tab - line.p) : 0;
-        bool same =
-            tab != NULL && st_str_equal((struct st_str){tab + 1, line.n - n - 1}, st_str_of(path));
-        if (same && n < ST_ID_SIZE) {
-            memcpy(dot, line.p, n);
-            dot[n] = '\0';
-            found = true;
-        } else if (!same && out.n < ST_SEEN_SIZE_MAX / 2) {
+        if (!split_mark(line, &has, &of))
+            continue;
+        if (!st_str_equal(of, st_str_of(path))) {
             st_buf_add_str(&out, line);
             st_buf_add_char(&out, '\n');
+        } else if (has.n < ST_ID_SIZE) {
+            memcpy(dot, has.p, has.n);
+            dot[has.n] = '\0';
+            found = true;
         }
     }
     if (put != NULL) {
@@ -113,7 +137,7 @@ static bool seen_change(strata *s, const char *path, const char *put, char dot[S
         st_buf_add_char(&out, '\n');
     }
     if ((found || put != NULL) && !out.failed)
-        st_file_put(s->log.env, file, st_buf_str(&out), false, &fault);
+        st_file_put(s->log.env, file, newest_marks(st_buf_str(&out)), false, &fault);
     st_buf_release(&text);
     st_buf_release(&out);
     return found;

@@ -70,7 +70,7 @@ static void fill_view(const struct st_entry *e, strata_view *out)
 static int usual_file(strata *s, const struct st_view *view, const char *subject,
                       char out[ST_PATH_SIZE])
 {
-    if (subject[0] == '\0') {
+    if (subject[0] == '\0' || view == &st_view_queue) {
         snprintf(out, ST_PATH_SIZE, "%s", view->file);
         return STRATA_OK;
     }
@@ -138,7 +138,7 @@ int strata_view_add(strata *s, const strata_view_options *o, strata_view *out)
     const struct st_view *view = o->name != NULL ? st_view_find(o->name) : NULL;
     if (view == NULL) {
         st_lib_fail(s, ST_INVALID, "there is no view '%.40s'", o->name != NULL ? o->name : "");
-        st_lib_hint(s, "views are: heartbeat, facts");
+        st_lib_hint(s, "views are: heartbeat, facts, queue");
         return ST_INVALID;
     }
     const char *subject = HAS(o, subject) && o->subject != NULL ? o->subject : "";

@@ -40,6 +40,12 @@ static void job_end(struct job *j)
     st_rendering_release(&j->now);
 }
 
+static const char *holder(void *arg, struct st_str entity)
+{
+    const struct st_held_one *held = st_task_holder(arg, entity);
+    return held != NULL ? held->holder : NULL;
+}
+
 static struct st_view_source source_of(const struct job *j)
 {
     const struct st_env *env = j->s->log.env;
@@ -50,12 +56,24 @@ static struct st_view_source source_of(const struct job *j)
         .state_dir = j->s->log.dir,
         .subject = j->e->subject,
         .now_ms = env->wall_ms(env->ctx),
+        .founding = j->s->log.identity.number_suffix[0] == '\0',
+        .holder = holder,
+        .holder_arg = j->s,
     };
+}
+
+/* Begins a read of what the view shows. */
+static int look(struct job *j)
+{
+    int code = j->view->shows_claims ? st_task_settle(j->s) : STRATA_OK;
+    if (code == STRATA_OK && j->view->shows_claims)
+        code = st_task_held(j->s);
+    return code == STRATA_OK ? st_lib_begin(j->s) : code;
 }
 
 static int render(struct job *j)
 {
-    int code = st_lib_begin(j->s);
+    int code = look(j);
     if (code != STRATA_OK)
         return code;
     st_rendering_release(&j->now);
@@ -72,14 +90,14 @@ static int render(struct job *j)
 /* --- taking in -------------------------------------------------------------------------------- */
 
 /* Also keeps the text as it was where not all of it could be taken in. */
-static int tell(struct job *j, const struct st_edits *e, const struct st_blocks *b, size_t ops,
-                struct st_str text)
+static int tell(struct job *j, const struct st_edits *e, const struct st_blocks *b,
+                const struct st_file_ops *ops, size_t refused, struct st_str text)
 {
     strata *s = j->s;
     size_t lines = 0;
     for (size_t i = 0; i < e->count; i++)
         lines += e->list[i].kind != ST_EDIT_KEPT;
-    if (ops > 0)
+    if (ops->count + ops->wish_count > 0)
         st_lib_notice(s, "%s: %zu edited %s taken in", j->e->path, lines,
                       lines == 1 ? "line was" : "lines were");
     if (e->below_count > 0)
@@ -92,7 +110,9 @@ static int tell(struct job *j, const struct st_edits *e, const struct st_blocks 
     else if (!e->base_known && e->unknown > 0)
         why = "it is not known what its author was shown: new lines were taken in, other changes "
               "were not";
-    else if (e->unknown + e->repeated > 0)
+    else if (refused > 0)
+        why = "not all that was edited could be done";
+    else if (e->unknown + e->repeated + ops->unknown > 0)
         why = "lines with the id of another or an unknown item were not taken in; a new line is "
               "written without an id";
     return why != NULL ? st_files_put_aside(s, j->path, text, why) : STRATA_OK;
@@ -100,7 +120,7 @@ static int tell(struct job *j, const struct st_edits *e, const struct st_blocks 
 
 static int apply(struct job *j, const struct st_edits *edits, struct st_file_ops *ops)
 {
-    int code = st_lib_begin(j->s);
+    int code = look(j);
     if (code != STRATA_OK)
         return code;
     struct st_view_source source = source_of(j);
@@ -136,6 +156,7 @@ static int take_in(struct job *j, struct st_str text, const struct st_blocks *b,
     struct st_edits edits;
     struct st_buf body;
     struct st_file_ops ops = {0};
+    size_t refused = 0;
     const char *hash = b->count == 1 && !b->damaged ? b->pieces[0].hash : "";
     bool known = st_kept_load(s->files->kept, j->key, hash, &base) == ST_OK;
     st_buf_init(&body, st_alloc_libc());
@@ -143,15 +164,18 @@ static int take_in(struct job *j, struct st_str text, const struct st_blocks *b,
         return st_lib_no_memory(s);
     enum st_code found = st_edits_find(j->view, known ? &base : NULL, st_buf_str(&body), &edits);
     int code = found == ST_OK ? STRATA_OK : st_lib_no_memory(s);
+    memcpy(edits.base, known ? hash : "", known ? sizeof edits.base : 1);
     if (code == STRATA_OK && edits.changes > 0)
         code = apply(j, &edits, &ops);
     if (code == STRATA_OK && ops.count > 0)
         code = st_files_write(s, &ops);
+    if (code == STRATA_OK && ops.wish_count > 0)
+        code = st_files_wishes(s, j->e->path, &ops, &refused);
     if (code == STRATA_OK) {
         st_buf_add_str(below, st_buf_str(&edits.below));
-        code = tell(j, &edits, b, ops.count, text);
+        code = tell(j, &edits, b, &ops, refused, text);
         if (s->files->result != NULL)
-            s->files->result->taken_in += ops.count > 0 ? edits.changes : 0;
+            s->files->result->taken_in += ops.count + ops.wish_count > 0 ? edits.changes : 0;
         if (edits.changes + edits.below_count + edits.unknown + edits.repeated > 0 || b->damaged)
             j->why |= ST_VIEW_FORCE; /* it is being edited: also where Git has it */
     }
@@ -329,13 +353,16 @@ static bool only_space(struct st_str s)
     return true;
 }
 
+/* The text without the block; what was edited in it is taken in. */
 static int cut_out(struct job *j, struct st_buf *text, struct st_buf *out)
 {
     struct st_blocks b;
     struct st_buf below, with;
     st_blocks_find(st_buf_str(text), j->key, j->view->classify, &b);
-    if (b.count == 0)
-        return ST_NOT_FOUND;
+    if (b.count == 0) {
+        st_buf_add_str(out, st_buf_str(text));
+        return out->failed ? st_lib_no_memory(j->s) : STRATA_OK;
+    }
     st_buf_init(&below, st_alloc_libc());
     st_buf_init(&with, st_alloc_libc());
     int code = take_in(j, st_buf_str(text), &b, &below);
@@ -351,41 +378,61 @@ static int cut_out(struct job *j, struct st_buf *text, struct st_buf *out)
     return code;
 }
 
+/* The file with this text, or without it no file at all. */
+static int put_or_take_away(struct job *j, struct st_str next, struct st_str made_from,
+                            struct st_buf *displaced)
+{
+    if (!only_space(next))
+        return st_files_replace(j->s, j->e, j->path, next, made_from, displaced);
+#ifndef ST_DEFECT_REMOVES_UNSEEN
+    return st_files_take_away(j->s, j->e, j->path, made_from, displaced);
+#else
+    j->s->log.env->unlink(j->s->log.env->ctx, j->path);
+    return STRATA_OK;
+#endif
+}
+
+/* Until nobody writes in between. */
+static int take_out(struct job *j, struct st_buf *text)
+{
+    struct st_buf made_from, next, displaced;
+    int code = ST_CONFLICT;
+    st_buf_init(&made_from, st_alloc_libc());
+    st_buf_init(&next, st_alloc_libc());
+    st_buf_init(&displaced, st_alloc_libc());
+    st_buf_add_str(&made_from, st_buf_str(text));
+    for (int i = 0; code == ST_CONFLICT && i < ST_FILES_TRIES; i++) {
+        st_buf_reset(&next);
+        st_buf_reset(&displaced);
+        code = cut_out(j, text, &next);
+        if (code == STRATA_OK && i == 0 && st_str_equal(st_buf_str(&next), st_buf_str(text)))
+            break; /* there is no block */
+        if (code == STRATA_OK)
+            code = put_or_take_away(j, st_buf_str(&next), st_buf_str(&made_from), &displaced);
+        st_buf_reset(text);
+        st_buf_add_str(text, st_buf_str(&displaced));
+        st_buf_reset(&made_from);
+        if (!only_space(st_buf_str(&next)))
+            st_buf_add_str(&made_from, st_buf_str(&next));
+    }
+    st_buf_release(&made_from);
+    st_buf_release(&next);
+    st_buf_release(&displaced);
+    return code;
+}
+
 int st_view_take_out(strata *s, struct st_entry *e)
 {
     struct job j;
-    struct st_buf text, made_from, next;
+    struct st_buf text;
     struct st_file_stamp stamp;
     int code = job_begin(s, e, ST_VIEW_DIRTY, &j);
     st_buf_init(&text, st_alloc_libc());
-    st_buf_init(&made_from, st_alloc_libc());
-    st_buf_init(&next, st_alloc_libc());
     if (code == STRATA_OK)
         code = read_file(&j, &text, &stamp);
-    st_buf_add_str(&made_from, st_buf_str(&text));
-    for (int i = 0; code == STRATA_OK && !j.missing && i < ST_FILES_TRIES; i++) {
-        struct st_buf displaced;
-        st_buf_init(&displaced, st_alloc_libc());
-        st_buf_reset(&next);
-        code = cut_out(&j, &text, &next);
-        if (code == STRATA_OK)
-            code = st_files_replace(s, e, j.path, st_buf_str(&next), st_buf_str(&made_from),
-                                    &displaced);
-        if (code != ST_CONFLICT) {
-            st_buf_release(&displaced);
-            break;
-        }
-        code = STRATA_OK;
-        st_buf_release(&text);
-        text = displaced;
-        st_buf_reset(&made_from);
-        st_buf_add_str(&made_from, st_buf_str(&next));
-    }
-    if (code == STRATA_OK && !j.missing && only_space(st_buf_str(&next)))
-        s->log.env->unlink(s->log.env->ctx, j.path);
+    if (code == STRATA_OK && !j.missing)
+        code = take_out(&j, &text);
     st_buf_release(&text);
-    st_buf_release(&made_from);
-    st_buf_release(&next);
     job_end(&j);
-    return code == ST_NOT_FOUND ? STRATA_OK : code;
+    return code;
 }

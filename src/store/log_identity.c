@@ -159,6 +159,19 @@ enum st_code st_identity_store(struct st_log *log, const struct st_identity *id)
     return st_log_replace(log, "identity", text, (size_t)n);
 }
 
+enum st_code st_log_describe(const struct st_env *env, const char *dir,
+                             const struct st_identity *identity, struct st_fault *fault)
+{
+    struct st_log log = {.env = env};
+    if (strlen(dir) >= ST_PATH_SIZE)
+        return st_fail(fault, ST_LIMIT, "the path is over %d bytes", ST_PATH_SIZE - 1);
+    strcpy(log.dir, dir);
+    enum st_code code = st_identity_store(&log, identity);
+    if (code != ST_OK)
+        *fault = log.fault;
+    return code;
+}
+
 /* What tells a copied or restored state directory from the one that the identity was made in. */
 enum st_code st_fingerprint(struct st_log *log, struct st_identity *id)
 {

@@ -22,8 +22,6 @@
  * wait. Nanoseconds. */
 #define ST_FLUSH_STALL_NS 1000000000ull
 
-#define ST_NS_PER_MS 1000000ull
-
 #define st_atomic_load(p)         __atomic_load_n((p), __ATOMIC_SEQ_CST)
 #define st_atomic_store(p, value) __atomic_store_n((p), (value), __ATOMIC_SEQ_CST)
 #define st_atomic_add(p, value)   __atomic_add_fetch((p), (value), __ATOMIC_SEQ_CST)

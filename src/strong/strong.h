@@ -153,6 +153,12 @@ enum st_deadline_state st_strong_deadline_state(struct st_strong *s, const struc
 /* Of a lease or an operation: the deadline that counts here, on this clock if there is one. */
 struct st_deadline st_strong_deadline_here(struct st_strong *s, const struct st_deadline *newest,
                                            const struct st_deadline *earlier);
+/* Whether a lease is held here and now: neither its term nor its run is over. */
+bool st_strong_lease_holds(struct st_strong *s, const struct st_lease *lease);
+/* What has to be written down of a lease before anybody else can have it: that it is over, or that
+ * its term, which is on another clock, begins anew on this one. False: nothing. out->key is the
+ * lease's name, borrowed. */
+bool st_strong_expire(struct st_strong *s, const struct st_lease *lease, struct st_command *out);
 
 /* --- executors (run.c) ------------------------------------------------------------------------ */
 
