@@ -2,7 +2,7 @@
 BUILD ?= build
 MESON_ARGS ?=
 
-.PHONY: all demo check bench asan tidy fuzz format lint install clean
+.PHONY: all demo check judges bench asan tidy fuzz format lint install clean
 
 all:
 	./scripts/setup.sh $(BUILD) $(MESON_ARGS)
@@ -15,6 +15,11 @@ check:
 	./scripts/deps.sh check
 	$(MAKE) all
 	meson test -C $(BUILD) --print-errorlogs
+
+# Claude Code, Codex and OpenClaw themselves connect; 1.5 GB of packages from npm, kept in the build
+# directory. No part of `make check`.
+judges: all
+	meson test -C $(BUILD) --print-errorlogs --suite clients
 
 bench: all
 	BUILD=$(BUILD) ./bench/run.sh

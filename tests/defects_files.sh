@@ -2,13 +2,14 @@
 # defects_files.sh - every deliberate defect of views and tracked documents must be caught. See defects.sh.
 . "$(dirname "$0")/defects.sh"
 defects_of src/files/block.c src/files/kept.c src/files/lines.c src/files/re*.c src/files/view*.c \
-    src/lib/files*.c src/lib/views.c src/lib/documents.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
+    src/lib/files*.c src/lib/view*.c src/lib/documents.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
 library
 ldflags=-Wl,--wrap=st_env_posix
 
 caught_by() {
     case $1 in
-    '') tests='test_lib_views test_lib_files' ;;
+    '') tests='test_lib_views test_lib_files test_lib_queue' ;;
+    QUEUE_*) tests=test_lib_queue ;;
     REMOVES_UNSEEN | DROPS_NEWEST_MARKS | EXCLUDE_* | ONE_NAME_* | WATCH_*) tests=test_lib_files ;;
     *) tests=test_lib_views ;;
     esac

@@ -24,6 +24,19 @@ state_is() {
     json --arg s "$2" '.data.state == $s'
 }
 
+# eventually_ends STATUS ARGUMENT...: until it does not end with that status any more
+eventually_ends() {
+    local not=$1
+    shift
+    eventually differs "$not" "$@"
+}
+differs() {
+    local not=$1 now=0
+    shift
+    "$STRATA" "$@" >/dev/null 2>&1 || now=$?
+    [ "$now" -ne "$not" ]
+}
+
 # an operation in doubt: its wrapper was killed when the effect had happened
 make_doubt() {
     local before
@@ -224,12 +237,12 @@ EOF
 }
 
 @test "a term that ends: started is in doubt, not started is free" {
-    try 0 op begin --key s --term 300ms
+    try 0 op begin --key s --term 3s
     try 0 op start s --token "$output"
+    try 5 op begin --key s
     try 0 op begin --key f --term 300ms
     first=$output
-    try 5 op begin --key s
-    sleep 0.4
+    eventually_ends 5 op begin --key s
     try 7 op begin --key s
     has "$stderr" "Do not retry and do not use another key"
     try 0 op begin --key f
@@ -531,9 +544,11 @@ commands() {
 }
 
 @test "a lock is renewed while its command lives" {
-    "$STRATA" lock db --ttl 300ms -- sleep 1 3>&- &
-    sleep 0.7
+    "$STRATA" lock db --ttl 2s -- sh -c 'echo $$ >pid; until [ -e end ]; do sleep 0.05; done' 3>&- &
+    eventually test -s pid
+    sleep 2.5
     try 5 lock acquire db
+    touch end
     wait $!
     try 0 lock acquire db
 }
@@ -565,7 +580,6 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
     locked 2s sh -c 'trap "" TERM; echo $$ >pid; while :; do sleep 0.05; done'
     SECONDS=0
     kill -STOP $wrapper
-    try 5 lock acquire db
     eventually gone "$(cat pid)"
     [ "$SECONDS" -lt 4 ]
     try 0 lock acquire db --wait 5s
@@ -574,10 +588,12 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
 }
 
 @test "a wrapper that was killed: its command is ended, with grace, and then the lock is free" {
-    locked 60s sh -c 'trap "sleep 0.5; echo tidy >end; exit" TERM; echo $$ >pid; while :; do sleep 0.05; done'
+    locked 60s sh -c 'trap "until [ -e go ]; do sleep 0.05; done; echo tidy >end; exit" TERM
+        echo $$ >pid; while :; do sleep 0.05; done'
     kill -9 $wrapper
     wait $wrapper || true
     STRATA_AGENT=bob try 5 lock acquire db # it is still tidying up
+    touch go
     STRATA_AGENT=bob try 0 lock db --wait 10s -- cat end
     same "$output" tidy
     gone "$(cat pid)"
@@ -591,7 +607,7 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
 }
 
 @test "a descendant that left the group keeps the lock, but not beyond the term" {
-    locked 2s setsid -w sh -c 'echo $$ >pid; exec sleep 30'
+    locked 4s setsid -w sh -c 'echo $$ >pid; exec sleep 30'
     kill -9 $wrapper
     STRATA_AGENT=bob try 5 lock acquire db
     STRATA_AGENT=bob try 0 lock acquire db --wait 8s
@@ -666,12 +682,14 @@ worker() {
 @test "a worker that was killed: its command is ended, and only then somebody else has the task" {
     "$STRATA" add "the task" >/dev/null
     "$STRATA" work --term 60s --wait 0s -- sh -c \
-        'exec >out 2>&1; trap "sleep 0.5; echo tidy >end; exit" TERM; echo $$ >pid; while :; do sleep 0.05; done' 3>&- &
+        'exec >out 2>&1; trap "until [ -e go ]; do sleep 0.05; done; echo tidy >end; exit" TERM
+        echo $$ >pid; while :; do sleep 0.05; done' 3>&- &
     wrapper=$!
     eventually test -s pid
     kill -9 $wrapper
     wait $wrapper || true
     STRATA_AGENT=bob try 5 next # it is still tidying up
+    touch go
     STRATA_AGENT=bob try 0 next --wait 10s
     gone "$(cat pid)"
     same "$(cat end)" tidy
@@ -730,9 +748,9 @@ worker() {
 }
 
 @test "a reservation ends with its term" {
-    try 0 reserve 'src/**' --ttl 300ms
+    try 0 reserve 'src/**' --ttl 3s
     STRATA_AGENT=bob try 5 reserve src/main.c
-    sleep 0.4
+    eventually_ends 3 reserve check src/main.c --agent bob
     try 0 reserve list
     same "$output" ""
     STRATA_AGENT=bob try 0 reserve src/main.c

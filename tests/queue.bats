@@ -268,3 +268,72 @@ two_tasks() {
     eventually grep -q 'claimed:bob' QUEUE.md
     kill "$watcher"
 }
+
+# --- reading a list of others ------------------------------------------------------------------------
+
+@test "import of a QUEUE.md: boxes under headings, headings with a status, tables; what was not read is told" {
+    cat >TODO.md <<'END'
+# Queue
+
+- [ ] [P1] plain [priority:1] [depends:PR-7]
+- [x] finished
+- [ ] plain text
+- [?] strange
+```
+- [ ] code
+```
+## In Progress
+- [ ] begun
+* [-] dropped
+
+## PR-7: a heading
+- **Status:** TODO
+- Branch: pr-7
+- Depends on: T-1, T-2
+- Owner: bob
+- [ ] its own list
+
+| # | Task | Status | Depends on | Phase |
+| --- | --- | :-: | --- | --- |
+| T-1 | `one \| a` | complete | - | 7 |
+| T-2 | two | **queued** | T-1 | 8 |
+
+| Name | Size |
+| --- | --- |
+| x | 1 |
+END
+    try 0 import TODO.md --dry-run --json
+    json '.data.added == 8 and .data.unread == [{from: 6, to: 6, why: "a box that is not known"},
+        {from: 26, to: 28, why: "a table without a column Task (or Title) and one Status"}]'
+    try 0 import TODO.md
+    has "$stderr" "TODO.md, line 6 was not read"
+    has "$stderr" "TODO.md, lines 26 to 28 were not read"
+    try 0 list --all --json
+    local found=$output
+    output=$(jq -c '[.data[] | {key: (.key), value: .}] | from_entries' <<<"$found")
+    json '."[P1] plain" | .priority == 1 and .state == "waiting"'
+    json '.finished.state == "done" and .dropped.state == "cancelled" and .begun.state == "in_progress"'
+    json '."PR-7" | .title == "PR-7: a heading" and .agent == "bob" and .state == "waiting" and (.depends | length == 2)'
+    json '."T-1" | .title == "one | a" and .state == "done"'
+    json '."T-2" | .state == "ready" and (.depends | length == 1)'
+    try 0 show "$(jq '."PR-7".seq' <<<"$output")" --json
+    json '.data.data == "- Branch: pr-7\n- [ ] its own list"'
+    # again: nothing; one that changed: that one
+    sed -i 's/^- \[ \] plain text/- [x] plain text/' TODO.md
+    try 0 import TODO.md --json
+    json '.data | .added == 0 and .changed == 1 and .same == 7'
+    # names that are there twice are told apart
+    printf -- '- [ ] tests\n- [ ] tests\n' >twice.md
+    try 0 import twice.md --json
+    json '.data.added == 2'
+    try 0 import twice.md --json
+    json '.data | .added == 0 and .same == 2'
+    # a view's own lines are tasks already
+    strata view add queue --file TODO.md >/dev/null
+    try 0 import TODO.md --json
+    json '.data | .added == 0 and (.unread[2].why | startswith("a view of Strata"))'
+    # what cannot be read is refused with its line, and nothing is written
+    printf -- '- [ ] good\n- [ ] bad [priority:9]\n' >bad.md
+    try 2 import bad.md
+    has "$stderr" "bad.md, line 2"
+}

@@ -274,6 +274,15 @@ EOF
     same "$(get b y from)" two
 }
 
+@test "a state elsewhere, by a relative path" {
+    git clone -q hub a
+    "$STRATA" --state-dir a/elsewhere init --name a a >/dev/null
+    "$STRATA" --state-dir a/elsewhere fact set x y z >/dev/null
+    try_in 0 a --state-dir a/elsewhere sync origin --yes
+    clones b
+    same "$(get b x y)" z
+}
+
 @test "a shallow clone exchanges everything" {
     clones a
     write a x 3
@@ -590,6 +599,36 @@ same_ledger() {
     sync a
     sync b
     same_ledger
+}
+
+# --- growth ---------------------------------------------------------------------------------------
+
+stored() { # stored REPOSITORY: bytes of all its objects
+    git -C "$1" cat-file --batch-all-objects --batch-check='%(objectsize:disk)' | awk '{n += $1} END {print n}'
+}
+
+@test "growth: many syncs cost little more than the records compressed once" {
+    git init -q --bare empty
+    git init -q a
+    "$STRATA" init --name a a >/dev/null
+    for i in $(seq 8); do
+        # Texts of which each is another, as records are.
+        seq "$i"00001 "$i"02000 | awk '{printf "{\"entity\":\"service-%d\",\"attribute\":\"note\",\"value\":\"%d was deployed, build %d, by the night shift\"}\n", $1, $1, $1 * 7919 % 1000003}' >facts.jsonl
+        "$STRATA" -C a import facts.jsonl >/dev/null
+        "$STRATA" -C a sync "$PWD/empty" --yes >/dev/null
+    done
+    compressed=$(cat a/.git/strata/log/*/*.jsonl | gzip -6 | wc -c)
+    [ "$compressed" -gt 100000 ]
+    for r in a empty; do
+        [ $(($(stored "$r") * 100)) -le $((compressed * 150)) ] || { echo "$r: $(stored "$r"), compressed $compressed"; false; }
+    done
+    echo "# stored $(stored empty) bytes; compressed once they are $compressed" >&3
+    # One line after the other: the listing stays short.
+    for i in $(seq 16); do
+        write a "$i"
+        "$STRATA" -C a sync "$PWD/empty" >/dev/null
+    done
+    [ "$(git -C empty ls-tree -r --name-only "$(own_ref a)" | grep -c '^log-')" -le 10 ]
 }
 
 # --- interruptions --------------------------------------------------------------------------------

@@ -10,9 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Between two looks at the clock while a child runs; a tenth of it where its end cannot be waited for.
+ * Milliseconds. */
+#define LOOK_MS 20
 
 static volatile sig_atomic_t got_signal;
 static volatile sig_atomic_t child_group;
@@ -207,11 +212,12 @@ static void drain(struct child *c, struct stream *s)
  * what is in the pipes by then is read. */
 static void serve(struct child *c, struct run *r)
 {
-    struct pollfd polls[2];
+    struct pollfd polls[3] = {{0}, {0}, {.fd = pidfd_open(r->pid, 0), .events = POLLIN}};
+    int look_ms = polls[2].fd >= 0 ? LOOK_MS : LOOK_MS / 10;
     while (!r->exited) {
         for (int i = 0; i < 2; i++)
             polls[i] = (struct pollfd){.fd = r->streams[i].fd, .events = POLLIN};
-        int ready = poll(polls, 2, r->streams[0].fd < 0 && r->streams[1].fd < 0 ? 2 : 20);
+        int ready = poll(polls, 3, look_ms);
         for (int i = 0; ready > 0 && i < 2; i++)
             if (polls[i].fd >= 0 && polls[i].revents != 0 && !pump(c, &r->streams[i])) {
                 close(r->streams[i].fd);
@@ -219,6 +225,8 @@ static void serve(struct child *c, struct run *r)
             }
         look_after(c, r);
     }
+    if (polls[2].fd >= 0)
+        close(polls[2].fd);
     for (int i = 0; i < 2; i++) {
         drain(c, &r->streams[i]);
         if (r->streams[i].fd >= 0)

@@ -274,7 +274,8 @@ bool st_task_line_next(struct st_str *list, struct st_str *name)
         size_t used = n + (comma != NULL);
         *list = (struct st_str){list->p + used, list->n - used};
         *name = without_hash(*name);
-        if (name->n > 0)
+        if (name->n > 0 && !st_str_equal(*name, ST_STR("none")) &&
+            !st_str_equal(*name, ST_STR("-")))
             return true;
     }
     return false;

@@ -53,7 +53,7 @@ bool st_task_line_seq(struct st_str line, struct st_str *seq);
 /* Appends the line, without a newline. */
 void st_task_line_add(struct st_buf *out, const struct st_task_line *t);
 
-/* Takes the next name off a list of `depends`. False: no more. */
+/* Takes the next name off a list of `depends`; "none" and "-" are no names. False: no more. */
 bool st_task_line_next(struct st_str *list, struct st_str *name);
 
 #endif

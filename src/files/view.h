@@ -112,7 +112,7 @@ enum st_wish_kind { ST_WISH_ADD, ST_WISH_DEPEND, ST_WISH_STATE };
 
 struct st_wish {
     enum st_wish_kind kind;
-    struct st_str entity;     /* depend, state */
+    struct st_str entity;     /* depend, state; add: not empty when it is there already */
     struct st_str value;      /* depend: on which number or key; state: a word */
     struct st_task_line line; /* add; its key names it, its seq is what its author called it */
 };

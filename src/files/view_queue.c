@@ -850,6 +850,9 @@ static enum st_code line_key(struct applier *a, struct st_str line, char key[32]
         *there = false;
         if (code == ST_OK && number[0] != '\0') {
             code = is_there(a, number, there);
+#ifdef ST_DEFECT_QUEUE_TWICE
+            *there = false;
+#endif
             if (*there)
                 return code;
             *there = true; /* the next one */
@@ -880,9 +883,11 @@ static enum st_code apply_added(struct applier *a, struct st_str line)
         }
     } else {
         code = line_key(a, line, key, &there);
-        if (code != ST_OK || there)
+        if (code != ST_OK || (there && t->seq.n == 0))
             return code;
         t->key = st_str_of(key);
+        if (there)
+            w.entity = st_str_of(key); /* for what other lines call it */
     }
     if (t->channel.n == 0)
         t->channel = usual_channel(a);

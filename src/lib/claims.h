@@ -27,8 +27,7 @@
 
 #include "core/ledger.h"
 
-/* Names of one st_claims_take(): what one entry holds with all lapses. Who has more candidates asks
- * again with the rest. */
+/* Claims that one entry asks for: with what has lapsed they fit it. */
 #define ST_CLAIMS_MAX 16
 /* Agents think for minutes; a dead one's task must not wait for days. */
 #define ST_CLAIM_TERM_MS (60ull * 60 * 1000)
@@ -52,16 +51,18 @@ struct st_claim_end {
 };
 
 /*
- * Takes the first of the names (at most ST_CLAIMS_MAX, in order of preference) that is free, as one
- * entry with one flush. out->token != 0: taken. STRATA_TIMEOUT: none is free, somebody has them;
- * STRATA_CONFLICT: the only name given is done or failed. term_ms 0: ST_CLAIM_TERM_MS. run: from
+ * Takes the first of the names, which stand in order of preference, that is free, as one entry with
+ * one flush. Where others take at the same time, any of the first `equal` ones is as good as the
+ * first. out->token != 0: taken. STRATA_TIMEOUT: none is free, somebody has them; STRATA_CONFLICT:
+ * the only name given is done or failed. term_ms 0: ST_CLAIM_TERM_MS. run: from
  * st_claims_run_begin(), or 0.
  *
  * `end` (may be NULL) is reported in the same entry. When it is refused that is the result
  * (STRATA_CONFLICT), and out->token tells whether the next was taken all the same.
  */
-int st_claims_take(strata *s, const char *const *names, size_t count, uint64_t term_ms,
-                   uint64_t run, const struct st_claim_end *end, struct st_claim *out);
+int st_claims_take(strata *s, const char *const *names, size_t count, size_t equal,
+                   uint64_t term_ms, uint64_t run, const struct st_claim_end *end,
+                   struct st_claim *out);
 
 /* How things stand; out has `count` elements. Writes nothing. */
 int st_claims_look(strata *s, const char *const *names, size_t count, struct st_claim *out);
@@ -70,6 +71,9 @@ int st_claims_held_each(strata *s, const char *agent,
                         int (*visit)(void *arg, const struct st_claim *c), void *arg);
 /* What its holders left. STRATA_NOT_FOUND: nothing. */
 int st_claims_kept(strata *s, const char *name, struct st_claim_kept *out);
+
+/* Where in the outbox that was put last; 0: nothing was left. */
+int st_claims_position(strata *s, const char *name, uint64_t *position);
 
 /* STRATA_CONFLICT, with the reason: the token is not the current one, or it has an outcome. */
 int st_claims_renew(strata *s, const char *name, uint64_t token, uint64_t term_ms);

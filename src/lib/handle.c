@@ -250,6 +250,8 @@ void strata_close(strata *s)
 {
     if (s == NULL)
         return;
+    if (s->unsettled)
+        (void)st_task_settle(s); /* else the next command does */
     st_files_close(s);
     st_strong_close(s->strong);
     st_index_close(s->index);

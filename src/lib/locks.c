@@ -43,49 +43,66 @@ static int lock_look(strata *s, const char *name, strata_lock *out, struct st_co
     return result;
 }
 
-/* What lapsed is written down, and the lock asked for, as one entry. */
-static int lock_try(strata *s, const char *name, uint64_t ttl_ms, uint64_t run, strata_lock *out,
-                    bool *got)
+struct asking {
+    const char *name;
+    uint64_t ttl_ms, run;
+    strata_lock *out;
+    bool got;
+};
+
+/* Asks for the lock, after `first` if that is wanted. */
+static int lock_ask(strata *s, struct asking *a, const struct st_command *first, bool wanted)
 {
     struct st_command entry[2];
     struct st_ledger_result results[2];
-    bool expires = false;
-    *got = false;
-    int code = lock_look(s, name, out, &entry[0], &expires);
-    size_t count = expires ? 1 : 0;
-    bool asks = code == STRATA_OK && !out->held;
-    if (asks)
-        entry[count++] = (struct st_command){
-            .kind = ST_CMD_LEASE_ACQUIRE,
-            .key = st_str_of(name),
-            .lease = ST_LEASE_LOCK,
-            .run = run,
-            .deadline = st_strong_deadline(s->strong, ttl_ms * ST_NS_PER_MS),
-        };
-    if (code == STRATA_OK && count > 0)
-        code = st_lib_submit(s, entry, count, results);
-    if (code != STRATA_OK || !asks)
+    size_t count = 0;
+    if (wanted)
+        entry[count++] = *first;
+    entry[count++] = (struct st_command){
+        .kind = ST_CMD_LEASE_ACQUIRE,
+        .key = st_str_of(a->name),
+        .lease = ST_LEASE_LOCK,
+        .run = a->run,
+        .deadline = st_strong_deadline(s->strong, a->ttl_ms * ST_NS_PER_MS),
+    };
+    int code = st_lib_submit(s, entry, count, results);
+    if (code != STRATA_OK)
         return code;
-    if (results[count - 1].verdict == ST_VERDICT_STALE)
+    const struct st_ledger_result *last = &results[count - 1];
+    if (last->verdict == ST_VERDICT_STALE)
         return st_lib_replaced(s);
-    *got = results[count - 1].verdict == ST_VERDICT_DONE;
-    if (!*got)
-        return lock_look(s, name, out, NULL, NULL);
+    a->got = last->verdict == ST_VERDICT_DONE;
+    if (!a->got)
+        return STRATA_OK;
     struct st_lease mine = {
-        .name = st_str_of(name),
+        .name = st_str_of(a->name),
         .holder = st_str_of(s->agent),
-        .token = results[count - 1].token,
+        .token = last->token,
         .held = true,
         .deadline = entry[count - 1].deadline,
-        .since_ms = entry[count - 1].time_ms,
+        .since_ms = s->log.env->wall_ms(s->log.env->ctx),
     };
-    return lock_of(s, &mine, out) ? code : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    return lock_of(s, &mine, a->out) ? code : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+}
+
+/* Looks why it is not to be had. If its holder's time is over, that is written down and the lock
+ * asked for, as one entry. */
+static int lock_again(strata *s, struct asking *a)
+{
+    struct st_command first;
+    bool wanted = false;
+    int code = lock_look(s, a->name, a->out, &first, &wanted);
+    if (code != STRATA_OK || (a->out->held && !wanted))
+        return code;
+    code = lock_ask(s, a, &first, wanted);
+    return code == STRATA_OK && !a->got ? lock_look(s, a->name, a->out, NULL, NULL) : code;
 }
 
 int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
                         uint64_t run, strata_lock *out)
 {
     const struct st_env *env = s->log.env;
+    struct asking a = {.name = name, .ttl_ms = ttl_ms, .run = run, .out = out};
     memset(out, 0, sizeof *out);
     int code = st_lib_name(s, "lock's name", name);
     if (code == STRATA_OK && (ttl_ms == 0 || ttl_ms > ST_TERM_MS_MAX))
@@ -93,10 +110,11 @@ int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t w
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     uint64_t start = env->boot_ns(env->ctx);
-    bool got = false;
-    while (code == STRATA_OK) {
-        code = lock_try(s, name, ttl_ms, run, out, &got);
-        if (code != STRATA_OK || got)
+    if (code == STRATA_OK)
+        code = lock_ask(s, &a, NULL, false);
+    while (code == STRATA_OK && !a.got) {
+        code = lock_again(s, &a);
+        if (code != STRATA_OK || a.got)
             return code;
         if (env->boot_ns(env->ctx) - start >= wait_ms * ST_NS_PER_MS)
             return st_lib_fail(s, ST_TIMEOUT, "%s is held by %s for another %llu s at most", name,

@@ -275,6 +275,9 @@ static int exchange(struct round *r, bool *again)
     if (code != STRATA_OK)
         return code;
     if (!r->y.own_refused && !r->o->take_only) {
+#ifdef ST_DEFECT_SYNC_LEDGER_UNASKED
+        r->consent = ST_SYNC_LEDGER;
+#endif
         if (ledger_offer(r, r->consent == ST_SYNC_LEDGER) != ST_OK ||
             st_sync_publish(&r->y) != ST_OK)
             return sync_fault(r);

@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Of ready tasks, that many are looked at for one that is free; more are claimed at no time. */
+#define WINDOW_MIN 64
+#define WINDOW_MAX 65536
+
 /* A worker that waits looks again after this at the latest: claims lapse without a record. */
 #define LOOK_AGAIN_MS 1000
 
@@ -174,14 +178,20 @@ static int check_open(strata *s, const strata_task *t)
  * for later, or to somebody else. */
 static bool still_ready(strata *s, const strata_task_query *q, const char *entity)
 {
-    bool is = false;
+    bool is = false, copied;
+    uint64_t position;
 #ifdef ST_DEFECT_CLAIM_UNCHECKED
     return true;
 #endif
-    if (st_task_settle(s) != STRATA_OK || st_lib_begin(s) != STRATA_OK)
+    if (st_claims_position(s, entity, &position) != STRATA_OK || st_lib_begin(s) != STRATA_OK)
         return false;
-    enum st_code code = st_task_may_take(s, q, st_str_of(entity), &is);
+    /* What an earlier holder has left, as that it is for later, has to be in the channel. */
+    enum st_code code = st_task_copied(s, entity, position, &copied);
+    if (code == ST_OK && copied)
+        code = st_task_may_take(s, q, st_str_of(entity), &is);
     st_lib_end(s);
+    if (code == ST_OK && !copied)
+        return st_task_settle(s) == STRATA_OK && still_ready(s, q, entity);
     return code == ST_OK && is;
 }
 
@@ -189,7 +199,9 @@ static int nothing_ready(strata *s, const strata_task_query *q)
 {
     char why[300] = "";
     strata_task_totals t = {0};
-    int code = strata_task_totals_get(s, &t);
+    int code = st_task_held(s);
+    if (code == STRATA_OK)
+        code = strata_task_totals_get(s, &t);
     if (code != STRATA_OK)
         return code;
     size_t used = 0;
@@ -222,10 +234,10 @@ struct taking {
 static int take_assigned(struct taking *t)
 {
     char entity[1][ST_NUMBERED_SIZE + 1];
-    size_t count;
+    size_t count, equal;
     bool assigned;
     strata_error kept = t->s->error;
-    int code = st_task_candidates(t->s, t->q, 1, entity, &count, &assigned, true);
+    int code = st_task_candidates(t->s, t->q, 1, entity, &count, &equal, &assigned, true);
     if (code == STRATA_OK && count > 0)
         snprintf(t->out->id, sizeof t->out->id, "%.95s", entity[0] + 1);
     if (code != STRATA_OK || count > 0)
@@ -247,28 +259,54 @@ static int keep_taken(struct taking *t, const struct st_claim *c)
     return code == STRATA_OK ? STRATA_TIMEOUT : code;
 }
 
-/* One try. STRATA_TIMEOUT: nothing is there, or others were faster. */
-static int try_next(struct taking *t)
+/* The candidates of one try. */
+struct wanted {
+    char (*entities)[ST_NUMBERED_SIZE + 1];
+    const char **names;
+    size_t count, equal;
+    bool assigned, all; /* all: there are no more than these */
+};
+
+static int want(struct taking *t, struct wanted *w)
 {
-    char entities[ST_CLAIMS_MAX][ST_NUMBERED_SIZE + 1];
-    const char *names[ST_CLAIMS_MAX];
-    size_t count;
-    bool assigned;
-    struct st_claim c = {.token = 0};
-    t->again = false;
-    int code = st_task_candidates(t->s, t->q, ST_CLAIMS_MAX, entities, &count, &assigned, false);
-    if (code != STRATA_OK)
+    size_t max = t->s->task_window > WINDOW_MIN ? t->s->task_window : WINDOW_MIN;
+    *w = (struct wanted){.entities = malloc(max * sizeof *w->entities),
+                         .names = malloc(max * sizeof *w->names)};
+    if (w->entities == NULL || w->names == NULL)
+        return st_lib_fail(t->s, ST_NO_MEMORY, "out of memory; nothing was recorded");
+    int code =
+        st_task_candidates(t->s, t->q, max, w->entities, &w->count, &w->equal, &w->assigned, false);
+    w->all = w->count < max;
+    for (size_t i = 0; i < w->count; i++)
+        w->names[i] = w->entities[i];
+    return code;
+}
+
+static void wanted_release(struct wanted *w)
+{
+    free(w->entities);
+    free(w->names);
+}
+
+/* After an entry that gave nothing. */
+static int none_given(struct taking *t, const struct wanted *w, int code)
+{
+    if (code == STRATA_CONFLICT) /* the only one has ended, and whoever ended it has not told so */
+        code = STRATA_TIMEOUT;
+    else if (code != STRATA_OK && code != STRATA_TIMEOUT)
         return code;
-    if (count > 0 && assigned) {
-        snprintf(t->out->id, sizeof t->out->id, "%.95s", entities[0] + 1);
-        return STRATA_OK;
-    }
-    if (count == 0 && t->end == NULL)
-        return STRATA_TIMEOUT;
-    for (size_t i = 0; i < count; i++)
-        names[i] = entities[i];
+    t->again = code == STRATA_TIMEOUT && w->count > 0;
+    if (t->again && !w->all && t->s->task_window < WINDOW_MAX)
+        t->s->task_window = 2 * w->count;
+    code = st_task_settle(t->s);
+    return code == STRATA_OK ? STRATA_TIMEOUT : code;
+}
+
+static int ask_for(struct taking *t, const struct wanted *w)
+{
+    struct st_claim c;
     const struct st_claim_end *end = t->end;
-    code = st_claims_take(t->s, names, count, t->term_ms, t->run, end, &c);
+    int code = st_claims_take(t->s, w->names, w->count, w->equal, t->term_ms, t->run, end, &c);
     t->end = NULL;
     if (code == STRATA_UNAVAILABLE) {
         strata_error kept = t->s->error;
@@ -279,18 +317,26 @@ static int try_next(struct taking *t)
         t->s->error = kept;
         return code == STRATA_OK ? take_assigned(t) : code;
     }
+    t->s->unsettled = t->s->unsettled || end != NULL;
     if (c.token != 0)
         return code == STRATA_OK ? keep_taken(t, &c) : code;
-    if (end == NULL && code == STRATA_CONFLICT) {
-        /* The only one has ended, and whoever ended it has not told so yet, or died. */
-        t->again = true;
+    return end != NULL && code == STRATA_CONFLICT ? code : none_given(t, w, code);
+}
+
+/* One try. STRATA_TIMEOUT: nothing is there, or others were faster. */
+static int try_next(struct taking *t)
+{
+    struct wanted w;
+    t->again = false;
+    int code = want(t, &w);
+    if (code == STRATA_OK && w.count > 0 && w.assigned)
+        snprintf(t->out->id, sizeof t->out->id, "%.95s", w.entities[0] + 1);
+    else if (code == STRATA_OK && w.count == 0 && t->end == NULL)
         code = STRATA_TIMEOUT;
-    }
-    if (code != STRATA_OK && code != STRATA_TIMEOUT)
-        return code;
-    t->again = t->again || (code == STRATA_TIMEOUT && count > 0);
-    code = st_task_settle(t->s);
-    return code == STRATA_OK ? STRATA_TIMEOUT : code;
+    else if (code == STRATA_OK)
+        code = ask_for(t, &w);
+    wanted_release(&w);
+    return code;
 }
 
 /* Until something happens, or a second has passed: claims lapse without a record. */
@@ -364,7 +410,7 @@ int strata_task_next(strata *s, const strata_task_query *q, uint64_t wait_ms, ui
     bool joined = false;
     int code = end != NULL ? check_text(s, end) : STRATA_OK;
     if (code == STRATA_OK)
-        code = st_task_settle(s);
+        code = end != NULL ? st_task_settle_soon(s) : st_task_settle(s);
     if (code == STRATA_OK && end != NULL)
         code = end_before_next(s, end, entity, &e, &joined);
     if (joined)
@@ -396,7 +442,7 @@ int strata_task_claim(strata *s, const char *id, uint64_t term_ms, uint64_t run,
         return STRATA_OK;
     }
     const char *const names[] = {entity};
-    code = st_claims_take(s, names, 1, term_ms, run, NULL, &c);
+    code = st_claims_take(s, names, 1, 1, term_ms, run, NULL, &c);
     if (code != STRATA_OK)
         return code;
     taken(&c, out);

@@ -545,8 +545,29 @@ int st_task_settle(strata *s)
         code = decide_reports(s, &any);
     if (code == STRATA_OK && any)
         code = copy_all(s);
+    if (code == STRATA_OK || code == STRATA_UNAVAILABLE) {
+        s->settled_ns = s->log.env->boot_ns(s->log.env->ctx);
+        s->unsettled = false;
+    }
     if (code != STRATA_UNAVAILABLE)
         return code;
     s->error = kept; /* another copy decides: nothing to do here */
     return STRATA_OK;
+}
+
+enum st_code st_task_copied(strata *s, const char *entity, uint64_t position, bool *copied)
+{
+    uint64_t known = 0;
+    enum st_code code = position > 0 ? shown_number(s, entity, "copied", &known, NULL) : ST_OK;
+    *copied = known >= position;
+    return code;
+}
+
+/* How late others may see what was ended: far below what anybody waits for. Nanoseconds. */
+#define SOON_NS 20000000ull
+
+int st_task_settle_soon(strata *s)
+{
+    uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
+    return s->settled_ns != 0 && now - s->settled_ns < SOON_NS ? STRATA_OK : st_task_settle(s);
 }

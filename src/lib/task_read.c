@@ -194,6 +194,7 @@ int strata_task_get(strata *s, const char *id, strata_task *out)
 struct candidate {
     uint64_t number;
     uint8_t priority;
+    bool assigned, elsewhere; /* ready: for an agent on a certain copy; and another's than asked */
     char suffix[ST_SUFFIX_SIZE_MAX + 1];
 };
 
@@ -257,6 +258,12 @@ static bool is_held(const struct listing *l, struct st_task_id id)
     return st_task_holder(l->s, st_str_of(entity)) != NULL;
 }
 
+static void note_agent(const struct listing *l, struct candidate *c, struct st_str agent)
+{
+    c->assigned = memchr(agent.p, '@', agent.n) != NULL;
+    c->elsewhere = c->assigned && !st_str_equal(agent, st_str_of(l->on_this_copy));
+}
+
 static enum st_code visit_ready(void *arg, struct st_str key, struct st_str value)
 {
     struct listing *l = arg;
@@ -267,6 +274,8 @@ static enum st_code visit_ready(void *arg, struct st_str key, struct st_str valu
     if (is_held(l, k.id))
         return ST_OK;
     enum st_code code = add_candidate(l, k.id, k.priority);
+    if (code == ST_OK)
+        note_agent(l, &l->found[l->count - 1], k.agent);
     l->run++;
     return code == ST_OK && l->limit != 0 && l->run >= l->limit ? ST_SCAN_STOP : code;
 }
@@ -359,6 +368,7 @@ static enum st_code list_due(struct listing *l)
         if (code != ST_OK || !channel_fits(l, t.channel) || !agent_fits(l, t.agent))
             continue;
         l->found[kept] = l->found[i];
+        note_agent(l, &l->found[kept], t.agent);
         l->found[kept++].priority = t.priority;
     }
     st_buf_release(&key);
@@ -550,38 +560,34 @@ enum st_code st_task_may_take(strata *s, const strata_task_query *q, struct st_s
 }
 
 int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
-                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned,
-                       bool only_assigned)
+                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, size_t *equal,
+                       bool *assigned, bool only_assigned)
 {
     struct listing l;
-    struct st_task t;
-    struct st_buf key;
-    *count = 0;
+    uint8_t priority = 0;
+    *count = *equal = 0;
     *assigned = false;
     listing_init(&l, s, q);
     l.limit = only_assigned ? 0 : max;
-    int result = st_task_held(s);
-    if (result == STRATA_OK)
-        result = st_lib_begin(s);
+    s->held.count = 0; /* who has what is for the ledger to say */
+    int result = st_lib_begin(s);
     if (result != STRATA_OK)
         return result;
-    st_buf_init(&key, st_alloc_libc());
     enum st_code code = list_ready(&l);
-    /* What another copy's agent is to do is not to be had here; the first decides about the kind.
-     */
+    /* The first decides about the kind. */
     for (size_t i = 0; i < l.count && code == ST_OK && *count < max; i++) {
-        entity_of(&l.found[i], entities[*count]);
-        code = st_task_read(st_index_kv(s->index), st_str_of(entities[*count]), &key, &t);
-        if (code != ST_OK)
-            break;
-        bool here = memchr(t.agent.p, '@', t.agent.n) != NULL;
-        if ((here && !st_str_equal(t.agent, st_str_of(l.on_this_copy))) || (only_assigned && !here))
+        const struct candidate *c = &l.found[i];
+        if (c->elsewhere || (only_assigned && !c->assigned))
             continue;
-        if (*count == 0)
-            *assigned = here;
-        *count += here == *assigned;
+        if (*count == 0) {
+            *assigned = c->assigned;
+            priority = c->priority;
+        }
+        if (c->assigned != *assigned)
+            continue;
+        *equal += c->priority == priority;
+        entity_of(c, entities[(*count)++]);
     }
-    st_buf_release(&key);
     free(l.found);
     if (code != ST_OK)
         result = st_lib_index_fault(s, code);

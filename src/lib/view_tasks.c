@@ -106,6 +106,11 @@ static bool fill_item(struct work *w, struct st_arena *arena, const struct st_wi
     return fill_links(w, arena, line, item);
 }
 
+static bool is_new(const struct st_wish *x)
+{
+    return x->kind == ST_WISH_ADD && x->entity.n == 0;
+}
+
 static int add_tasks(struct work *w, size_t count)
 {
     strata *s = w->s;
@@ -116,7 +121,7 @@ static int add_tasks(struct work *w, size_t count)
     int code = items != NULL ? st_lib_begin(s) : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
     bool good = code == STRATA_OK;
     for (size_t i = 0; good && i < w->ops->wish_count; i++)
-        if (w->ops->wishes[i].kind == ST_WISH_ADD)
+        if (is_new(&w->ops->wishes[i]))
             good = fill_item(w, &arena, &w->ops->wishes[i], &items[n++]);
     if (code == STRATA_OK)
         st_lib_end(s);
@@ -181,6 +186,9 @@ static int set_state(struct work *w, const char *entity, const char *word)
     strata_task_end end = {.size = sizeof end, .id = id, .state = word};
     if (state == ST_TASK_CANCELLED)
         return cancel(w, entity);
+#ifdef ST_DEFECT_QUEUE_NO_LEDGER
+    return update_state(w->s, id, word);
+#endif
     if (st_task_finished(state))
         return strata_task_finish(w->s, &end, NULL);
     int code = strata_task_reopen(w->s, id, NULL);
@@ -192,7 +200,7 @@ static int carry_out(struct work *w)
     size_t added = 0;
     int code = STRATA_OK;
     for (size_t i = 0; i < w->ops->wish_count; i++)
-        added += w->ops->wishes[i].kind == ST_WISH_ADD;
+        added += is_new(&w->ops->wishes[i]);
     if (added > 0)
         code = add_tasks(w, added);
     for (size_t i = 0; code == STRATA_OK && i < w->ops->wish_count; i++) {

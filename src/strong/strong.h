@@ -72,6 +72,9 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
 
 /* Begins a read of the state after everything ordered before the call, all of it durable. */
 enum st_code st_strong_begin(struct st_strong *s);
+/* The same without waiting for anything to be durable: for choosing what to ask for, as what the
+ * entry then says is all that counts. */
+enum st_code st_strong_peek(struct st_strong *s);
 void st_strong_end(struct st_strong *s);
 /* Between begin and end. */
 struct st_ledger *st_strong_ledger(struct st_strong *s);

@@ -197,6 +197,11 @@ static enum st_code read_piece(struct reading *g, uint64_t first, uint64_t last)
 static size_t run_begins(const struct st_catalog *c, const struct st_piece *fresh, uint64_t limit)
 {
     size_t i = c->piece_count;
+#if defined(ST_DEFECT_SYNC_NEVER_TOGETHER)
+    return SIZE_MAX;
+#elif defined(ST_DEFECT_SYNC_WHOLE_EACH_TIME)
+    limit = SIZE_MAX;
+#endif
     if (fresh->size >= limit)
         return SIZE_MAX;
     while (i > 0) {
@@ -206,6 +211,9 @@ static size_t run_begins(const struct st_catalog *c, const struct st_piece *fres
             break;
         i--;
     }
+#ifdef ST_DEFECT_SYNC_WHOLE_EACH_TIME
+    return i < c->piece_count ? i : SIZE_MAX;
+#endif
     return c->piece_count - i + 1 >= ST_PIECES_RUN ? i : SIZE_MAX;
 }
 
@@ -274,11 +282,13 @@ static enum st_code writer_extend(struct publication *k, const struct target *t,
         st_log_reader_open(&g.r, t->log->env, t->log->alloc, t->log->dir, t->writer);
     if (code == ST_OK && had > 0)
         code = continues(&g, &next->pieces[next->piece_count - 1], &goes_on);
+#ifndef ST_DEFECT_SYNC_LEDGER_MIXED
     if (code == ST_OK && !goes_on && t->kind == ST_LOG_STRONG) {
         next->piece_count -= had;
         published = 0;
         goes_on = k->changed = true;
     }
+#endif
     while (code == ST_OK && goes_on && published < t->end) {
         code = read_piece(&g, published + 1, t->end);
         if (code != ST_OK)

@@ -74,6 +74,17 @@ static enum st_code lock_take(struct st_sync *y)
     return r < 0 ? st_fail_system(&y->fault, r, "cannot lock %s", path) : ST_OK;
 }
 
+/* Git does its work in another directory than ours. */
+static enum st_code absolute(struct st_sync *y)
+{
+    char *path = realpath(y->dir, NULL);
+    bool good = path != NULL && strlen(path) < sizeof y->dir;
+    if (good)
+        strcpy(y->dir, path);
+    free(path);
+    return good ? ST_OK : st_fail_system(&y->fault, -errno, "cannot find %s", y->dir);
+}
+
 enum st_code st_sync_begin(struct st_sync *y, struct st_log *log, const char *git_dir,
                            struct st_fault *fault)
 {
@@ -95,6 +106,8 @@ enum st_code st_sync_begin(struct st_sync *y, struct st_log *log, const char *gi
         if (r < 0 && r != -EEXIST)
             code = st_fail_system(&y->fault, r, "cannot create %s", y->dir);
     }
+    if (code == ST_OK)
+        code = absolute(y);
     snprintf(y->own_ref, sizeof y->own_ref, REF_PREFIX "%016" PRIx64, log->identity.replica);
     st_point(log, "sync.locked");
     if (code != ST_OK) {
