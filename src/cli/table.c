@@ -579,10 +579,11 @@ const struct cli_command cli_commands[] = {
      {{"strata prime --agent ann", "for ann"}},
      cmd_prime, false},
     {"hook", "NAME", 1, 1, 0,
-     "what an agent's client calls by itself: session-start, pre-edit, post-edit, session-end",
+     "what an agent's client calls by itself: session-start, pre-edit, post-read, post-edit, session-end",
      "Reads what the client tells from standard input, as JSON. session-start prints `strata prime` "
      "and gives the session its name; pre-edit refuses (exit status 2) to edit a file that another "
-     "agent has reserved; session-end gives reservations back. Anything that is wrong with a hook is "
+     "agent has reserved; post-read and post-edit are for tracked files: an edit is merged against what its "
+     "agent has read; session-end gives reservations back. Anything that is wrong with a hook is "
      "passed over.",
      {{"strata hook session-start", "in the client's settings; `strata init --agents` writes them"}},
      cmd_hook, false},
