@@ -603,7 +603,8 @@ const struct cli_command cli_commands[] = {
      "Works outside of a workspace too. JSON Lines (by the ending of PATH, or by what is in the "
      "files) are merged record by record and field by field: no addition and no change is lost, "
      "and nothing deleted comes back. Where both sides changed the same lines of another text, "
-     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
+     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers. A view is "
+     "made from the state where that has seen both sides, else merged line by line.\n\n"
      "What somebody should look at is listed on standard error; with --json everything that was "
      "merged is. In a workspace, when Git calls, what has to be decided is pending, too (strata "
      "pending). Exit status: 0 when nothing is lost, 1 when it could not be merged.",
