@@ -383,8 +383,7 @@ static int end_with(strata *s, struct st_command *c, int executor)
     /* Only now: until the report is on disk, the executor counts as alive. */
     if (executor >= 0 && code == STRATA_OK) {
         close(executor);
-        if (code == STRATA_OK)
-            clear_run(s, c->key.p, executor);
+        clear_run(s, c->key.p, executor);
     }
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;

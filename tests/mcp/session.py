@@ -6,6 +6,8 @@
 Eras, tools and their answers, hostile input, clients that leave or stop reading. Needs no network.
 """
 import datetime
+import fcntl
+import glob
 import json
 import os
 import resource
@@ -358,6 +360,20 @@ class Session(unittest.TestCase):
         self.assertIn("being done by ann", meanwhile)
         self.assertIn("is done", s.text("once_report", key="k", outcome="done", result="sent"))
         self.assertIn("sent", s.text("once_begin", key="k", what="mail"))
+
+    def test_a_report_that_met_a_lock_can_be_made_again(self):
+        s = self.start("--wait", "1s")
+        self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
+        locks = [open(path, "rb") for path in glob.glob(self.place.name + "/.strata/strong/**/append.lock", recursive=True)]
+        self.assertTrue(locks)
+        for lock in locks:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        told = s.text("once_report", key="k", outcome="done", result="sent")
+        self.assertIn("do not do it again, only once_report", told)
+        for lock in locks:
+            lock.close()
+        self.assertIn("being done by ann", self.start(agent="bob").text("once_begin", key="k", what="mail"))
+        self.assertIn("is done", s.text("once_report", key="k", outcome="done", result="sent"))
 
     # Nothing that says no, or that nobody knows, may be taken for "do it again".
     def test_no_answer_invites_to_do_it_again(self):
