@@ -730,6 +730,23 @@ int strata_view_add(strata *s, const strata_view_options *options, strata_view *
 int strata_view_remove(strata *s, const char *name, const char *subject, const char *path);
 int strata_view_each(strata *s, int (*visit)(void *arg, const strata_view *v), void *arg);
 
+/* Whether a text has a view in it. */
+bool strata_has_view(const char *text, size_t size);
+
+/* An overlap: what both sides changed, at this line of ours, from 1. Borrowed. */
+typedef void strata_overlap_visit(void *arg, size_t line, const char *base, size_t base_size,
+                                  const char *ours, size_t ours_size, const char *theirs,
+                                  size_t theirs_size);
+/*
+ * Merges a text with views three ways (base, ours, theirs), as Git asks for. What stands outside of the
+ * views is merged by lines, and both versions are kept where both changed the same. A view is what the
+ * state shows, where that has seen what both sides show; edits are taken in before. Where it has not, the
+ * lines of both are kept, without what either took out, and the next strata_files_update() repairs it.
+ * s may be NULL: there is no workspace. *merged: from malloc(3), for the caller to free.
+ */
+int strata_view_merge(strata *s, const char *const texts[3], const size_t sizes[3],
+                      strata_overlap_visit *overlap, void *arg, char **merged, size_t *size);
+
 typedef struct strata_files_result {
     size_t taken_in; /* edits that became records */
     size_t written;  /* files */
@@ -854,7 +871,9 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
 int strata_op_start(strata *s, const char *key, uint64_t token);
 /* Begins the term anew. STRATA_CONFLICT: the token is not the current one. */
 int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms);
-/* Ends what strata_op_begin gave out; `executor` is closed. result_size: at most 131,072. */
+/* Ends what strata_op_begin gave out; `executor` is closed, but for an error other than
+ * STRATA_CONFLICT: then it is yours as before, and can be reported again (what was recorded after all
+ * is accepted again). result_size: at most 131,072. */
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
                      size_t result_size, int executor);
 /* The service said no, or the call was never made: nothing happened, and `proof` shows it. */
