@@ -837,3 +837,16 @@ conflict() {
     [ "$("$STRATA" fact get c v)" = 3 ]
     [ -n "$(ls .strata/quarantine)" ]
 }
+
+@test "the index is made once, and then kept" {
+    strata fact set api port 1 >/dev/null
+    local index
+    index=$(find . -name index.db -not -path '*/strong/*')
+    [ -n "$index" ]
+    strata status >/dev/null
+    local inode
+    inode=$(stat -c %i "$index")
+    strata fact set api port 2 >/dev/null
+    strata fact get api port >/dev/null
+    same "$(stat -c %i "$index")" "$inode"
+}

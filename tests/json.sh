@@ -72,6 +72,7 @@ row 'agent register' agent register
 row 'agent retire' agent retire
 row status status
 object Replica '.replicas[0]' status
+object Totals .tasks status
 row doctor doctor
 object Finding '.findings[0]' doctor
 row uninit uninit
@@ -94,6 +95,8 @@ row 'log verify' log verify
 object Attribute . fact get api port
 printf '{"entity":"db","attribute":"port","value":"5432"}\n' >facts.jsonl
 row import import facts.jsonl
+printf -- '- [ ] one\n' >TODO.md
+row 'import TASKS' import TODO.md
 row 'export --output' export --output out.jsonl
 row --version --version
 

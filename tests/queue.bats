@@ -281,7 +281,7 @@ two_tasks() {
     strata send bob "see 2" --create >/dev/null
     strata fact set api port 1 >/dev/null
     try 0 log
-    same "$(sed 's/^[0-9]* [^ ]* //' <<<"$output")" "ann on desk: #1 added: build backend
+    same "$(sed 's/^[0-9]* [^ ]* //' <<<"$output" | uniq)" "ann on desk: #1 added: build backend
 ann on desk: #2 added: build frontend, for bob, priority 1, waits for #1
 ann on desk: #1 done: it is up
 ann on desk: #2 title: build the frontend, held: blocked

@@ -168,7 +168,7 @@ static enum st_code edits_begin(const struct st_view *view, const struct st_rend
         if (edit == NULL)
             return ST_NO_MEMORY;
         edit->before = line;
-        edit->dots = base->dots + base->lines[i].dot_first;
+        edit->dots = base->dots != NULL ? base->dots + base->lines[i].dot_first : NULL;
         edit->dot_count = base->lines[i].dot_count;
         *place = (struct id_place){id, e->count};
     }

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #define INDEX_VERSION 3
+#define TEXT(x)       #x
+#define TEXT_OF(x)    TEXT(x)
 
 /*
  * The WAL is emptied when a commit leaves more pages than this in it. SQLite's own checkpoint does
@@ -29,8 +31,7 @@ static const char schema[] = "PRAGMA journal_mode=WAL;"
                              "CREATE TABLE IF NOT EXISTS writers(no INTEGER PRIMARY KEY,"
                              " replica BLOB NOT NULL, epoch BLOB NOT NULL,"
                              " segment INTEGER NOT NULL, offset INTEGER NOT NULL);"
-                             "PRAGMA user_version=2;"
-                             "COMMIT;";
+                             "PRAGMA user_version=" TEXT_OF(INDEX_VERSION) "; COMMIT;";
 
 static const char *const sql_text[ST_SQL_COUNT] = {
     [ST_SQL_GET] = "SELECT v FROM kv WHERE k=?1",
