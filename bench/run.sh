@@ -363,6 +363,62 @@ merge_driver() {
     done
 }
 
+# `strata sync` of 10,000 new records with a bare repository beside, and what of that time git was at work
+# (its own trace, without starting the programs and loading them). The index is up to date, as after any
+# command that reads.
+sync_speed() {
+    mkdir "$work/sync"
+    git init -q --bare "$work/sync/hub"
+    git init -q "$work/sync/a"
+    git -C "$work/sync/a" remote add origin "$work/sync/hub"
+    "$work/bin/bench-state" fill "$work/sync/a" 10000 1000 >/dev/null
+    sync="$build/strata -C $work/sync/a --state-dir $work/sync/a/.strata sync"
+    $sync origin --yes >/dev/null
+    for _ in $(seq "$rounds"); do
+        "$work/bin/bench-state" fill "$work/sync/a" 10000 1000 >/dev/null
+        rm -f "$work/sync/trace"
+        # shellcheck disable=SC2046,SC2086 # words
+        set -- $(GIT_TRACE2_EVENT=$work/sync/trace "$work/bin/bench-start" 1 "$work/sync" $sync)
+        [ "$5" = 0 ] || note "sync ended with status $5"
+        git=$(grep '"event":"exit","sid":"[^/"]*"' "$work/sync/trace" |
+            sed 's/.*"t_abs":\([0-9.]*\).*/\1/' | awk '{n += $1} END {print n * 1000}')
+        echo "$1" >>"$work/sync-ours"
+        echo "$git" >>"$work/sync-git"
+        echo "$1 $git" | awk '{printf "%.2f\n", $1 / $2}' >>"$work/sync-ratio"
+    done
+    rm -rf "$work/sync"
+    result "sync of 10,000 new records" "$(median <"$work/sync-ours")" ms -
+    result "the calls of git in it" "$(median <"$work/sync-git")" ms -
+    result "sync: times the calls of git" "$(median <"$work/sync-ratio")" "" "<2"
+}
+
+# 40 syncs of 20 MB of records: what a repository has grown by.
+sync_growth() {
+    mkdir "$work/growth"
+    git init -q --bare "$work/growth/hub"
+    git init -q "$work/growth/a"
+    for _ in $(seq 40); do
+        "$work/bin/bench-state" fill "$work/growth/a" 1725 5000 >/dev/null
+        "$build/strata" -C "$work/growth/a" --state-dir "$work/growth/a/.strata" \
+            sync "$work/growth/hub" --yes >/dev/null
+    done
+    cat "$work"/growth/a/.strata/log/*/*.jsonl >"$work/growth/all"
+    result "40 syncs: records" "$(($(wc -c <"$work/growth/all") / 1000000))" MB -
+    compressed=$(gzip -6 <"$work/growth/all" | wc -c)
+    result "40 syncs: records, compressed once" "$((compressed / 1000))" kB -
+    for repository in hub a/.git; do
+        objects=$(git --git-dir "$work/growth/$repository" cat-file --batch-all-objects \
+            --batch-check='%(objectsize:disk)' | awk '{n += $1} END {print n}')
+        result "40 syncs: objects of $repository" "$((objects / 1000))" kB -
+        result "40 syncs: $repository, ratio" \
+            "$(echo "$objects $compressed" | awk '{printf "%.2f\n", $1 / $2}')" "" "<1.5"
+    done
+    git --git-dir "$work/growth/hub" gc -q
+    result "40 syncs: the hub after git gc" \
+        "$(git --git-dir "$work/growth/hub" count-objects -v | awk '/size-pack/ {print $2}')" kB -
+    rm -rf "$work/growth"
+}
+
 table() {
     awk -F '\t' '
         function reached(v, t) {
@@ -396,6 +452,8 @@ redis
 merges
 mcp
 merge_driver
+sync_speed
+sync_growth
 commands
 table
 [ -z "$out" ] || json >"$out"

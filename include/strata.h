@@ -258,6 +258,7 @@ typedef struct strata_event {
     bool link;
     int64_t delta;
     bool current; /* history: still a current value, absence or member */
+    bool first;   /* nothing was known here of this attribute before */
 } strata_event;
 
 /* What happened to an entity, or to one attribute of it (else NULL), newest first. */
@@ -337,6 +338,24 @@ int strata_resolve(strata *s, const char *id, const strata_resolution *resolutio
 /* All conflicts (under an entity, else NULL) by their latest value. *count: how many. */
 int strata_resolve_all(strata *s, const char *entity, size_t *count);
 
+/*
+ * What a merge of a file could not decide, kept as conflicts until somebody settles them: attributes
+ * of the entity "file:<path>" named by the place, with STRATA_MERGE_MARK behind it. Settling one says
+ * that it was looked at; the file is not written. One record for many; all are on disk when it
+ * returns. *kept: how many; a value over the limit, or that is no text, is left out.
+ */
+#define STRATA_MERGE_MARK " (merge)"
+typedef struct strata_merge_value {
+    const char *text; /* NULL: there is nothing on this side */
+    size_t size;
+} strata_merge_value;
+typedef struct strata_merge_conflict {
+    const char *place; /* in the file: a record and its field, or a line */
+    strata_merge_value taken, other;
+} strata_merge_conflict;
+int strata_merge_keep(strata *s, const char *path, const strata_merge_conflict *list, size_t count,
+                      size_t *kept);
+
 /* --- the workspace --------------------------------------------------------------------- */
 
 typedef struct strata_replica_info {
@@ -397,7 +416,8 @@ typedef struct strata_merge_result {
 } strata_merge_result;
 
 /* Takes in the logs of another copy of this workspace: its state directory, or a directory that
- * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same). */
+ * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same, unless both
+ * have tasks or messages, whose numbers would mean two things). */
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out);
 
 /* --- exchange through Git ------------------------------------------------------------------- */
@@ -412,6 +432,7 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
 typedef struct strata_sync_offer {
     const char *remote, *url;
     uint64_t records; /* that become readable there */
+    uint64_t entries; /* of the ledger, with results of operations; 0: none, or not asked for */
 } strata_sync_offer;
 
 typedef struct strata_sync_options {
@@ -427,6 +448,9 @@ typedef struct strata_sync_options {
     /* Told what is being done now. NULL: not told. */
     void (*progress)(void *arg, const char *step);
     void *arg; /* of both */
+    /* The ledger of operations and claims may go there, too, from now on: as a copy to read, which
+     * coordinator moves start from. Has to be agreed to once, as the remote itself. */
+    bool ledger;
 } strata_sync_options;
 
 typedef struct strata_sync_refusal {
@@ -442,6 +466,7 @@ typedef struct strata_sync_result {
     uint64_t pending_before, pending_after;
     const strata_sync_refusal *refused; /* references that could not be used */
     size_t refused_count;
+    uint64_t ledger_sent, ledger_taken; /* entries of the ledger */
 } strata_sync_result;
 
 /*
@@ -623,9 +648,10 @@ typedef struct strata_task_item {
     const char *parent; /* a key; NULL: none */
     const struct strata_task_link {
         const char *kind; /* "depends", or any other attribute */
-        const char *key;
+        const char *key;  /* or "#143": a task that is there */
     } * links;
     size_t link_count;
+    const char *not_before; /* RFC 3339, UTC; NULL: none */
 } strata_task_item;
 
 typedef struct strata_task_imported {
@@ -662,9 +688,16 @@ int strata_message_each(strata *s, const char *agent, size_t limit,
 int strata_message_ack(strata *s, const char *const *ids, size_t count);
 
 typedef struct strata_task_totals {
-    uint64_t tasks, unfinished, ready, messages;
+    uint64_t tasks, unfinished, messages; /* messages: not acknowledged */
+    uint64_t ready;             /* open, and waiting for nothing: also claimed, and deferred ones */
+    uint64_t waiting, deferred; /* for others; for a time that is still to come */
+    uint64_t held;              /* by a word that somebody wrote, as "blocked" */
+    uint64_t done, failed, cancelled;
+    uint64_t claimed;    /* live claims; none where another copy decides */
+    uint64_t to_be_had; /* ready and neither claimed nor deferred */
 } strata_task_totals;
 
+/* Costs as much as there are claims, and tasks whose not_before time has come. */
 int strata_task_totals_get(strata *s, strata_task_totals *out);
 
 /* --- files: views and documents ----------------------------------------------------------- */
@@ -672,11 +705,11 @@ int strata_task_totals_get(strata *s, strata_task_totals *out);
 /*
  * A view is a block of Markdown lines in a file of the work tree, made from the state. Edits of its
  * lines, by any editor, become records when the files are looked at next (strata_files_update); text
- * outside of the block is never touched. Views: "heartbeat", "facts". docs/views.md.
+ * outside of the block is never touched. Views: "heartbeat", "facts", "queue". docs/views.md.
  */
 typedef struct strata_view {
     const char *name;    /* strings are lent */
-    const char *subject; /* facts: of this entity only; "" for all */
+    const char *subject; /* facts: of this entity only; queue: of this channel; "" for all */
     const char *path;    /* relative to the work tree */
     bool committed; /* Git has the file: written after edits, and by strata_view_render() only */
 } strata_view;
@@ -696,6 +729,23 @@ int strata_view_add(strata *s, const strata_view_options *options, strata_view *
  * subject and path may be NULL. STRATA_NOT_FOUND. */
 int strata_view_remove(strata *s, const char *name, const char *subject, const char *path);
 int strata_view_each(strata *s, int (*visit)(void *arg, const strata_view *v), void *arg);
+
+/* Whether a text has a view in it. */
+bool strata_has_view(const char *text, size_t size);
+
+/* An overlap: what both sides changed, at this line of ours, from 1. Borrowed. */
+typedef void strata_overlap_visit(void *arg, size_t line, const char *base, size_t base_size,
+                                  const char *ours, size_t ours_size, const char *theirs,
+                                  size_t theirs_size);
+/*
+ * Merges a text with views three ways (base, ours, theirs), as Git asks for. What stands outside of the
+ * views is merged by lines, and both versions are kept where both changed the same. A view is what the
+ * state shows, where that has seen what both sides show; edits are taken in before. Where it has not, the
+ * lines of both are kept, without what either took out, and the next strata_files_update() repairs it.
+ * s may be NULL: there is no workspace. *merged: from malloc(3), for the caller to free.
+ */
+int strata_view_merge(strata *s, const char *const texts[3], const size_t sizes[3],
+                      strata_overlap_visit *overlap, void *arg, char **merged, size_t *size);
 
 typedef struct strata_files_result {
     size_t taken_in; /* edits that became records */
@@ -821,7 +871,9 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
 int strata_op_start(strata *s, const char *key, uint64_t token);
 /* Begins the term anew. STRATA_CONFLICT: the token is not the current one. */
 int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms);
-/* Ends what strata_op_begin gave out; `executor` is closed. result_size: at most 131,072. */
+/* Ends what strata_op_begin gave out; `executor` is closed, but for an error other than
+ * STRATA_CONFLICT: then it is yours as before, and can be reported again (what was recorded after all
+ * is accepted again). result_size: at most 131,072. */
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
                      size_t result_size, int executor);
 /* The service said no, or the call was never made: nothing happened, and `proof` shows it. */

@@ -66,6 +66,84 @@ merged() {
     (cd ../tree && git checkout -q -b other && git merge -q side && merged)
 }
 
+pending() { # pending FILTER
+    "$STRATA" pending --json | jq -er ".data.pending | $1"
+}
+
+@test "what a merge has listed is pending in a workspace, until somebody settles it; the file stays" {
+    repository
+    git commit -qam ours
+    git merge -q side 2>err
+    has "$(cat err)" "1 of them: strata pending"
+    same "$(pending 'length')" 1
+    same "$(pending '.[0] | "\(.entity) \(.attribute)"')" "file:t.jsonl b: title (merge)"
+    same "$(pending '.[0].items | map([.value, .shown]) | sort | tostring')" \
+        '[["\"ours\"",false],["\"theirs\"",true]]'
+    try 0 resolve "$(pending '.[0].id')" --take 1
+    has "$stderr" "the file is as the merge left it"
+    same "$(pending 'length')" 0
+    merged
+    # The same again after it was settled: the two of now, not what was settled then.
+    git reset -q --hard HEAD~1
+    git merge -q side 2>err
+    same "$(pending '.[0].items | length')" 2
+    # Another merge at the same place, before that was settled: nothing goes away.
+    git reset -q --hard HEAD~1
+    sed -i 's/"ours"/"mine"/' t.jsonl
+    git commit -qam mine
+    git merge -q side 2>err
+    same "$(pending '.[0].items | map(.value) | unique | tostring')" '["\"mine\"","\"ours\"","\"theirs\""]'
+}
+
+@test "deleted here, changed there: pending, unless only a time or a hash has changed; lines of Markdown" {
+    git init -q -b main .
+    "$STRATA" init --git-merge '*.jsonl' --git-merge '*.md' >/dev/null
+    printf '%s\n' '{"id":"a","t":1}' '{"id":"b","updated_at":"2026-01-01T00:00:00Z"}' '{"id":"c"}' >t.jsonl
+    printf '1\n2\n3\n' >t.md
+    git add . && git commit -qm base
+    git checkout -qb side
+    printf '%s\n' '{"id":"a","t":2,"n":"é\u0001"}' \
+        '{"id":"b","updated_at":"2026-01-02T00:00:00Z","content_hash":"x"}' '{"id":"c"}' >t.jsonl
+    printf '1\ntheirs\n3\n' >t.md
+    git commit -qam side
+    git checkout -q main
+    echo '{"id":"c"}' >t.jsonl
+    printf '1\nours\n3\n' >t.md
+    git commit -qam ours
+    git merge -q side 2>err
+    has "$(cat err)" '"a": deleted by ours, changed by theirs: ["t","n"]: kept'
+    has "$(cat err)" '"b": deleted by ours, changed by theirs: ["updated_at","content_hash"]: kept'
+    same "$(wc -l <t.jsonl)" 3
+    same "$(pending 'map("\(.entity) \(.attribute)") | sort | join(", ")')" \
+        "file:t.jsonl a (merge), file:t.md line 2 (merge)"
+    same "$(pending '.[] | select(.attribute == "a (merge)") | .items | map(.kind) | sort | tostring')" \
+        '["absent","value"]'
+    same "$(pending '.[] | select(.attribute == "a (merge)") | .items[] | select(.shown) | .value')" \
+        '{"id":"a","t":2,"n":"é\u0001"}'
+}
+
+@test "a workspace that cannot be written, and none at all: the merge is the same, nothing is lost" {
+    repository
+    git commit -qam ours
+    before=$("$STRATA" log --json | jq '.data.events | length')
+    exec 9>>.git/strata/append.lock
+    flock 9
+    git merge -q side 2>err 9>&-
+    exec 9>&-
+    has "$(cat err)" '"b" "title": changed by both'
+    has "$(cat err)" "could not be kept for \`strata pending\`: the append lock"
+    merged
+    same "$("$STRATA" log --json | jq '.data.events | length')" "$before"
+    # No workspace.
+    rm -rf .git/strata
+    git reset -q --hard HEAD~1
+    git merge -q side 2>err
+    has "$(cat err)" '"b" "title": changed by both'
+    hasnt "$(cat err)" "pending"
+    merged
+    [ ! -e .git/strata ] && [ ! -e .strata ]
+}
+
 @test "init --git-merge says what it does, can be repeated, and uninit takes it back exactly" {
     git init -q -b main .
     "$STRATA" init >/dev/null
@@ -121,6 +199,22 @@ driver() {
     driver x.jsonl 1
     [[ $stderr == *'line 1 of theirs is over the limit of 67108864 bytes'* ]]
     cmp ours before
+}
+
+@test "a tracker of 1,000,000 lines: within ten times its size of memory, what is wrong in it by its line" {
+    seq 1000000 | sed 's/.*/{"id":"t-&","status":"open"}/' >base
+    sed -e '7~100s/open/closed/' -e '50~1000d' base >ours
+    sed -e '7~90s/"open"/"open","n":1/' -e '60~1000d' base >theirs
+    printf '%s\n' '{"id":"t-3","again":1}' 'no JSON' >>ours # 1,000 lines were deleted before
+    printf '%s\n' '{"id":"new"}' '<<<<<<< x' >>theirs
+    size=$(($(stat -c %s base) / 1024))
+    (ulimit -v $((size * 10)) && timeout 120 "$STRATA" merge-driver base ours theirs 7 x.jsonl 2>err)
+    has "$(cat err)" 'line 999001 of ours: a second record with the id "t-3"'
+    has "$(cat err)" 'line 999002 of ours is no JSON'
+    has "$(cat err)" 'line 999002 of theirs is no JSON'
+    same "$(wc -l <ours)" $((1000000 - 2000 + 4))
+    same "$(grep -c '"closed"' ours)" "$(sed '60~1000d' base | sed -n '/"id":"t-[0-9]*07"/p' | wc -l)"
+    grep -q '"id":"t-6307","status":"closed","n":1' ours # by both
 }
 
 @test "texts: clean as Git, Markdown keeps both, others get markers" {

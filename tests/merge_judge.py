@@ -60,6 +60,7 @@ class Judge:
         self.examples = []
         self.listed = 0
         self.kinds = collections.Counter()
+        self.marks_only = 0  # kept, and changed in nothing but its time and its hash
         self.differences = 0
 
     def lose(self, what, *where):
@@ -110,14 +111,15 @@ class Judge:
 
     def merge(self, base, ours, theirs, result, report):
         b, o, t, r = (records(x) for x in (base, ours, theirs, result))
-        listed, kept = collections.defaultdict(list), set()
+        listed, kept = collections.defaultdict(list), {}
         for n in report["listed"]:
             self.listed += 1
             self.kinds[n["what"]] += 1
             if n["what"] == "field":
                 listed[(json.dumps(n["id"]), n["field"])] += [n["shown"], n["other"]]
             if n["what"] == "kept":
-                kept.add(json.dumps(n["id"]))
+                kept[json.dumps(n["id"])] = n["fields"]
+                self.marks_only += set(n["fields"]) <= {"updated_at", "content_hash"}
         for key in list(dict.fromkeys(list(b) + list(o) + list(t) + list(r))):
             lists = [x.get(key, []) for x in (b, o, t, r)]
             count = [len(x) for x in lists]
@@ -142,8 +144,11 @@ class Judge:
                         self.lose("addition" if one[0] is None else "update", key)
                     elif freeze(one[3]) != freeze(there):
                         self.lose("update", key)
-                    if one[0] is not None and key[1] not in kept:
-                        self.lose("not listed", key)
+                    if one[0] is not None:
+                        changed = {f for f in {**one[0], **there}
+                                   if freeze(one[0].get(f, "\0")) != freeze(there.get(f, "\0"))}
+                        if set(kept.get(key[1], ())) != changed:
+                            self.lose("not listed", key, changed)
                 elif one[3] is not None:
                     self.lose("resurrected", key)
 
@@ -246,6 +251,7 @@ def main():
             judge.merge(*texts, result, report)
     print("fields that both changed differently: %d; listed: %d (%s)" % (
         judge.differences, judge.listed, ", ".join("%s %d" % k for k in sorted(judge.kinds.items()))))
+    print("kept, and changed in time and hash only: %d" % judge.marks_only)
     print("losses: %d" % sum(judge.losses.values()), dict(judge.losses))
     for e in judge.examples:
         print("  ", *(str(x)[:200] for x in e))

@@ -160,6 +160,78 @@ logs() {
     has "$output" "sent 1"
 }
 
+# answer STATUS TEXT ARGUMENT...: as a person at a terminal who types TEXT; both outputs in $output
+answer() {
+    local expected=$1 text=$2 line
+    shift 2
+    printf -v line ' %q' "$STRATA" "$@"
+    run bash -c 'printf "%s\n" "$1" | script -qec "$2" /dev/null' - "$text" "$line"
+    [ "$status" -eq "$expected" ] || { echo "exit $status, not $expected: $output"; return 1; }
+}
+
+@test "a person is asked once for each remote, and again when it leads elsewhere" {
+    git clone -q hub a
+    git init -q --bare other
+    "$STRATA" init --name a a >/dev/null
+    write a x 3
+    answer 4 n -C a sync origin
+    has "$output" "3 records of this copy would become readable"
+    has "$output" "$PWD/hub"
+    same "$(git -C hub for-each-ref refs/strata)" ""
+    answer 0 y -C a sync origin
+    has "$output" "sent 3"
+    write a y 1
+    answer 0 n -C a sync origin
+    hasnt "$output" "readable"
+    has "$output" "sent 1"
+    answer 4 n -C a sync origin --ledger
+    has "$output" "of the ledger with the results of operations"
+    git -C a remote set-url origin "$PWD/other"
+    answer 4 n -C a sync origin
+    has "$output" "$PWD/other"
+    same "$(git -C other for-each-ref refs/strata)" ""
+}
+
+slow_git() { # a git whose calls over the network take two seconds longer
+    mkdir bin
+    cat >bin/git <<EOF
+#!/bin/sh
+PATH=$PATH
+case " \$* " in *" ls-remote "*) sleep 2 ;; esac
+exec git "\$@"
+EOF
+    chmod +x bin/git
+}
+
+@test "what takes long is told to a person, and to nobody else" {
+    clones a
+    write a x
+    slow_git
+    PATH=$PWD/bin:$PATH answer 0 "" -C a sync
+    has "$output" "strata: packing ("
+    write a y
+    PATH=$PWD/bin:$PATH try_in 0 a sync
+    hasnt "$stderr" "packing"
+}
+
+@test "--watch goes on by itself, and through a remote that is away for a while" {
+    clones a b
+    "$STRATA" -C a --json sync --watch 1s >lines 2>err 3>&- &
+    watching=$!
+    "$STRATA" -C b fact set x y 1 >/dev/null
+    sync b
+    eventually grep -q '"taken":1,' lines
+    same "$(get a x y)" 1
+    mv hub away
+    eventually grep -q unavailable err
+    mv away hub
+    "$STRATA" -C a fact set x z 2 >/dev/null
+    eventually sh -c '"$1" -C b sync >/dev/null 2>&1; [ "$("$1" -C b fact get x z 2>/dev/null)" = 2 ]' - "$STRATA"
+    kill "$watching"
+    wait "$watching" || true
+    jq -e .remote lines >/dev/null
+}
+
 @test "never by force: what came to the own reference meanwhile is built upon" {
     clones a
     own=$(own_ref a)
@@ -274,6 +346,15 @@ EOF
     same "$(get b y from)" two
 }
 
+@test "a state elsewhere, by a relative path" {
+    git clone -q hub a
+    "$STRATA" --state-dir a/elsewhere init --name a a >/dev/null
+    "$STRATA" --state-dir a/elsewhere fact set x y z >/dev/null
+    try_in 0 a --state-dir a/elsewhere sync origin --yes
+    clones b
+    same "$(get b x y)" z
+}
+
 @test "a shallow clone exchanges everything" {
     clones a
     write a x 3
@@ -337,6 +418,48 @@ EOF
     no_counter_twice $(logs a b)
 }
 
+# The same files with the bytes of then: nothing on this disk tells that time went back.
+put_back() { # put_back DIRECTORY OLD
+    local from=$PWD/$2 file
+    (cd "$1" && find . -type f | while read -r file; do
+        if [ -e "$from/$file" ]; then
+            chmod u+w "$file"
+            cat "$from/$file" >"$file"
+        else
+            rm -f "$file"
+        fi
+    done)
+}
+
+@test "a snapshot of the disk put back: what was published comes back; two lives of one number are told" {
+    clones a b
+    write a x
+    sync a
+    cp -r a/.git old
+    write a y
+    sync a
+    put_back a/.git old
+    sync a
+    same "$(get a y n1)" 1
+    write a z
+    converge a b
+    same "$(get b z n1)" 1
+    no_counter_twice $(logs a b)
+    # Once more, and this time something is written before anybody is asked.
+    cp -r a/.git older
+    write a y 2
+    sync a
+    put_back a/.git older
+    write a u 3
+    try_in 0 a sync
+    has "$stderr" "different records under the same numbers"
+    write a v
+    epoch_of() {
+        cat $(logs a) | jq -r --arg e "$1" 'select(any(.o[]; .e == $e)) | .e' | tail -n 1
+    }
+    [ -n "$(epoch_of u)" ] && [ "$(epoch_of u)" != "$(epoch_of v)" ]
+}
+
 @test "three copies under random syncs show the same in the end" {
     clones a b c
     RANDOM=7
@@ -370,13 +493,224 @@ EOF
     same "$(get b x n1)" 1
 }
 
+# --- the ledger -----------------------------------------------------------------------------------
+
+# once CLONE STATUS KEY: with an effect that is counted
+once() {
+    try "$2" -C "$1" once --key "$3" -- sh -c 'echo "$0" >>"$EFFECTS"; echo "ran $0"' "$3"
+}
+
+person_any() { # what a person tries, refused or not
+    person 0 "$@" >/dev/null || true
+}
+
+no_key_twice() {
+    same "$(sort "$EFFECTS" | uniq -d)" ""
+}
+
+ledgers() { # clones a and b, whose ledgers travel; a decides
+    export EFFECTS=$BATS_TEST_TMPDIR/effects
+    : >"$EFFECTS"
+    clones a b
+    sync a origin --ledger --yes
+    sync b origin --ledger --yes
+}
+
+coordinator() { # coordinator CLONE FILTER
+    "$STRATA" -C "$1" coordinator show --json | jq -er ".data | $2"
+}
+
+same_ledger() {
+    same "$(coordinator a '.position, .head')" "$(coordinator b '.position, .head')"
+}
+
+@test "the ledger stays here until somebody agrees; then others can read it, and only that" {
+    clones a b
+    export EFFECTS=$PWD/effects
+    once a 0 k
+    sync a
+    same "$(git -C hub ls-tree -r --name-only "$(own_ref a)" | grep -c '^strong-')" 0
+    has "$(git -C hub show "$(own_ref a):strata")" "\"head\":\"$(coordinator a .head)\"" # but its head
+    try_in 4 a sync origin --ledger
+    has "$stderr" "entries of the ledger, with results,"
+    same "$(git -C hub ls-tree -r --name-only "$(own_ref a)" | grep -c '^strong-')" 0
+    try_in 0 a sync origin --ledger --yes
+    has "$output" "the ledger: sent"
+    try_in 0 b sync
+    has "$output" "the ledger: took in"
+    try_in 0 b op show k
+    has "$output" "ran k"
+    same_ledger
+    once b 116 k
+    once b 116 other
+    try_in 6 b lock acquire l
+    once a 0 l
+    sync a # as agreed, from now on
+    sync b
+    try_in 0 b op show l
+    try_in 0 a sync
+    same "$output" "origin: nothing new here or there"
+    same "$(sort effects)" "$(printf 'k\nl')"
+}
+
+@test "the coordinator moves over sync: sealed there, accepted here, and back; no key runs twice" {
+    ledgers
+    once a 0 k
+    sync a
+    sync b
+    person 0 -C a coordinator move --to "$(coordinator b .place)" --reason travels --by pat
+    once a 116 new
+    once b 116 new
+    person 3 -C b coordinator move --accept # it has not arrived
+    sync a
+    sync b
+    person 0 -C b coordinator move --accept --by pat
+    once b 0 new
+    once b 0 k
+    same "$output" "ran k"
+    sync b
+    sync a
+    same_ledger
+    once a 116 newer
+    try_in 0 a op show new
+    person 0 -C b coordinator move --to "$(coordinator a .place)" --reason back --by pat
+    sync b
+    sync a
+    person 0 -C a coordinator move --accept --by pat
+    once a 0 newer
+    once a 0 new
+    sync a
+    sync b
+    same_ledger
+    same "$(sort "$EFFECTS")" "$(printf 'k\nnew\nnewer')"
+}
+
+@test "moved by force from what sync brought: the rest is in doubt, and the old one stands down" {
+    ledgers
+    once a 0 k
+    sync a
+    sync b
+    once a 0 after # b knows nothing of it
+    person 0 -C b coordinator move --force --reason "a burned" --by pat
+    once b 117 after
+    once b 0 k
+    # It did not burn.
+    once a 0 later
+    sync b
+    try_in 0 a sync
+    has "$stderr" "have grown apart"
+    once a 116 late
+    same_ledger
+    grep -rq '"k":"later"' a/.git/strata/quarantine/strong-*/log
+    sync b
+    once b 117 later
+    sync b
+    sync a
+    same_ledger
+    no_key_twice
+}
+
+@test "a coordinator put back to an earlier moment: its role is gone, its own publication brings the rest" {
+    ledgers
+    once a 0 k
+    sync a
+    cp -r a/.git/strata old
+    once a 0 l
+    sync a
+    rm -rf a/.git/strata
+    cp -r old a/.git/strata
+    once a 116 l
+    sync a
+    try_in 0 a op show l
+    sync b
+    same_ledger
+    person 0 -C a coordinator move --force --reason "put back" --by pat
+    once a 0 l
+    same "$output" "ran l"
+    sync a
+    sync b
+    same_ledger
+    no_key_twice
+}
+
+@test "keys asked for on random copies, moves and syncs: no key runs twice" {
+    ledgers
+    RANDOM=11
+    for i in $(seq 30); do
+        set -- a b
+        [ $((RANDOM % 2)) = 0 ] || set -- b a
+        case $((RANDOM % 8)) in
+        0 | 1 | 2) sync "$1" ;;
+        3 | 4 | 5) key=k$((RANDOM % 6))
+            "$STRATA" -C "$1" once --key "$key" -- sh -c 'echo "$0" >>"$EFFECTS"' "$key" \
+                >/dev/null 2>&1 || true ;;
+        6) person_any -C "$1" coordinator move --to "$(coordinator "$2" .place)" --reason r ;;
+        7) person_any -C "$1" coordinator move --accept ;;
+        esac
+    done
+    converge a b
+    same_ledger
+    no_key_twice
+    [ "$(wc -l <"$EFFECTS")" -ge 2 ]
+    [ "$(coordinator a .generation)" -ge 1 ]
+}
+
+@test "a ledger that was changed on the way is not taken in; the records are" {
+    ledgers
+    once a 0 k
+    write a x 1
+    sync a
+    ref=$(own_ref a)
+    exchange_blob "$ref" '	strong-' 's/"k":"k"/"k":"j"/'
+    try_in 0 b sync
+    has "$stderr" "the ledger of a was not taken in"
+    same "$(get b x n1)" 1
+    same "$(coordinator b .position)" 0
+    once a 0 l
+    git -C hub update-ref -d "$ref"
+    sync a
+    sync b
+    same_ledger
+}
+
+# --- growth ---------------------------------------------------------------------------------------
+
+stored() { # stored REPOSITORY: bytes of all its objects
+    git -C "$1" cat-file --batch-all-objects --batch-check='%(objectsize:disk)' | awk '{n += $1} END {print n}'
+}
+
+@test "growth: many syncs cost little more than the records compressed once" {
+    git init -q --bare empty
+    git init -q a
+    "$STRATA" init --name a a >/dev/null
+    for i in $(seq 8); do
+        # Texts of which each is another, as records are.
+        seq "$i"00001 "$i"02000 | awk '{printf "{\"entity\":\"service-%d\",\"attribute\":\"note\",\"value\":\"%d was deployed, build %d, by the night shift\"}\n", $1, $1, $1 * 7919 % 1000003}' >facts.jsonl
+        "$STRATA" -C a import facts.jsonl >/dev/null
+        "$STRATA" -C a sync "$PWD/empty" --yes >/dev/null
+    done
+    compressed=$(cat a/.git/strata/log/*/*.jsonl | gzip -6 | wc -c)
+    [ "$compressed" -gt 100000 ]
+    for r in a empty; do
+        [ $(($(stored "$r") * 100)) -le $((compressed * 150)) ] || { echo "$r: $(stored "$r"), compressed $compressed"; false; }
+    done
+    echo "# stored $(stored empty) bytes; compressed once they are $compressed" >&3
+    # One line after the other: the listing stays short.
+    for i in $(seq 16); do
+        write a "$i"
+        "$STRATA" -C a sync "$PWD/empty" >/dev/null
+    done
+    [ "$(git -C empty ls-tree -r --name-only "$(own_ref a)" | grep -c '^log-')" -le 10 ]
+}
+
 # --- interruptions --------------------------------------------------------------------------------
 
 @test "killed at every step: the next sync finishes the work" {
-    clones a b
+    ledgers
     write b x 2
     sync b
     write a probe
+    once a 0 probe
     rm -f points
     (cd a && STRATA_POINTS="$BATS_TEST_TMPDIR/points" "$STRATA_MORTAL" sync >/dev/null 2>&1)
     labels=$(grep '^sync\.\|^intake\.' points | sort -u)
@@ -385,6 +719,7 @@ EOF
     for label in $labels; do
         n=$((n + 1))
         write a "a$n"
+        once a 0 "k$n"
         write b "b$n"
         sync b
         run env STRATA_DIE_AT="$label" "$STRATA_MORTAL" -C a sync
@@ -393,8 +728,16 @@ EOF
         sync b
         same "$label $(get b "a$n" n1)" "$label 1"
         same "$label $(get a "b$n" n1)" "$label 1"
+        try_in 0 b op show "k$n"
     done
+    once a 0 last
+    sync a
+    run env STRATA_DIE_AT=sync.ledger "$STRATA_MORTAL" -C b sync
+    same "$status" 137
     converge a b
+    try_in 0 b op show last
+    same_ledger
+    no_key_twice
     no_counter_twice $(logs a b)
     git -C a fsck --strict >/dev/null 2>fsck.err || { cat fsck.err; return 1; }
 }
@@ -409,6 +752,18 @@ forge() { # forge REF MODE NAME FILE: adds an entry to the tree of a reference o
     } | git -C hub mktree)
     commit=$(git -C hub commit-tree -p "$1" -m forged "$tree")
     git -C hub update-ref "$1" "$commit"
+}
+
+# exchange_blob REF PATTERN SED: the last piece that fits gets other bytes of the same size, under its name
+exchange_blob() {
+    local old new tree
+    old=$(git -C hub ls-tree -r "$1" | grep "$2" | tail -n 1 | cut -f1 | cut -d' ' -f3)
+    new=$(git -C hub cat-file blob "$old" | sed "$3" | git -C hub hash-object -w --stdin)
+    [ "$old" != "$new" ]
+    git -C hub ls-tree -r "$1" | sed "s/$old/$new/" |
+        GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git update-index --index-info
+    tree=$(GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git write-tree)
+    git -C hub update-ref "$1" "$(git -C hub commit-tree -p "$1" -m forged "$tree")"
 }
 
 @test "a reference with garbage is refused and named; the others are taken in" {
@@ -456,24 +811,27 @@ forge() { # forge REF MODE NAME FILE: adds an entry to the tree of a reference o
     sync b
     ref=$(own_ref b)
     good=$(git -C hub rev-parse "$ref")
-    # One piece with other bytes of the same size, under the same name.
-    piece=$(git -C hub ls-tree -r "$ref" | grep '	log-' | tail -n 1)
-    old=$(echo "$piece" | cut -f1 | cut -d' ' -f3)
-    new=$(git -C hub cat-file blob "$old" | sed 's/"v":"1"/"v":"9"/' |
-        git -C hub hash-object -w --stdin)
-    [ "$old" != "$new" ]
-    git -C hub ls-tree -r "$ref" | sed "s/$old/$new/" |
-        GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git update-index --index-info
-    tree=$(GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git write-tree)
-    git -C hub update-ref "$ref" "$(git -C hub commit-tree -p "$ref" -m forged "$tree")"
+    exchange_blob "$ref" '	log-' 's/"v":"1"/"v":"9"/'
     try_in 1 a sync
     has "$stderr" "$ref"
     same "$(get a x n1)" nothing
-    # The records of b under the name of a.
-    git -C hub update-ref "$ref" "$good"
+    # The records of b under the name of a, with the manifest of either.
+    git -C hub update-ref -d "$ref"
     own=$(own_ref a)
+    kept=$(git -C hub rev-parse "$own")
     git -C hub update-ref "$own" "$(git -C hub commit-tree -p "$own" -m forged "$good^{tree}")"
     try_in 1 a sync
+    same "$(get a x n1)" nothing
+    rm index
+    git -C hub ls-tree -r "$good" |
+        sed "/\tstrata$/s/[0-9a-f]\{40\}/$(git -C hub rev-parse "$kept:strata")/" |
+        GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git update-index --index-info
+    tree=$(GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git write-tree)
+    git -C hub update-ref "$own" "$(git -C hub commit-tree -p "$kept" -m forged "$tree")"
+    try_in 1 a sync
+    has "$stderr" "under the name of another replica"
+    same "$(get a x n1)" nothing
+    git -C hub update-ref "$ref" "$good"
     git -C hub update-ref -d "$own"
     sync a
     same "$(get a x n2)" 2

@@ -96,7 +96,8 @@ static void become(const struct child *c, const struct pipes *p)
         fcntl(c->inherit_fd, F_SETFD, 0);
     for (const char *const *e = c->environment; e != NULL && *e != NULL; e++)
         putenv((char *)(uintptr_t)*e);
-    execvp(c->argv[0], c->argv);
+    if (c->dir == NULL || chdir(c->dir) == 0)
+        execvp(c->argv[0], c->argv);
     int error = errno;
     ssize_t ignored = write(p->report[1], &error, sizeof error);
     (void)ignored;

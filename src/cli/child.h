@@ -22,6 +22,7 @@ struct child {
     /* in */
     char **argv;                    /* borrowed; ends with NULL */
     const char *const *environment; /* NAME=VALUE to add; ends with NULL */
+    const char *dir;                /* where it runs; NULL: here */
     int inherit_fd;                 /* stays open in the child; -1: none */
     uint64_t timeout_ms;            /* 0: none */
     /* called about every tick_ms while the child runs; 0: never. Non-zero ends the child. */

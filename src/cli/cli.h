@@ -110,6 +110,7 @@ enum cli_option_id {
     OPT_JOIN, /* init */
     OPT_NEW,
     OPT_WATCH,
+    OPT_LEDGER, /* sync */
     OPT_DEPENDS,   /* add --after */
     OPT_CHANNEL,   /* tasks */
     OPT_FOR_AGENT, /* add, update --for */

@@ -1,5 +1,6 @@
 /*
- * cmd_merge.c - merge-driver: what Git calls to merge one file. Needs no workspace.
+ * cmd_merge.c - merge-driver: what Git calls to merge one file. Needs no workspace; in one, what
+ * is listed is kept for `strata pending`, too (merge_keep.h).
  *
  * JSON Lines are merged here, by records. For other texts the answer is that of `git merge-file`
  * where that is clean; where both sides changed the same lines, Markdown keeps both versions (a
@@ -8,8 +9,7 @@
  *
  * The result is written beside OURS and renamed: whoever is killed leaves OURS as it was.
  */
-#include "cli/cli.h"
-#include "files/jsonl.h"
+#include "cli/merge_keep.h"
 #include "files/lines.h"
 
 #include <errno.h>
@@ -17,7 +17,6 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,6 +40,8 @@ struct driver {
     mode_t mode;
     json_t *merged, *listed; /* with --json */
     size_t merged_count, listed_count;
+    struct merge_keep keep; /* where Git says which file it is */
+    size_t pending_count;   /* of these: kept for `strata pending` */
     bool no_memory;
 };
 
@@ -84,6 +85,8 @@ static void note_json(struct driver *d, const struct st_jsonl_note *n)
         bad |= json_object_set_new(o, "field", raw_json(n->field));
     if (!bad && listed)
         bad |= json_object_set_new(o, "shown", raw_json(n->shown));
+    if (!bad && n->fields.n > 0)
+        bad |= json_object_set_new(o, "fields", raw_json(n->fields));
     if (!bad && (n->kind == ST_JSONL_FIELD || n->kind == ST_JSONL_WHOLE))
         bad |= json_object_set_new(o, "other", raw_json(n->other));
     if (bad)
@@ -115,7 +118,11 @@ static void note_text(const struct driver *d, const struct st_jsonl_note *n)
     switch (n->kind) {
     case ST_JSONL_KEPT:
         put_raw(n->id);
-        (void)fprintf(stderr, ": deleted by %s, changed by %s: kept\n", other, side);
+        (void)fprintf(stderr, ": deleted by %s, changed by %s", other, side);
+        if (n->fields.n > 0)
+            (void)fputs(": ", stderr);
+        cli_put_text(stderr, n->fields.p != NULL ? n->fields.p : "", n->fields.n, SHOWN_MAX);
+        (void)fputs(": kept\n", stderr);
         return;
     case ST_JSONL_DUPLICATE:
         (void)fprintf(stderr, "line %zu of %s: a second record with the id ", n->line, side);
@@ -144,6 +151,7 @@ static void visit_note(void *arg, const struct st_jsonl_note *n)
     struct driver *d = arg;
     bool listed = st_jsonl_listed(n->kind);
     ++*(listed ? &d->listed_count : &d->merged_count);
+    merge_keep_note(&d->keep, n);
     if (d->c->json)
         note_json(d, n);
     else if (listed)
@@ -155,6 +163,7 @@ static void visit_overlap(void *arg, size_t line, struct st_str base, struct st_
 {
     struct driver *d = arg;
     d->listed_count++;
+    merge_keep_overlap(&d->keep, line, a, b);
     if (d->c->json) {
         json_t *o = json_pack("{s:s,s:I,s:o,s:o,s:o}", "what", "overlap", "line", (json_int_t)line,
                               "base", cli_json_text(base.p != NULL ? base.p : "", base.n), "ours",
@@ -174,19 +183,23 @@ static void visit_overlap(void *arg, size_t line, struct st_str base, struct st_
 /* The report of --json goes to standard error: standard output belongs to Git's user. */
 static int finish(struct driver *d, const char *format, bool merged)
 {
+    if (d->c->arg_count > 4)
+        d->pending_count = merge_keep_write(&d->keep, d->c, d->path);
     if (!d->c->json) {
         if (d->listed_count > 0 && !d->c->quiet)
             (void)fprintf(stderr,
                           "strata: %zu to look at; what was not taken is in the commits "
                           "that were merged\n",
                           d->listed_count);
+        if (d->pending_count > 0 && !d->c->quiet)
+            (void)fprintf(stderr, "strata: %zu of them: strata pending\n", d->pending_count);
         return merged ? 0 : 1;
     }
-    json_t *report =
-        json_pack("{s:i,s:{s:o,s:s,s:b,s:I,s:I,s:O,s:O}}", "schema_version", 1, "data", "file",
-                  cli_json_text(d->path, strlen(d->path)), "format", format, "clean", merged,
-                  "merged_count", (json_int_t)d->merged_count, "listed_count",
-                  (json_int_t)d->listed_count, "merged", d->merged, "listed", d->listed);
+    json_t *report = json_pack(
+        "{s:i,s:{s:o,s:s,s:b,s:I,s:I,s:I,s:O,s:O}}", "schema_version", 1, "data", "file",
+        cli_json_text(d->path, strlen(d->path)), "format", format, "clean", merged, "merged_count",
+        (json_int_t)d->merged_count, "listed_count", (json_int_t)d->listed_count, "pending_count",
+        (json_int_t)d->pending_count, "merged", d->merged, "listed", d->listed);
     if (report == NULL || d->no_memory) {
         json_decref(report);
         return cli_error(d->c, STRATA_NO_MEMORY, NULL, "out of memory; the file was merged");
@@ -342,12 +355,6 @@ static int run_merge_file(const struct driver *d, char *beside)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t n = strlen(text), m = strlen(ending);
-    return n >= m && strcasecmp(text + n - m, ending) == 0;
-}
-
 /* Markdown, and whatever has a managed block. */
 static bool keeps_both(const struct driver *d)
 {
@@ -355,8 +362,8 @@ static bool keeps_both(const struct driver *d)
     for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
         if (d->text[s].n > 0 && memmem(d->text[s].p, d->text[s].n, begin, sizeof begin - 1) != NULL)
             return true;
-    return ends_with(d->path, ".md") || ends_with(d->path, ".markdown") ||
-           ends_with(d->path, ".mdx");
+    return edge_ends_with(d->path, ".md") || edge_ends_with(d->path, ".markdown") ||
+           edge_ends_with(d->path, ".mdx");
 }
 
 static int merge_both(struct driver *d)
@@ -370,8 +377,54 @@ static int merge_both(struct driver *d)
     return status != 0 ? status : finish(d, "text", true);
 }
 
+static void visit_view_overlap(void *arg, size_t line, const char *base, size_t base_size,
+                               const char *ours, size_t ours_size, const char *theirs,
+                               size_t theirs_size)
+{
+    visit_overlap(arg, line, (struct st_str){base, base_size}, (struct st_str){ours, ours_size},
+                  (struct st_str){theirs, theirs_size});
+}
+
+static bool has_view(const struct driver *d)
+{
+    for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
+        if (strata_has_view(d->text[s].p, d->text[s].n))
+            return true;
+    return false;
+}
+
+/* What a view shows is in the state, if there is one here. The files of the work tree are Git's for now:
+ * they are left alone. */
+static int merge_views(struct driver *d)
+{
+    strata_options options = {.size = sizeof options, .program = "strata merge-driver"};
+    strata_error ignored;
+    strata *s = NULL;
+    const char *texts[ST_JSONL_SIDES];
+    size_t sizes[ST_JSONL_SIDES], size;
+    char *merged;
+    for (enum st_jsonl_side i = ST_JSONL_BASE; i < ST_JSONL_SIDES; i++) {
+        texts[i] = d->text[i].n > 0 ? d->text[i].p : "";
+        sizes[i] = d->text[i].n;
+    }
+    if (strata_open(d->c->dir, &options, &s, &ignored) != STRATA_OK)
+        s = NULL;
+    int code = strata_view_merge(s, texts, sizes, visit_view_overlap, d, &merged, &size);
+    strata_close(s);
+    if (code != STRATA_OK)
+        return out_of_memory(d->c);
+    st_buf_add(&d->out, merged, size);
+    free(merged);
+    if (d->out.failed)
+        return out_of_memory(d->c);
+    int status = write_out(d);
+    return status != 0 ? status : finish(d, "text", true);
+}
+
 static int merge_text(struct driver *d)
 {
+    if (has_view(d))
+        return merge_views(d);
     char beside[4096];
     int status = write_beside(d, st_buf_str(&d->text[ST_JSONL_OURS]), beside);
     if (status != 0)
@@ -396,7 +449,7 @@ static int merge_text(struct driver *d)
 
 static bool is_jsonl(const struct driver *d)
 {
-    if (ends_with(d->path, ".jsonl") || ends_with(d->path, ".ndjson"))
+    if (edge_ends_with(d->path, ".jsonl") || edge_ends_with(d->path, ".ndjson"))
         return true;
     const char *name = strrchr(d->path, '/');
     if (strrchr(name != NULL ? name : d->path, '.') != NULL && d->path != d->files[ST_JSONL_OURS])
@@ -441,6 +494,7 @@ int cmd_merge_driver(struct cli *c)
     st_buf_release(&d.out);
     for (int s = 0; s < ST_JSONL_SIDES; s++)
         st_buf_release(&d.text[s]);
+    merge_keep_release(&d.keep);
     json_decref(d.merged);
     json_decref(d.listed);
     return status;

@@ -233,6 +233,16 @@ static int resolve_seen(struct cli *c)
     return 0;
 }
 
+/* A merge has written the file, and settling writes nothing but the state. */
+static void note_merged(struct cli *c, const struct subject *s)
+{
+    size_t n = strlen(s->attribute), mark = sizeof(STRATA_MERGE_MARK) - 1;
+    if (strata_entity_kind(s->entity) == STRATA_ENTITY_DOCUMENT && n > mark &&
+        strcmp(s->attribute + n - mark, STRATA_MERGE_MARK) == 0)
+        cli_note(c,
+                 "the file is as the merge left it; if something else is to stand there, edit it");
+}
+
 static int resolve_one(struct cli *c, strata_resolution *resolution)
 {
     struct subject s = {.id = c->args[0]};
@@ -247,7 +257,9 @@ static int resolve_one(struct cli *c, strata_resolution *resolution)
         return cli_fail(c, code);
     if (resolution->take == STRATA_TAKE_VALUE)
         cli_clean(resolution->value, s.value, sizeof(s.value));
-    return put_settled(c, &s, &written);
+    status = put_settled(c, &s, &written);
+    note_merged(c, &s);
+    return status;
 }
 
 static int resolve_all(struct cli *c)

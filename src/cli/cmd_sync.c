@@ -40,8 +40,13 @@ static int ask(void *arg, const strata_sync_offer *offer)
     char answer[16], url[512];
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
         return 0;
-    (void)fprintf(stderr, "%llu %s of this copy would become readable at\n  %s\n",
-                  (unsigned long long)offer->records, offer->records == 1 ? "record" : "records",
+    (void)fprintf(stderr, "%llu %s of this copy", (unsigned long long)offer->records,
+                  offer->records == 1 ? "record" : "records");
+    if (cli_given(y->c, OPT_LEDGER))
+        (void)fprintf(stderr, ", and %llu %s of the ledger with the results of operations,",
+                      (unsigned long long)offer->entries,
+                      offer->entries == 1 ? "entry" : "entries");
+    (void)fprintf(stderr, " would become readable at\n  %s\n",
                   cli_clean(offer->url, url, sizeof url));
     (void)fprintf(stderr, "for everybody who can read that repository, with all that follows. "
                           "Send them? [y/N] ");
@@ -69,12 +74,18 @@ static json_t *result_json(const strata_sync_result *r)
             refused, json_pack("{s:o,s:o}", "ref",
                                cli_json_text(r->refused[i].ref, strlen(r->refused[i].ref)), "why",
                                cli_json_text(r->refused[i].why, strlen(r->refused[i].why))));
-    return json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "remote",
-                     cli_json_text(r->remote, strlen(r->remote)), "url",
-                     cli_json_text(r->url, strlen(r->url)), "sent", (json_int_t)r->sent, "taken",
-                     (json_int_t)r->taken, "changed", (json_int_t)r->changed, "waiting",
-                     (json_int_t)r->waiting, "pending_before", (json_int_t)r->pending_before,
-                     "pending", (json_int_t)r->pending_after, "refused", refused);
+    return json_pack(
+        "{s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "remote",
+        cli_json_text(r->remote, strlen(r->remote)), "url", cli_json_text(r->url, strlen(r->url)),
+        "sent", (json_int_t)r->sent, "taken", (json_int_t)r->taken, "changed",
+        (json_int_t)r->changed, "waiting", (json_int_t)r->waiting, "ledger_sent",
+        (json_int_t)r->ledger_sent, "ledger_taken", (json_int_t)r->ledger_taken, "pending_before",
+        (json_int_t)r->pending_before, "pending", (json_int_t)r->pending_after, "refused", refused);
+}
+
+static bool something(const strata_sync_result *r)
+{
+    return r->sent > 0 || r->taken > 0 || r->ledger_sent > 0 || r->ledger_taken > 0;
 }
 
 static void put_result(struct syncing *y, const strata_sync_result *r)
@@ -84,12 +95,20 @@ static void put_result(struct syncing *y, const strata_sync_result *r)
         (void)printf(": would send %llu %s; %llu %s published something new\n",
                      (unsigned long long)r->sent, r->sent == 1 ? "record" : "records",
                      (unsigned long long)r->changed, r->changed == 1 ? "copy has" : "copies have");
-    else if (r->sent == 0 && r->taken == 0)
+    else if (!something(r))
         (void)puts(": nothing new here or there");
     else
         (void)printf(": sent %llu, took in %llu; %llu pending%s\n", (unsigned long long)r->sent,
                      (unsigned long long)r->taken, (unsigned long long)r->pending_after,
                      r->pending_after > 0 ? " (strata pending)" : "");
+    if (r->ledger_sent > 0)
+        (void)printf("  the ledger: %s %llu %s\n",
+                     cli_given(y->c, OPT_DRY_RUN) ? "would send" : "sent",
+                     (unsigned long long)r->ledger_sent, r->ledger_sent == 1 ? "entry" : "entries");
+    if (r->ledger_taken > 0)
+        (void)printf("  the ledger: took in %llu %s, to read\n",
+                     (unsigned long long)r->ledger_taken,
+                     r->ledger_taken == 1 ? "entry" : "entries");
     if (r->waiting > 0)
         cli_note(y->c, "%llu records wait for earlier ones that are not there yet",
                  (unsigned long long)r->waiting);
@@ -104,8 +123,7 @@ static void warn_refused(struct syncing *y, const strata_sync_result *r)
 
 static void tell(struct syncing *y, const strata_sync_result *r)
 {
-    bool something = r->sent > 0 || r->taken > 0;
-    if (y->watching && !something)
+    if (y->watching && !something(r))
         return;
     if (y->watching && y->c->json)
         (void)cli_json_line(y->c, result_json(r));
@@ -130,6 +148,7 @@ static int sync_one(struct syncing *y, const char *remote)
         .ask = ask,
         .progress = progress,
         .arg = y,
+        .ledger = cli_given(y->c, OPT_LEDGER),
     };
     strata_sync_result result;
     y->start_ms = clock_ms();

@@ -104,7 +104,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_NEW] = {"--new", 0, NULL, "a new workspace; do not ask the remotes for one", false, false},
     [OPT_WATCH] = {"--watch", 0, "INTERVAL", "again and again, this long after each (10s, 5m)",
         false, false},
-
+    [OPT_LEDGER] = {"--ledger", 0, NULL, "the ledger, with results of operations, may go there, too",
+        false, false},
     [OPT_DEPENDS] = {"--after", 0, "N", "not before task N is done; several: 141,142, or again",
         false, true},
     [OPT_CHANNEL] = {"--channel", 'c', "NAME", "the channel: a queue of its own", false, false},
@@ -578,10 +579,11 @@ const struct cli_command cli_commands[] = {
      {{"strata prime --agent ann", "for ann"}},
      cmd_prime, false},
     {"hook", "NAME", 1, 1, 0,
-     "what an agent's client calls by itself: session-start, pre-edit, post-edit, session-end",
+     "what an agent's client calls by itself: session-start, pre-edit, post-read, post-edit, session-end",
      "Reads what the client tells from standard input, as JSON. session-start prints `strata prime` "
      "and gives the session its name; pre-edit refuses (exit status 2) to edit a file that another "
-     "agent has reserved; session-end gives reservations back. Anything that is wrong with a hook is "
+     "agent has reserved; post-read and post-edit are for tracked files: an edit is merged against what its "
+     "agent has read; session-end gives reservations back. Anything that is wrong with a hook is "
      "passed over.",
      {{"strata hook session-start", "in the client's settings; `strata init --agents` writes them"}},
      cmd_hook, false},
@@ -601,23 +603,28 @@ const struct cli_command cli_commands[] = {
      "Works outside of a workspace too. JSON Lines (by the ending of PATH, or by what is in the "
      "files) are merged record by record and field by field: no addition and no change is lost, "
      "and nothing deleted comes back. Where both sides changed the same lines of another text, "
-     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
+     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers. A view is "
+     "made from the state where that has seen both sides, else merged line by line.\n\n"
      "What somebody should look at is listed on standard error; with --json everything that was "
-     "merged is. Exit status: 0 when nothing is lost, 1 when it could not be merged.",
+     "merged is. In a workspace, when Git calls, what has to be decided is pending, too (strata "
+     "pending). Exit status: 0 when nothing is lost, 1 when it could not be merged.",
      {{"strata merge-driver %O %A %B %L %P", "as Git calls it"},
       {"strata merge-driver base.jsonl ours.jsonl theirs.jsonl", "by hand; the result is in ours.jsonl"}},
      cmd_merge_driver, false},
-    {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
+    {"view add", "heartbeat|facts|queue", 1, 1,
+     ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL) | ON(OPT_COMMITTED),
      "show a part of the state as Markdown, to read and to edit",
      "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "
-     "of one, in ENTITY.md. The view is a block between two comments; the rest of the file stays "
+     "of one, in ENTITY.md. queue: the tasks, in QUEUE.md; with --channel those of one channel. The "
+     "view is a block between two comments; the rest of the file stays "
      "yours. Whatever is changed in its lines, by any editor, is written to the state when the next "
      "strata command runs in this work tree.",
      {{"strata view add heartbeat --file AGENTS-STATUS.md", "the board"},
       {"strata view add facts", "all facts"},
-      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"}},
+      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"},
+      {"strata view add queue --channel docs", "tasks as a list with boxes"}},
      cmd_view_add, false},
-    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW),
+    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL),
      "take a view out of its file",
      "Edits are taken in first. The state stays as it is. A file with nothing else in it goes.",
      {{"strata view remove heartbeat", "the block goes"}}, cmd_view_remove, false},
@@ -650,16 +657,19 @@ const struct cli_command cli_commands[] = {
      "Runs until it is ended. Prints a line for each time that something was taken in or written; with "
      "--json one JSON object per line.",
      {{"strata watch", "in a terminal of its own"}}, cmd_watch, false},
-    {"sync", "[REMOTE]", 0, 1, ON(OPT_WATCH) | ON(OPT_DRY_RUN) | ON(OPT_YES),
+    {"sync", "[REMOTE]", 0, 1, ON(OPT_WATCH) | ON(OPT_DRY_RUN) | ON(OPT_YES) | ON(OPT_LEDGER),
      "exchange records with other copies through a Git repository",
      "REMOTE is a remote of the clone, or the address or path of a repository; a plain bare one "
      "will do. Without REMOTE all are synced that were agreed to before. Records travel on a "
      "reference of this copy, refs/strata/...; branches, index and work trees are not touched, and "
      "nothing is ever sent by force. It may be interrupted at any time and run again.\n\n"
      "Whoever can read the remote can read the records. So the first sync with a remote asks, and "
-     "is refused where nobody can answer, unless --yes is given. --wait bounds the wait for each "
-     "answer of the remote; 10m if not given.",
+     "is refused where nobody can answer, unless --yes is given. What operations have printed stays "
+     "here: the ledger of operations and claims goes along only after --ledger, which asks once, "
+     "too. Other copies can then read it, and start from it when the one that decides is moved. "
+     "--wait bounds the wait for each answer of the remote; 10m if not given.",
      {{"strata sync origin", "the first time it asks, then never again"},
+      {"strata sync origin --ledger", "with the ledger, from now on"},
       {"strata sync", "with all remotes that were agreed to"},
       {"strata sync --watch 1m", "every minute, until it is interrupted"},
       {"strata sync origin --dry-run", "what would be sent, and who has something new"}},

@@ -319,6 +319,26 @@ static void put_ours(struct merge *m, const struct line *l)
     st_buf_add_char(m->out, '\n');
 }
 
+static void note_kept(struct merge *m, enum st_jsonl_side side, const struct entry *e,
+                      struct st_str base, struct st_str text)
+{
+    struct st_buf fields;
+    st_buf_init(&fields, m->out->alloc);
+    bool more = st_jsonl_fields_differ(base, text, &fields);
+    if (fields.failed)
+        m->out->failed = true;
+    m->visit(m->arg, &(struct st_jsonl_note){
+                         .kind = ST_JSONL_KEPT,
+                         .side = side,
+                         .line = (size_t)e->first[side] + 1,
+                         .id = {e->key, e->size},
+                         .shown = text,
+                         .fields = st_buf_str(&fields),
+                         .said_nothing = !more,
+                     });
+    st_buf_release(&fields);
+}
+
 /* On one side only; the other may have deleted it. */
 static void put_single(struct merge *m, enum st_jsonl_side side, const struct entry *e)
 {
@@ -334,7 +354,7 @@ static void put_single(struct merge *m, enum st_jsonl_side side, const struct en
         return;
     }
     if (base.p != NULL)
-        note(m, ST_JSONL_KEPT, side, e, e->first[side]);
+        note_kept(m, side, e, base, text);
     else if (side == ST_JSONL_THEIRS)
         note(m, ST_JSONL_ADDED, side, e, e->first[side]);
 #ifdef ST_DEFECT_DROP_ADDITION

@@ -16,6 +16,9 @@
  *     both changed a list                                   by elements
  *     both changed anything else                            that of the side that is later, listed
  *
+ * Any difference is a change, that of a time or of a hash alone too: somebody has worked on the record
+ * after the other had seen it. Which fields were changed is said.
+ *
  * The side that is later has the later `updated_at`; ours when they are equal or not known. Lists
  * are merged as sets with repetitions; an element is known by its value.
  *
@@ -59,6 +62,8 @@ struct st_jsonl_note {
     size_t line;                /* in the file of `side`, from 1; 0: not said */
     struct st_str id, field;    /* as JSON */
     struct st_str shown, other; /* as JSON; p NULL: the side has no such field */
+    struct st_str fields;       /* kept: the fields that were changed, as a JSON list */
+    bool said_nothing;          /* kept: these are `updated_at` and `content_hash` at the most */
 };
 static inline bool st_jsonl_listed(enum st_jsonl_kind kind)
 {

@@ -1,6 +1,7 @@
 /* jsonl_fields.c - see jsonl_fields.h. */
 #include "files/jsonl_fields.h"
 
+#include "core/date.h"
 #include "files/jsonscan.h"
 
 #include <jansson.h>
@@ -56,14 +57,6 @@ struct instant {
     int64_t s, ns;
 };
 
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400, in_era = year - era * 400;
-    int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
-}
-
 /* A JSON string with a time of RFC 3339; without an offset it is taken as UTC. */
 static bool parse_time(struct st_str text, struct instant *out)
 {
@@ -89,8 +82,8 @@ static bool parse_time(struct st_str text, struct instant *out)
             !take_char(&p, end, ":") || !take_digits(&p, end, 2, &om))
             return false;
     }
-    out->s = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
-             sign * (oh * 3600 + om * 60);
+    out->s = st_date_days((struct st_date){year, month, day}) * 86400 + hour * 3600 + minute * 60 +
+             second - sign * (oh * 3600 + om * 60);
     return p == end;
 }
 
@@ -476,4 +469,31 @@ enum st_code st_jsonl_fields_merge(const struct st_str in[ST_JSONL_SIDES], struc
     for (int s = 0; s < ST_JSONL_SIDES; s++)
         parts_release(&m.sides[s]);
     return code == ST_OK && out->failed ? ST_NO_MEMORY : code;
+}
+
+bool st_jsonl_fields_differ(struct st_str base, struct st_str changed, struct st_buf *out)
+{
+    struct parts sides[2] = {0};
+    bool more = true;
+    enum st_code code = read_fields(base, &sides[0]);
+    if (code == ST_OK)
+        code = read_fields(changed, &sides[1]);
+    if (code == ST_OK) {
+        more = false;
+        st_buf_add_char(out, '[');
+        for (int s = 1; s >= 0; s--)
+            for (size_t i = 0; i < sides[s].count; i++) {
+                struct st_str key = sides[s].list[i].key, other = value_of(&sides[1 - s], key);
+                if (s == 0 ? other.p != NULL : st_json_equal(sides[s].list[i].value, other))
+                    continue;
+                if (out->p[out->n - 1] != '[')
+                    st_buf_add_char(out, ',');
+                st_buf_add_str(out, key);
+                more = more || !(key_is(key, "updated_at") || key_is(key, "content_hash"));
+            }
+        st_buf_add_char(out, ']');
+    }
+    parts_release(&sides[0]);
+    parts_release(&sides[1]);
+    return more;
 }

@@ -7,6 +7,9 @@
 /* Appends the merged record to out. base.p NULL: both sides added it. Visits what is listed. */
 enum st_code st_jsonl_fields_merge(const struct st_str in[ST_JSONL_SIDES], struct st_str id,
                                    st_jsonl_visit *visit, void *arg, struct st_buf *out);
+/* The names of the fields in which two records differ, as a JSON list, appended to out (nothing, where
+ * they cannot be told); false: in `updated_at` and `content_hash` at the most. */
+bool st_jsonl_fields_differ(struct st_str base, struct st_str changed, struct st_buf *out);
 /* The same text for the same meaning, to be freed; NULL when it cannot be told (a number out of
  * range) or memory ran out. */
 char *st_json_canonical(struct st_str text);

@@ -249,17 +249,22 @@ static int open_joined(strata *s, bool *joined)
     return code;
 }
 
-/* Whatever is wrong with it, the rest of the merge holds. */
 void st_lib_strong_merge(strata *s, const char *state_dir, bool joined)
 {
     struct st_fault fault = {0};
-    struct st_strong *other = NULL;
     uint64_t workspace;
     char name[65];
-    if (!st_strong_exists(s->log.env, state_dir) ||
-        other_workspace(s, state_dir, &workspace, name, &fault) != ST_OK ||
-        workspace != s->log.identity.workspace)
-        return;
+    if (st_strong_exists(s->log.env, state_dir) &&
+        other_workspace(s, state_dir, &workspace, name, &fault) == ST_OK &&
+        workspace == s->log.identity.workspace)
+        st_lib_strong_take(s, state_dir, joined);
+}
+
+/* Whatever is wrong with it, the rest of the merge holds. */
+void st_lib_strong_take(strata *s, const char *state_dir, bool joined)
+{
+    struct st_fault fault = {0};
+    struct st_strong *other = NULL;
     int code = STRATA_OK;
     if (!st_strong_exists(s->log.env, s->log.dir))
         code = found_here(s);

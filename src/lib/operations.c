@@ -380,8 +380,8 @@ static int end_with(strata *s, struct st_command *c, int executor)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
         code = st_lib_submit(s, c, 1, &result);
-    if (executor >= 0) {
-        /* Only now: until the report is on disk, the executor counts as alive. */
+    /* Only now: until the report is on disk, the executor counts as alive. */
+    if (executor >= 0 && code == STRATA_OK) {
         close(executor);
         if (code == STRATA_OK)
             clear_run(s, c->key.p, executor);

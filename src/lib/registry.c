@@ -29,7 +29,7 @@ static int read_lease(strata *s, struct st_lease *lease)
 
 int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation)
 {
-    struct st_lease lease;
+    struct st_lease lease = {0};
     struct st_command entry[2];
     struct st_ledger_result results[2];
     *incarnation = 0;
@@ -65,7 +65,7 @@ int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation)
 
 int strata_agent_retire(strata *s)
 {
-    struct st_lease lease;
+    struct st_lease lease = {0};
     struct st_ledger_result result;
     int code = need_agent(s);
     if (code == STRATA_OK)

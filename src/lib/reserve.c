@@ -209,7 +209,7 @@ int strata_reserve(strata *s, const strata_reserve_request *request, uint64_t *t
 int strata_reserve_release(strata *s, const char *tree, const char *pattern, uint64_t token)
 {
     char full[ST_NAME_SIZE_MAX + 1];
-    struct st_ledger_result result;
+    struct st_ledger_result result = {0};
     int code = full_pattern(s, tree, pattern, full);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);

@@ -41,5 +41,7 @@ bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
 /* Takes in the ordered log of another copy; what is wrong with it becomes a notice. `joined`: this
  * replica was empty before. */
 void st_lib_strong_merge(strata *s, const char *state_dir, bool joined);
+/* The same of a directory with nothing but `strong`, which is known to be of this workspace. */
+void st_lib_strong_take(strata *s, const char *state_dir, bool joined);
 
 #endif

@@ -1,5 +1,5 @@
 /* sync.c - exchange through Git for the API: one round, and again when it lost a race. */
-#include "lib/internal.h"
+#include "lib/strong.h"
 
 #include "store/intake.h"
 #include "sync/sync.h"
@@ -15,6 +15,10 @@ struct round {
     strata_sync_result *out;
     struct st_sync y;
     char url[ST_REMOTE_SIZE]; /* where records go */
+    enum st_sync_consent consent;
+    struct st_log ledger; /* open while y.ledger points here */
+    bool ledger_behind;   /* somebody's ledger goes on from ours, and could not be taken in */
+    bool ledger_own;      /* and that somebody is this copy, at a later moment */
 };
 
 static int sync_fault(struct round *r)
@@ -44,29 +48,156 @@ static int find_repository(strata *s, const char *dir, char out[ST_PATH_SIZE])
     return ST_UNAVAILABLE;
 }
 
+/* --- the ledger ------------------------------------------------------------------------------- */
+
+#define HAS(o, field) ((o)->size >= offsetof(strata_sync_options, field) + sizeof((o)->field))
+
+static bool ledger_wanted(const struct round *r)
+{
+    return HAS(r->o, ledger) && r->o->ledger;
+}
+
+/* What this copy knows of the ordered log of this workspace; false: nothing. */
+static bool ledger_head(strata *s, struct st_strong_head *head)
+{
+    strata_error error = s->error;
+    bool known = st_strong_exists(s->log.env, s->log.dir) && st_lib_strong_open(s) == STRATA_OK &&
+                 st_strong_head(s->strong, head) == ST_OK && head->position > 0;
+    s->error = error;
+    return known;
+}
+
+static void ledger_close(struct round *r)
+{
+    if (r->y.ledger != NULL)
+        st_log_close(&r->ledger);
+    r->y.ledger = NULL;
+}
+
+static enum st_code ledger_open(struct round *r)
+{
+    struct st_log *log = &r->s->log;
+    char path[ST_PATH_SIZE];
+    if (snprintf(path, sizeof path, "%s/strong", log->dir) >= (int)sizeof path)
+        return st_fail(&r->y.fault, ST_LIMIT, "the path is too long");
+    enum st_code code = st_log_open(&r->ledger, log->env, log->alloc, path, false, log->what);
+    r->ledger.wait_ms = log->wait_ms;
+    r->y.ledger = &r->ledger;
+    if (code != ST_OK)
+        r->y.fault = r->ledger.fault;
+    return code;
+}
+
+/* Its head is told by who ordered something: here, or with a seal that the successor waits for. A
+ * copy that only reads has nothing to tell that others do not tell better. */
+static bool ledger_tells(strata *s, const struct st_sync *y, const struct st_strong_head *head)
+{
+    return st_catalog_has_ledger(&y->base) || head->sealed || st_strong_here(s->strong);
+}
+
+/* What is to be published of it. */
+static enum st_code ledger_offer(struct round *r, bool log)
+{
+    struct st_strong_head head;
+    ledger_close(r);
+    r->y.ledger_head = (struct st_ledger_head){0};
+    if (!ledger_head(r->s, &head) || !ledger_tells(r->s, &r->y, &head) || r->ledger_own)
+        return ST_OK;
+    r->y.ledger_head.generation = head.generation;
+    r->y.ledger_head.position = head.position;
+    memcpy(r->y.ledger_head.head, head.head, sizeof head.head);
+    return log ? ledger_open(r) : ST_OK;
+}
+
+/* Takes the ordered log of a reference in as a copy to read. What is wrong with it is a notice:
+ * records have been exchanged all the same. */
+static void ledger_take(struct round *r, const struct st_remote_ref *ref, bool joined)
+{
+    char state_dir[ST_PATH_SIZE];
+    struct st_strong_head before = {0}, after = {0};
+    (void)ledger_head(r->s, &before);
+    if (st_sync_stage_ledger(&r->y, ref, state_dir) != ST_OK) {
+        st_lib_notice(r->s, "the ledger of %s was not taken in: %s", ref->manifest.name,
+                      r->y.fault.message);
+        return;
+    }
+    strata_error error = r->s->error;
+    st_lib_strong_take(r->s, state_dir, joined);
+    r->s->error = error;
+    if (ledger_head(r->s, &after) && after.position > before.position)
+        r->out->ledger_taken += after.position - before.position;
+}
+
+static bool ledger_after(const struct st_ledger_head *l, uint64_t generation, uint64_t position)
+{
+    return l->generation > generation || (l->generation == generation && l->position > position);
+}
+
+/* `ref` if it tells of more than is known here, and of more than `best`. */
+static struct st_remote_ref *ledger_further(struct st_remote_ref *ref, struct st_remote_ref *best,
+                                            const struct st_strong_head *known)
+{
+    const struct st_ledger_head *l = &ref->manifest.ledger;
+    bool news = ref->ledger && !ref->refused &&
+                (l->generation > known->generation || l->position > known->position);
+    const struct st_ledger_head *b = best != NULL ? &best->manifest.ledger : NULL;
+    return news && (b == NULL || ledger_after(l, b->generation, b->position)) ? ref : best;
+}
+
+/* The furthest first: the others then tell of nothing new, or have grown apart from it. */
+static void ledgers_take(struct round *r, bool joined)
+{
+    struct st_remote_ref *best;
+    do {
+        struct st_strong_head known = {0};
+        (void)ledger_head(r->s, &known);
+        best = ledger_further(&r->y.mine, NULL, &known);
+        for (size_t i = 0; i < r->y.ref_count; i++)
+            best = ledger_further(&r->y.refs[i], best, &known);
+        if (best == NULL)
+            return;
+        ledger_take(r, best, joined);
+        best->ledger = joined = false; /* once is enough */
+        known = (struct st_strong_head){0};
+        (void)ledger_head(r->s, &known);
+        bool behind = ledger_after(&best->manifest.ledger, known.generation, known.position);
+        r->ledger_behind = r->ledger_behind || behind;
+        r->ledger_own = r->ledger_own || (behind && best->own);
+    } while (true);
+}
+
 /* --- agreement -------------------------------------------------------------------------------- */
+
+static int nobody_agreed(struct round *r, const strata_sync_offer *offer)
+{
+    char ledger[80] = "";
+    if (offer->entries > 0)
+        snprintf(ledger, sizeof ledger, " and %llu entries of the ledger, with results,",
+                 (unsigned long long)offer->entries);
+    st_lib_fail(r->s, ST_DENIED,
+                "nobody has agreed to %.200s: %llu records of this copy%s would become readable "
+                "at %.200s",
+                r->y.remote, (unsigned long long)offer->records, ledger, r->url);
+    st_lib_hint(r->s, "nothing was sent; a person who wants that runs `strata sync` with this "
+                      "remote in a terminal, or with --yes");
+    return ST_DENIED;
+}
 
 static int agree(struct round *r)
 {
-    const char *url = r->url;
-    bool agreed = false;
-    if (st_sync_agreed(&r->y, url, &agreed) != ST_OK)
+    enum st_sync_consent wanted = ledger_wanted(r) ? ST_SYNC_LEDGER : ST_SYNC_RECORDS;
+    if (st_sync_agreed(&r->y, r->url, &r->consent) != ST_OK)
         return sync_fault(r);
-    if (agreed || r->o->dry_run || r->o->take_only)
+    if (r->consent >= wanted || r->o->dry_run || r->o->take_only)
         return STRATA_OK;
-    strata_sync_offer offer = {r->y.remote, url, 0};
-    if (st_sync_unpublished(&r->y, &offer.records) != ST_OK)
+    strata_sync_offer offer = {r->y.remote, r->url, 0, 0};
+    if (ledger_offer(r, wanted == ST_SYNC_LEDGER) != ST_OK ||
+        st_sync_unpublished(&r->y, &offer.records, &offer.entries) != ST_OK)
         return sync_fault(r);
-    if (!r->o->agreed && (r->o->ask == NULL || r->o->ask(r->o->arg, &offer) != 1)) {
-        st_lib_fail(r->s, ST_DENIED,
-                    "nobody has agreed to %.200s: %llu records of this copy would become readable "
-                    "at %.200s",
-                    r->y.remote, (unsigned long long)offer.records, url);
-        st_lib_hint(r->s, "nothing was sent; a person who wants that runs `strata sync` with this "
-                          "remote in a terminal, or with --yes");
-        return ST_DENIED;
-    }
-    return st_sync_agree(&r->y, url) == ST_OK ? STRATA_OK : sync_fault(r);
+    if (!r->o->agreed && (r->o->ask == NULL || r->o->ask(r->o->arg, &offer) != 1))
+        return nobody_agreed(r, &offer);
+    r->consent = wanted;
+    return st_sync_agree(&r->y, r->url, wanted) == ST_OK ? STRATA_OK : sync_fault(r);
 }
 
 /* --- taking in -------------------------------------------------------------------------------- */
@@ -74,6 +205,7 @@ static int agree(struct round *r)
 static int take_in(struct round *r)
 {
     strata *s = r->s;
+    r->ledger_behind = r->ledger_own = false;
     char stage[ST_PATH_SIZE];
     struct st_intake in = {0};
     if (r->y.staged) {
@@ -99,8 +231,9 @@ static int take_in(struct round *r)
                       "%s exists here and there with different records under the same numbers; "
                       "what is there was not taken in",
                       in.fork);
+    ledgers_take(r, in.joined);
     /* What waits is looked at again next time. */
-    if (in.waiting == 0 && st_sync_taken(&r->y) != ST_OK)
+    if (in.waiting == 0 && !r->ledger_behind && st_sync_taken(&r->y) != ST_OK)
         return sync_fault(r);
     return STRATA_OK;
 }
@@ -122,8 +255,10 @@ static int refused(struct round *r)
 
 static int dry_run(struct round *r)
 {
+    bool ledger = ledger_wanted(r) || r->consent == ST_SYNC_LEDGER;
     if (st_sync_look(&r->y) != ST_OK || st_sync_base(&r->y) != ST_OK ||
-        st_sync_unpublished(&r->y, &r->out->sent) != ST_OK)
+        ledger_offer(r, ledger) != ST_OK ||
+        st_sync_unpublished(&r->y, &r->out->sent, &r->out->ledger_sent) != ST_OK)
         return sync_fault(r);
     for (size_t i = 0; i < r->y.ref_count; i++)
         r->out->changed += !r->y.refs[i].taken;
@@ -140,9 +275,14 @@ static int exchange(struct round *r, bool *again)
     if (code != STRATA_OK)
         return code;
     if (!r->y.own_refused && !r->o->take_only) {
-        if (st_sync_publish(&r->y) != ST_OK)
+#ifdef ST_DEFECT_SYNC_LEDGER_UNASKED
+        r->consent = ST_SYNC_LEDGER;
+#endif
+        if (ledger_offer(r, r->consent == ST_SYNC_LEDGER) != ST_OK ||
+            st_sync_publish(&r->y) != ST_OK)
             return sync_fault(r);
         r->out->sent += r->y.published;
+        r->out->ledger_sent += r->y.ledger_published;
         enum st_code pushed = st_sync_push(&r->y);
         *again = pushed == ST_CONFLICT;
         if (pushed != ST_OK)
@@ -191,8 +331,6 @@ static int describe(struct round *r)
     return good ? STRATA_OK : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
-#define HAS(o, field) ((o)->size >= offsetof(strata_sync_options, field) + sizeof((o)->field))
-
 int strata_sync(strata *s, const strata_sync_options *options, strata_sync_result *out)
 {
     char repository[ST_PATH_SIZE];
@@ -217,6 +355,7 @@ int strata_sync(strata *s, const strata_sync_options *options, strata_sync_resul
     int after = st_lib_pending(s, &out->pending_after);
     if (after == STRATA_OK)
         after = describe(&r);
+    ledger_close(&r);
     st_sync_end(&r.y);
     if (code == STRATA_OK)
         return after;

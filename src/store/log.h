@@ -159,6 +159,11 @@ enum st_code st_log_create(const struct st_env *env, const struct st_alloc *allo
                            const char *dir, struct st_identity *identity,
                            struct st_fault *fault);
 
+/* Writes an identity beside the copy of another's log (`dir` has `log`), so that it can be opened
+ * with read_only. */
+enum st_code st_log_describe(const struct st_env *env, const char *dir,
+                             const struct st_identity *identity, struct st_fault *fault);
+
 /*
  * Opens the log of a state directory. Begins a new epoch when one is due. With read_only, or
  * when the directory cannot be written (then log->read_only is set), nothing is changed.
@@ -204,6 +209,9 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
  * does not mean that it is not kept, only that nobody knows yet. ST_OUTCOME_UNKNOWN. Never a code
  * that means "nothing was recorded". */
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter);
+
+/* Whether it is durable by now. Never waits. */
+bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter);
 
 /* lock, append, unlock; with `flush`, waits until durable. */
 enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush);

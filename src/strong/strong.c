@@ -215,6 +215,16 @@ enum st_code st_strong_begin(struct st_strong *s)
     return st_strong_fail(s, code);
 }
 
+enum st_code st_strong_peek(struct st_strong *s)
+{
+    struct st_mark at;
+    enum st_code code = s->order->engine->begin(s->order, &at);
+    if (code != ST_OK)
+        return st_strong_fail(s, code);
+    s->ledger.kv = s->order->kv;
+    return ST_OK;
+}
+
 void st_strong_end(struct st_strong *s)
 {
     s->order->engine->end(s->order);

@@ -69,6 +69,11 @@ size_t st_catalog_end(const struct st_catalog *c, size_t from)
     return i;
 }
 
+bool st_catalog_has_ledger(const struct st_catalog *c)
+{
+    return c->piece_count > 0 && c->pieces[c->piece_count - 1].kind == ST_LOG_STRONG;
+}
+
 const struct st_piece *st_catalog_last(const struct st_catalog *c, enum st_log_kind kind,
                                        struct st_writer w)
 {
@@ -315,15 +320,22 @@ enum st_code st_catalog_read(struct st_git *g, const char *commit, struct st_cat
 
 int st_manifest_format(const struct st_manifest *m, char out[ST_MANIFEST_TEXT_SIZE])
 {
-    return snprintf(out, ST_MANIFEST_TEXT_SIZE,
-                    "{\"format\":1,\"workspace\":\"%016" PRIx64 "\",\"replica\":\"%016" PRIx64
-                    "\",\"name\":\"%s\"}\n",
-                    m->workspace, m->replica, m->name);
+    int n = snprintf(out, ST_MANIFEST_TEXT_SIZE,
+                     "{\"format\":1,\"workspace\":\"%016" PRIx64 "\",\"replica\":\"%016" PRIx64
+                     "\",\"name\":\"%s\"",
+                     m->workspace, m->replica, m->name);
+    if (m->ledger.position > 0)
+        n += snprintf(out + n, ST_MANIFEST_TEXT_SIZE - (size_t)n,
+                      ",\"ledger\":{\"generation\":%" PRIu64 ",\"position\":%" PRIu64
+                      ",\"head\":\"%s\"}",
+                      m->ledger.generation, m->ledger.position, m->ledger.head);
+    return n + snprintf(out + n, ST_MANIFEST_TEXT_SIZE - (size_t)n, "}\n");
 }
 
 enum st_code st_manifest_parse(const char *text, struct st_manifest *out)
 {
     int end = 0;
+    struct st_ledger_head *l = &out->ledger;
     memset(out, 0, sizeof *out);
     if (strncmp(text, "{\"format\":", 10) == 0 && strncmp(text + 10, "1,", 2) != 0)
         return ST_VERSION;
@@ -332,9 +344,13 @@ enum st_code st_manifest_parse(const char *text, struct st_manifest *out)
                         "\",\"name\":\"%64[A-Za-z0-9._-]\"%n",
                         &out->workspace, &out->replica, out->name, &end);
     /* Keys may be added behind ours. */
-    return fields == 3 && end > 0 && (text[end] == '}' || text[end] == ',') &&
-                   out->workspace != 0 && out->replica != 0 &&
-                   st_agent_check(st_str_of(out->name)) == ST_OK
-               ? ST_OK
-               : ST_DAMAGED;
+    if (fields != 3 || end == 0 || (text[end] != '}' && text[end] != ',') || out->workspace == 0 ||
+        out->replica == 0 || st_agent_check(st_str_of(out->name)) != ST_OK)
+        return ST_DAMAGED;
+    if (sscanf(text + end,
+               ",\"ledger\":{\"generation\":%" SCNu64 ",\"position\":%" SCNu64
+               ",\"head\":\"%32[0-9a-f]\"}",
+               &l->generation, &l->position, l->head) != 3)
+        *l = (struct st_ledger_head){0};
+    return ST_OK;
 }

@@ -2,17 +2,21 @@
  * catalog.h - what a replica publishes: the layout of the tree of its commit, read and checked.
  *
  *   strata                          {"format":1,"workspace":"<16 hex>","replica":"<16 hex>",
- *                                    "name":"..."}\n   on one line
+ *                                    "name":"...","ledger":{"generation":N,"position":N,
+ *                                    "head":"<32 hex>"}}\n   on one line; "ledger" is left out
+ *                                    where this replica has ordered nothing
  *   board                           heartbeats: lines of <agent> <slot, see store/board.h>
  *   log-<replica>-<epoch>/          one for each epoch of this replica
  *     <segment, 16 digits>/           one for each segment, named as its file in the state
  *       <first>-<last>-<checksum>       the lines of records first to last, 16 digits each;
- * checksum (16 hex) of the last one strong-<replica>-<epoch>/...    the same of the strong layer's
- * log, if it may travel
+ *                                       checksum (16 hex) of the last one
+ *   strong-<replica>-<epoch>/...    the same of the strong layer's log, if it may travel; <replica>
+ *                                   is the one that writes that log, which is another number
  *
  * A blob never changes. Its name says whose records it has, which, and where the chain of checksums
  * stands behind it: so two publications, or a publication and a log, are compared without reading
- * either. A later commit adds blobs, or puts one in the place of several small ones.
+ * either. A later commit adds blobs, or puts one in the place of several small ones; of the strong
+ * layer's log it has what the publisher has now, which after a forced move is another log.
  *
  * Everything here may come from somebody hostile. A catalog is refused as a whole when a name is
  * not exactly of this form, ranges have gaps or overlap, an entry is no plain file or directory, or
@@ -68,6 +72,8 @@ enum st_code st_catalog_read(struct st_git *g, const char *commit, struct st_cat
 /* Where the pieces of a writer begin, or would; and where those of the writer of a piece end. */
 size_t st_catalog_find(const struct st_catalog *c, enum st_log_kind kind, struct st_writer w);
 size_t st_catalog_end(const struct st_catalog *c, size_t from);
+/* Whether the strong layer's log is in it. */
+bool st_catalog_has_ledger(const struct st_catalog *c);
 /* The last piece of a writer, or NULL; lent. */
 const struct st_piece *st_catalog_last(const struct st_catalog *c, enum st_log_kind kind,
                                        struct st_writer w);
@@ -85,11 +91,17 @@ void st_piece_name(const struct st_piece *p, char out[ST_ENTRY_SIZE]);
 void st_segment_name(uint64_t segment, char out[ST_ENTRY_SIZE]);
 void st_writer_name(enum st_log_kind kind, struct st_writer w, char out[ST_ENTRY_SIZE]);
 
+/* How far somebody's ordered log goes (strong/strong.h). */
+struct st_ledger_head {
+    uint64_t generation, position; /* position 0: nothing is said of it */
+    char head[33];
+};
 struct st_manifest {
     uint64_t workspace, replica;
     char name[ST_AGENT_SIZE_MAX + 1];
+    struct st_ledger_head ledger;
 };
-#define ST_MANIFEST_TEXT_SIZE 256
+#define ST_MANIFEST_TEXT_SIZE 384
 int st_manifest_format(const struct st_manifest *m, char out[ST_MANIFEST_TEXT_SIZE]);
 /* ST_VERSION: of a later version; ST_DAMAGED. */
 enum st_code st_manifest_parse(const char *text, struct st_manifest *out);

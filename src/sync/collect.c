@@ -118,8 +118,13 @@ static enum st_code manifest_read(struct collection *k, struct st_remote_ref *re
 {
     struct st_sync *y = k->y;
     struct st_buf text;
+    char known[ST_MANIFEST_TEXT_SIZE];
     st_buf_init(&text, y->log->alloc);
-    enum st_code code = blob_read(k, c->manifest, &text);
+    enum st_code code = ST_OK;
+    if (st_sync_manifest_known(y, c->manifest, known))
+        st_buf_add(&text, known, strlen(known) + 1);
+    else
+        code = blob_read(k, c->manifest, &text);
     if (code == ST_OK)
         code = st_manifest_parse(text.p, &ref->manifest);
     if (code == ST_VERSION)
@@ -197,7 +202,7 @@ static enum st_code want_all(struct collection *k, size_t ref, uint64_t replica,
     for (size_t from = 0, end; code == ST_OK && from < c->piece_count; from = end) {
         end = st_catalog_end(c, from);
         if (c->pieces[from].kind != ST_LOG_MAIN)
-            continue;
+            continue; /* st_sync_stage_ledger() */
 #ifndef ST_DEFECT_SYNC_SPEAKS_FOR_OTHERS
         if (c->pieces[from].writer.replica != replica)
             return st_fail(&k->y->fault, ST_DAMAGED,
@@ -233,6 +238,7 @@ static enum st_code look_at(struct collection *k, size_t i)
         code = manifest_read(k, ref, &c);
     if (code == ST_OK)
         code = want_all(k, i, ref->replica, &c);
+    ref->ledger = code == ST_OK && st_catalog_has_ledger(&c);
     if (refusable(code)) {
         unwant(k, i);
         code = st_sync_refuse(y, ref);
@@ -540,6 +546,11 @@ static enum st_code look_at_own(struct collection *k)
         code = st_catalog_read(&y->git, commit, &y->base);
     if (code != ST_OK || commit != y->local)
         return code;
+    y->mine = (struct st_remote_ref){.own = true, .replica = y->log->identity.replica};
+    memcpy(y->mine.fetched, y->local, sizeof y->local);
+    if (st_catalog_has_ledger(&y->base))
+        code = manifest_read(k, &y->mine, &y->base);
+    y->mine.ledger = code == ST_OK && st_catalog_has_ledger(&y->base);
     for (size_t from = 0, end; code == ST_OK && from < y->base.piece_count; from = end) {
         end = st_catalog_end(&y->base, from);
         const struct st_piece *last = &y->base.pieces[end - 1];
@@ -602,4 +613,61 @@ enum st_code st_sync_collect(struct st_sync *y)
 enum st_code st_sync_stage(struct st_sync *y, char out[ST_PATH_SIZE])
 {
     return st_path(&y->fault, out, y->dir, "in", "main");
+}
+
+/* --- the strong layer's log ------------------------------------------------------------------- */
+
+static enum st_code ledger_lay_out(struct collection *k, const struct st_remote_ref *ref,
+                                   const struct st_catalog *c)
+{
+    struct st_sync *y = k->y;
+    const struct st_piece *last = &c->pieces[c->piece_count - 1];
+    char root[ST_PATH_SIZE];
+    enum st_code code = ST_OK;
+    for (size_t from = 0, end; code == ST_OK && from < c->piece_count; from = end) {
+        end = st_catalog_end(c, from);
+        if (c->pieces[from].kind != ST_LOG_STRONG)
+            continue;
+        if (c->pieces[from].writer.replica != last->writer.replica)
+            return st_fail(&y->fault, ST_DAMAGED, "it is of several writers");
+        code = want_writer(k, SIZE_MAX, c, from, end);
+    }
+    if (code == ST_OK)
+        code = root_make(k, ST_LOG_STRONG, root);
+    if (code == ST_OK)
+        code = lay_out(k);
+#ifndef ST_DEFECT_SYNC_LEDGER_UNVERIFIED
+    for (size_t i = 0; code == ST_OK && i < k->laid_count; i++)
+        code = verify(k, &k->laid[i]);
+#endif
+    struct st_identity whose = {.workspace = ref->manifest.workspace,
+                                .replica = last->writer.replica,
+                                .epoch = last->writer.epoch,
+                                .reason = "copy"};
+    snprintf(whose.name, sizeof whose.name, "%s", ref->manifest.name);
+    return code == ST_OK ? st_log_describe(y->log->env, root, &whose, &y->fault) : code;
+}
+
+enum st_code st_sync_stage_ledger(struct st_sync *y, const struct st_remote_ref *ref,
+                                  char state_dir[ST_PATH_SIZE])
+{
+    struct collection k = {.y = y};
+    struct st_catalog c;
+    st_vector_init(&k.context, y->log->alloc);
+    st_sync_say(y, "unpacking the ledger");
+    enum st_code code = st_catalog_read(&y->git, ref->fetched, &c);
+    if (code == ST_OK && !st_catalog_has_ledger(&c))
+        code = st_fail(&y->fault, ST_NOT_FOUND, "it is not there any more");
+    if (code == ST_OK)
+        code = st_sync_directory(y, "in", k.in);
+    if (code == ST_OK)
+        code = ledger_lay_out(&k, ref, &c);
+    if (code == ST_OK)
+        memcpy(state_dir, k.in, sizeof k.in);
+    st_point(y->log, "sync.ledger");
+    st_catalog_release(&c);
+    st_vector_release(&k.context);
+    free(k.wanted);
+    free(k.laid);
+    return code;
 }

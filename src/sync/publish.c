@@ -197,6 +197,11 @@ static enum st_code read_piece(struct reading *g, uint64_t first, uint64_t last)
 static size_t run_begins(const struct st_catalog *c, const struct st_piece *fresh, uint64_t limit)
 {
     size_t i = c->piece_count;
+#if defined(ST_DEFECT_SYNC_NEVER_TOGETHER)
+    return SIZE_MAX;
+#elif defined(ST_DEFECT_SYNC_WHOLE_EACH_TIME)
+    limit = SIZE_MAX;
+#endif
     if (fresh->size >= limit)
         return SIZE_MAX;
     while (i > 0) {
@@ -206,6 +211,9 @@ static size_t run_begins(const struct st_catalog *c, const struct st_piece *fres
             break;
         i--;
     }
+#ifdef ST_DEFECT_SYNC_WHOLE_EACH_TIME
+    return i < c->piece_count ? i : SIZE_MAX;
+#endif
     return c->piece_count - i + 1 >= ST_PIECES_RUN ? i : SIZE_MAX;
 }
 
@@ -261,21 +269,30 @@ static enum st_code continues(struct reading *g, const struct st_piece *last, bo
     return code == ST_OK || code == ST_NOT_FOUND ? ST_OK : read_failed(g, code);
 }
 
-static enum st_code writer_extend(struct publication *k, const struct target *t,
-                                  const struct st_piece *last)
+/* Publishes what is new of a writer behind its last `had` pieces, which are there already. Where our
+ * log is another one: of the ordered log ours counts, of the records what was published (a new epoch
+ * has begun, or will). */
+static enum st_code writer_extend(struct publication *k, const struct target *t, size_t had)
 {
     struct reading g = {.k = k, .t = t};
-    uint64_t published = last != NULL ? last->last : 0;
+    struct st_catalog *next = &k->next;
+    uint64_t published = had > 0 ? next->pieces[next->piece_count - 1].last : 0;
     bool goes_on = true;
     enum st_code code =
         st_log_reader_open(&g.r, t->log->env, t->log->alloc, t->log->dir, t->writer);
-    if (code == ST_OK && last != NULL)
-        code = continues(&g, last, &goes_on);
+    if (code == ST_OK && had > 0)
+        code = continues(&g, &next->pieces[next->piece_count - 1], &goes_on);
+    if (code == ST_OK && !goes_on && t->kind == ST_LOG_STRONG) {
+        next->piece_count -= had;
+        published = 0;
+        goes_on = k->changed = true;
+    }
     while (code == ST_OK && goes_on && published < t->end) {
         code = read_piece(&g, published + 1, t->end);
         if (code != ST_OK)
             break;
-        k->y->published += g.piece.last - published;
+        *(t->kind == ST_LOG_MAIN ? &k->y->published : &k->y->ledger_published) +=
+            g.piece.last - published;
         published = g.piece.last;
         code = gather(&g);
     }
@@ -290,10 +307,11 @@ struct targets {
     size_t count;
 };
 
-/* Our own log as far as it is on disk: *end, of the epoch that is current then and in *context. */
-static enum st_code durable_end(struct st_sync *y, struct st_vector *context, uint64_t *end)
+/* A log of ours as far as it is on disk: *end, of the epoch that is current then and in *context.
+ */
+static enum st_code durable_end(struct st_sync *y, struct st_log *log, struct st_vector *context,
+                                uint64_t *end)
 {
-    struct st_log *log = y->log;
     struct st_tail tail;
     struct st_writer w;
     enum st_code code;
@@ -314,27 +332,37 @@ static enum st_code durable_end(struct st_sync *y, struct st_vector *context, ui
     return code;
 }
 
-/* Our own log, and what we have of our earlier epochs. */
-static enum st_code targets_of(struct st_sync *y, struct targets *out)
+/* Adds one of our logs, with what we have of our earlier epochs. */
+static enum st_code targets_add(struct st_sync *y, enum st_log_kind kind, struct st_log *log,
+                                struct targets *out)
 {
-    struct st_log *log = y->log;
     struct st_vector context;
     uint64_t end = 0;
     st_vector_init(&context, log->alloc);
-    memset(out, 0, sizeof *out);
-    enum st_code code = durable_end(y, &context, &end);
-    out->list = code == ST_OK ? calloc(context.count + 1, sizeof *out->list) : NULL;
-    if (code == ST_OK && out->list == NULL)
+    enum st_code code = durable_end(y, log, &context, &end);
+    struct target *list =
+        code == ST_OK ? realloc(out->list, (out->count + context.count + 1) * sizeof *list) : NULL;
+    if (code == ST_OK && list == NULL)
         code = st_fail(&y->fault, ST_NO_MEMORY, "out of memory");
+    if (list != NULL)
+        out->list = list;
     for (size_t i = 0; code == ST_OK && i < context.count; i++) {
         struct st_writer w = context.entries[i].writer;
         bool current = st_writer_compare(w, st_log_writer(log)) == 0;
         if (w.replica == log->identity.replica)
             out->list[out->count++] =
-                (struct target){ST_LOG_MAIN, log, w, current ? end : context.entries[i].counter};
+                (struct target){kind, log, w, current ? end : context.entries[i].counter};
     }
     st_vector_release(&context);
     return code;
+}
+
+static enum st_code targets_of(struct st_sync *y, struct targets *out)
+{
+    *out = (struct targets){0};
+    enum st_code code = targets_add(y, ST_LOG_MAIN, y->log, out);
+    return code == ST_OK && y->ledger != NULL ? targets_add(y, ST_LOG_STRONG, y->ledger, out)
+                                              : code;
 }
 
 static int compare_targets(const struct target *t, const struct st_piece *p)
@@ -351,6 +379,12 @@ static enum st_code keep(struct publication *k, size_t from, size_t end)
     return code;
 }
 
+/* Whether pieces stay that our log knows nothing of. */
+static bool keeps_unknown(const struct st_sync *y, enum st_log_kind kind)
+{
+    return kind == ST_LOG_MAIN || y->ledger == NULL;
+}
+
 /* Goes through what was published and what is to be side by side: both are sorted. */
 static enum st_code assemble(struct publication *k, const struct targets *targets)
 {
@@ -361,32 +395,38 @@ static enum st_code assemble(struct publication *k, const struct targets *target
         const struct target *target = t < targets->count ? &targets->list[t] : NULL;
         bool has = at < base->piece_count;
         int order = target == NULL ? 1 : !has ? -1 : compare_targets(target, &base->pieces[at]);
-        const struct st_piece *last = NULL;
+        size_t had = 0;
         if (order >= 0) {
             size_t end = st_catalog_end(base, at);
-            last = &base->pieces[end - 1];
-            code = keep(k, at, end);
+            bool kept = order == 0 || keeps_unknown(k->y, base->pieces[at].kind);
+            if (kept)
+                code = keep(k, at, end);
+            k->changed = k->changed || !kept;
+            had = kept ? end - at : 0;
             at = end;
         }
         if (order <= 0) {
             t++;
-            if (code == ST_OK && (last == NULL || last->last < target->end))
-                code = writer_extend(k, target, last);
+            uint64_t published = had > 0 ? k->next.pieces[k->next.piece_count - 1].last : 0;
+            if (code == ST_OK &&
+                (published < target->end || (target->kind == ST_LOG_STRONG && had > 0)))
+                code = writer_extend(k, target, had);
         }
     }
     return code;
 }
 
-enum st_code st_sync_unpublished(struct st_sync *y, uint64_t *records)
+enum st_code st_sync_unpublished(struct st_sync *y, uint64_t *records, uint64_t *entries)
 {
     struct targets targets;
     enum st_code code = targets_of(y, &targets);
-    *records = 0;
+    *records = *entries = 0;
     for (size_t i = 0; code == ST_OK && i < targets.count; i++) {
         const struct target *t = &targets.list[i];
         const struct st_piece *last = st_catalog_last(&y->base, t->kind, t->writer);
         uint64_t published = last != NULL ? last->last : 0;
-        *records += t->end > published ? t->end - published : 0;
+        *(t->kind == ST_LOG_MAIN ? records : entries) +=
+            t->end > published ? t->end - published : 0;
     }
     free(targets.list);
     return code;
@@ -591,26 +631,41 @@ static enum st_code ref_update(struct st_sync *y)
     return code;
 }
 
+/* What `strata` of the next commit says. */
+static void manifest_text(struct st_sync *y, char out[ST_MANIFEST_TEXT_SIZE])
+{
+    const struct st_identity *id = &y->log->identity;
+    struct st_manifest m = {id->workspace, id->replica, "", y->ledger_head};
+    snprintf(m.name, sizeof m.name, "%s", id->name);
+    st_manifest_format(&m, out);
+}
+
 static enum st_code heads_write(struct publication *k)
 {
     struct st_sync *y = k->y;
-    struct st_manifest m = {y->log->identity.workspace, y->log->identity.replica, ""};
     char text[ST_MANIFEST_TEXT_SIZE], path[ST_PATH_SIZE];
-    snprintf(m.name, sizeof m.name, "%s", y->log->identity.name);
-    int n = st_manifest_format(&m, text);
+    manifest_text(y, text);
     enum st_code code = st_path(&y->fault, path, k->out, "strata", NULL);
     if (code == ST_OK)
-        code = out_write(k, path, text, (size_t)n);
+        code = out_write(k, path, text, strlen(text));
     if (code == ST_OK)
         code = st_path(&y->fault, path, k->out, "board", NULL);
     return code == ST_OK ? out_write(k, path, "", 0) : code;
+}
+
+/* Whether the next commit would say something new without a new piece. */
+static bool manifest_changed(struct st_sync *y)
+{
+    char have[ST_MANIFEST_TEXT_SIZE], should[ST_MANIFEST_TEXT_SIZE];
+    manifest_text(y, should);
+    return !st_sync_manifest_known(y, y->base.manifest, have) || strcmp(have, should) != 0;
 }
 
 static enum st_code publish(struct publication *k)
 {
     struct st_sync *y = k->y;
     struct targets targets;
-    char root[ST_OBJECT_ID_SIZE];
+    char root[ST_OBJECT_ID_SIZE], text[ST_MANIFEST_TEXT_SIZE];
     enum st_code code = st_sync_directory(y, "out", k->out);
     if (code == ST_OK)
         code = targets_of(y, &targets);
@@ -619,13 +674,18 @@ static enum st_code publish(struct publication *k)
     code = assemble(k, &targets);
     free(targets.list);
     /* A workspace without records is published, too: so that a clone can join it. */
-    bool needed = k->changed || y->remote_ahead || y->base.manifest[0] == '\0';
+    bool needed =
+        k->changed || y->remote_ahead || y->base.manifest[0] == '\0' || manifest_changed(y);
     snprintf(y->commit, sizeof y->commit, "%s", y->local);
     if (code != ST_OK || !needed)
         return code;
     code = heads_write(k);
     if (code == ST_OK)
         code = hash_all(k, true);
+    if (code == ST_OK) {
+        manifest_text(y, text);
+        st_sync_manifest_remember(y, k->manifest, text);
+    }
     st_point(y->log, "sync.hashed");
     if (code == ST_OK)
         code = tree_make(k, root);
@@ -640,7 +700,7 @@ enum st_code st_sync_publish(struct st_sync *y)
     st_point(y->log, "sync.taken-in");
     st_sync_say(y, "packing");
     st_buf_init(&k.bytes, y->log->alloc);
-    y->published = 0;
+    y->published = y->ledger_published = 0;
     enum st_code code = publish(&k);
     st_buf_release(&k.bytes);
     st_catalog_release(&k.next);

@@ -74,6 +74,17 @@ static enum st_code lock_take(struct st_sync *y)
     return r < 0 ? st_fail_system(&y->fault, r, "cannot lock %s", path) : ST_OK;
 }
 
+/* Git does its work in another directory than ours. */
+static enum st_code absolute(struct st_sync *y)
+{
+    char *path = realpath(y->dir, NULL);
+    bool good = path != NULL && strlen(path) < sizeof y->dir;
+    if (good)
+        strcpy(y->dir, path);
+    free(path);
+    return good ? ST_OK : st_fail_system(&y->fault, -errno, "cannot find %s", y->dir);
+}
+
 enum st_code st_sync_begin(struct st_sync *y, struct st_log *log, const char *git_dir,
                            struct st_fault *fault)
 {
@@ -95,6 +106,8 @@ enum st_code st_sync_begin(struct st_sync *y, struct st_log *log, const char *gi
         if (r < 0 && r != -EEXIST)
             code = st_fail_system(&y->fault, r, "cannot create %s", y->dir);
     }
+    if (code == ST_OK)
+        code = absolute(y);
     snprintf(y->own_ref, sizeof y->own_ref, REF_PREFIX "%016" PRIx64, log->identity.replica);
     st_point(log, "sync.locked");
     if (code != ST_OK) {
@@ -114,6 +127,7 @@ static void forget(struct st_sync *y)
     y->local[0] = y->local_value[0] = y->remote_own[0] = '\0';
     y->remote_ahead = y->own_refused = y->staged = false;
     y->strange_refs = 0;
+    y->mine = (struct st_remote_ref){0};
     st_catalog_release(&y->base);
 }
 
@@ -225,8 +239,11 @@ static void remotes_split(struct st_sync *y, char *text, struct st_buf *out, con
     }
 }
 
-enum st_code st_sync_agreed(struct st_sync *y, const char *url, bool *yes)
+static const char ledger_mark[] = "\tledger";
+
+enum st_code st_sync_agreed(struct st_sync *y, const char *url, enum st_sync_consent *out)
 {
+    size_t n = strlen(url);
     struct st_buf text, others;
     const char *agreed = NULL;
     st_buf_init(&text, y->log->alloc);
@@ -234,13 +251,16 @@ enum st_code st_sync_agreed(struct st_sync *y, const char *url, bool *yes)
     enum st_code code = remotes_read(y->log, &text, &y->fault);
     if (code == ST_OK)
         remotes_split(y, text.p, &others, &agreed);
-    *yes = agreed != NULL && strcmp(agreed, url) == 0;
+    bool same = agreed != NULL && strncmp(agreed, url, n) == 0;
+    *out = same && agreed[n] == '\0'                      ? ST_SYNC_RECORDS
+           : same && strcmp(agreed + n, ledger_mark) == 0 ? ST_SYNC_LEDGER
+                                                          : ST_SYNC_NOTHING;
     st_buf_release(&text);
     st_buf_release(&others);
     return code;
 }
 
-enum st_code st_sync_agree(struct st_sync *y, const char *url)
+enum st_code st_sync_agree(struct st_sync *y, const char *url, enum st_sync_consent to)
 {
     struct st_buf text, fresh;
     const char *old;
@@ -253,6 +273,7 @@ enum st_code st_sync_agree(struct st_sync *y, const char *url)
     st_buf_add_text(&fresh, y->remote);
     st_buf_add_char(&fresh, '\t');
     st_buf_add_text(&fresh, url);
+    st_buf_add_text(&fresh, to == ST_SYNC_LEDGER ? ledger_mark : "");
     st_buf_add_char(&fresh, '\n');
     if (code == ST_OK && fresh.failed)
         code = st_fail(&y->fault, ST_NO_MEMORY, "out of memory");
@@ -336,6 +357,34 @@ enum st_code st_sync_taken(struct st_sync *y)
     if (failed || rename(fresh, path) < 0)
         return st_fail_system(&y->fault, -errno, "cannot write %s", path);
     return ST_OK;
+}
+
+/* --- what was published --------------------------------------------------------------------- */
+
+bool st_sync_manifest_known(struct st_sync *y, const char *id, char text[ST_MANIFEST_TEXT_SIZE])
+{
+    char path[ST_PATH_SIZE], have[ST_OBJECT_ID_SIZE + ST_MANIFEST_TEXT_SIZE] = "";
+    size_t n = strlen(id);
+    FILE *f = st_sync_path(y, "manifest", path) == ST_OK ? fopen(path, "re") : NULL;
+    if (f == NULL)
+        return false;
+    size_t got = fread(have, 1, sizeof have - 1, f);
+    fclose(f);
+    bool known = n > 0 && got > n + 1 && got - n - 1 < ST_MANIFEST_TEXT_SIZE &&
+                 strncmp(have, id, n) == 0 && have[n] == '\n' && have[got - 1] == '\n';
+    if (known)
+        memcpy(text, have + n + 1, got - n);
+    return known;
+}
+
+void st_sync_manifest_remember(struct st_sync *y, const char *id, const char *text)
+{
+    char path[ST_PATH_SIZE];
+    FILE *f = st_sync_path(y, "manifest", path) == ST_OK ? fopen(path, "we") : NULL;
+    if (f == NULL)
+        return;
+    (void)fprintf(f, "%s\n%s", id, text);
+    (void)fclose(f);
 }
 
 /* --- references ------------------------------------------------------------------------------- */

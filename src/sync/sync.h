@@ -64,11 +64,16 @@ struct st_remote_ref {
     bool own;                        /* of our replica */
     bool taken;                      /* all that it has was taken in before */
     bool refused;
+    bool ledger; /* it has the strong layer's log */
     struct st_manifest manifest;
 };
 
 struct st_sync {
     struct st_log *log; /* borrowed */
+    /* The log of the strong layer; borrowed until st_sync_end(). NULL: not published, what was stays.
+     */
+    struct st_log *ledger;
+    struct st_ledger_head ledger_head; /* published beside it, and without it */
     struct st_git git;
     struct st_fault fault;
     char dir[ST_PATH_SIZE]; /* <state>/sync */
@@ -88,12 +93,15 @@ struct st_sync {
     bool own_refused;                    /* theirs cannot be used, so ours cannot be sent */
     struct st_catalog base;              /* of what the next commit adds to */
     /* what st_sync_collect() found */
+    struct st_remote_ref mine; /* what we have published, as it is here: a ledger that was put back
+                                  to an earlier moment finds the rest there */
     bool staged;
     uint64_t workspace; /* of what is staged */
     struct st_refusal *refusals;
     size_t refusal_count;
     /* what st_sync_publish() did */
-    uint64_t published; /* records that were new in it */
+    uint64_t published;        /* records that were new in it */
+    uint64_t ledger_published; /* and of the strong layer's log */
     char commit[ST_OBJECT_ID_SIZE];
     void (*progress)(void *arg, const char *step); /* may be NULL */
     void *progress_arg;
@@ -109,11 +117,13 @@ void st_sync_end(struct st_sync *y);
 enum st_code st_sync_remote(struct st_sync *y, const char *remote, char url[ST_REMOTE_SIZE]);
 
 /*
- * Which remotes somebody has agreed to, kept in <state>/sync/remotes: lines of <remote> <tab>
- * <where its records go>. A remote that goes elsewhere since then has to be agreed to again.
+ * What somebody has agreed to, kept in <state>/sync/remotes: lines of <remote> <tab> <where its
+ * records go>, with <tab> `ledger` behind it when the strong layer's log may go there, too. A remote
+ * that goes elsewhere since then has to be agreed to again.
  */
-enum st_code st_sync_agreed(struct st_sync *y, const char *url, bool *yes);
-enum st_code st_sync_agree(struct st_sync *y, const char *url);
+enum st_sync_consent { ST_SYNC_NOTHING, ST_SYNC_RECORDS, ST_SYNC_LEDGER };
+enum st_code st_sync_agreed(struct st_sync *y, const char *url, enum st_sync_consent *out);
+enum st_code st_sync_agree(struct st_sync *y, const char *url, enum st_sync_consent to);
 /* The remotes of the file, newline after each, appended to *out. */
 enum st_code st_sync_remotes(struct st_log *log, struct st_buf *out, struct st_fault *fault);
 
@@ -123,11 +133,15 @@ enum st_code st_sync_look(struct st_sync *y);
 enum st_code st_sync_collect(struct st_sync *y);
 /* Where st_sync_collect() laid out what is new. */
 enum st_code st_sync_stage(struct st_sync *y, char out[ST_PATH_SIZE]);
+/* Lays the strong layer's log of a reference out, all of it, verified, as that of a state directory,
+ * in the place of all that was laid out before. ST_DAMAGED. */
+enum st_code st_sync_stage_ledger(struct st_sync *y, const struct st_remote_ref *ref,
+                                  char state_dir[ST_PATH_SIZE]);
 enum st_code st_sync_taken(struct st_sync *y);
 /* Reads what was published so far, for st_sync_unpublished() without st_sync_collect(). */
 enum st_code st_sync_base(struct st_sync *y);
-/* Counts what would be published that is not yet. */
-enum st_code st_sync_unpublished(struct st_sync *y, uint64_t *records);
+/* Counts what would be published that is not yet: records, and those of the strong layer's log. */
+enum st_code st_sync_unpublished(struct st_sync *y, uint64_t *records, uint64_t *entries);
 enum st_code st_sync_publish(struct st_sync *y);
 enum st_code st_sync_push(struct st_sync *y);
 

@@ -28,4 +28,10 @@ enum st_code st_sync_fetch(struct st_sync *y);
 /* Reads our own reference and those fetched from the remote, as they are here now. */
 enum st_code st_sync_local_refs(struct st_sync *y);
 
+/* The text of `strata` that was published last, if it is the blob `id`: so that it costs no call of
+ * git to see that nothing has changed. Kept in <state>/sync/manifest, <id> newline <text>; where that
+ * is lost or old, it costs one. */
+bool st_sync_manifest_known(struct st_sync *y, const char *id, char text[ST_MANIFEST_TEXT_SIZE]);
+void st_sync_manifest_remember(struct st_sync *y, const char *id, const char *text);
+
 #endif
