@@ -602,6 +602,19 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
     grep -q "the lock db was lost, the command was ended" err
 }
 
+@test "all of it stopped beyond the term, as a paused machine is: ended as soon as it goes on" {
+    locked 1s sh -c 'echo $$ >pid; trap "" TERM; while :; do sleep 0.05; done'
+    guardian=$(pgrep -P $wrapper strata-guardian)
+    kill -STOP $wrapper "$guardian" "$(cat pid)"
+    try 0 lock acquire db --wait 8s
+    kill -CONT "$guardian" "$(cat pid)" # the wrapper sleeps on
+    eventually gone "$(cat pid)"
+    kill -CONT $wrapper
+    status=0
+    wait $wrapper || status=$?
+    [ "$status" -eq 113 ]
+}
+
 @test "a command that does not listen is ended before the term, too" {
     locked 2s sh -c 'trap "" TERM; echo $$ >pid; while :; do sleep 0.05; done'
     SECONDS=0

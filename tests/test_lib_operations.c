@@ -39,6 +39,7 @@ static void test_a_start_is_on_disk_when_it_is_answered(void **state)
     ok(s, strata_write(s, &op, 1, STRATA_NO_FLUSH, NULL, NULL));
     assert_true(world_dirty() > 0); /* so this is seen */
     ok(s, strata_flush(s));
+    (void)begin(s, "zero", 60000, false); /* makes the file that processes share; a cache */
 
     world_forget_writes();
     strata_op_answer a = begin(s, "one", 0, false);
@@ -138,6 +139,74 @@ static void test_a_term_decides_where_nobody_lives_on(void **state)
     strata_close(b);
 }
 
+/* Terms are on a clock that nobody sets. The wall clock is for people, for what a service keeps of a
+ * key, and for what is old enough to be pruned. */
+static void test_the_wall_clock_ends_no_term(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *a = world_open("w", "anna"), *b = world_open("w", "bert");
+    const int64_t days[] = {400, -800, 0};
+    strata_lock lock;
+    ok(a, strata_lock_acquire(a, "l", 60000, 0, 0, &lock));
+    assert_true(lock.since_ms > 0);
+    strata_op_answer one = begin(a, "k", 60000, false);
+    for (size_t i = 0; i < sizeof days / sizeof days[0]; i++) {
+        world_clock_ms = days[i] * 24 * 3600 * 1000;
+        assert_int_equal(begin(b, "k", 60000, false).answer, STRATA_OP_BUSY);
+        expect_code(b, strata_lock_acquire(b, "l", 1000, 0, 0, &lock), STRATA_TIMEOUT);
+        assert_in_range(lock.left_ms, 1, 60000);
+        ok(a, strata_op_renew(a, "k", one.token, 60000));
+        ok(a, strata_lock_renew(a, "l", lock.token, 60000));
+    }
+    world_term_ms += 61000; /* also while the machine was suspended */
+    assert_int_equal(begin(b, "k", 60000, false).answer, STRATA_OP_DOUBT);
+    ok(b, strata_lock_acquire(b, "l", 1000, 0, 0, &lock));
+    strata_close(a);
+    strata_close(b);
+}
+
+/* The longest of everything is kept whole; one byte more is an error that names the limit. */
+static void test_limits(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *s = world_open("w", "anna");
+    static char result[128 * 1024 + 1], parameters[1 << 20];
+    char key[257], evidence[4098];
+    memset(key, 'k', 256);
+    key[256] = '\0';
+    memset(evidence, 'e', 4097);
+    evidence[4097] = '\0';
+    for (size_t i = 0; i < sizeof result; i++)
+        result[i] = (char)(i * 7);
+    strata_op_request r = {.size = sizeof r, .key = key, .parameters = "p", .parameters_size = 1};
+    strata_op_answer a;
+    expect_code(s, strata_op_begin(s, &r, &a), STRATA_LIMIT);
+    key[255] = '\0';
+    r.parameters = parameters;
+    r.parameters_size = sizeof parameters;
+    ok(s, strata_op_begin(s, &r, &a));
+    expect_code(s, strata_op_report(s, key, a.token, result, sizeof result, -1), STRATA_LIMIT);
+    assert_int_equal(state_of(s, key), STRATA_OP_EXECUTING);
+    ok(s, strata_op_report(s, key, a.token, result, sizeof result - 1, a.executor));
+    ok(s, strata_op_begin(s, &r, &a));
+    assert_int_equal(a.answer, STRATA_OP_REPLAY);
+    assert_int_equal(a.operation.result_size, sizeof result - 1);
+    assert_memory_equal(a.operation.result, result, sizeof result - 1);
+    parameters[sizeof parameters - 1] = 1; /* every byte of them counts */
+    ok(s, strata_op_begin(s, &r, &a));
+    assert_int_equal(a.answer, STRATA_OP_MISMATCH);
+    expect_code(s, strata_op_again(s, key, "pat", evidence), STRATA_LIMIT);
+    evidence[4096] = '\0';
+    ok(s, strata_op_again(s, key, "pat", evidence));
+    strata_lock lock;
+    expect_code(s, strata_lock_acquire(s, "l", 0, 0, 0, &lock), STRATA_LIMIT);
+    expect_code(s, strata_lock_acquire(s, "l", 31ull * 24 * 3600 * 1000, 0, 0, &lock),
+                STRATA_LIMIT);
+    strata_close(s);
+}
+
 static void test_many_keys_are_pruned_in_parts(void **state)
 {
     (void)state;
@@ -173,6 +242,8 @@ int main(void)
         TEST(test_a_start_is_on_disk_when_it_is_answered),
         TEST(test_killed_at_every_step),
         TEST(test_a_term_decides_where_nobody_lives_on),
+        TEST(test_the_wall_clock_ends_no_term),
+        TEST(test_limits),
         TEST(test_many_keys_are_pruned_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,4 +59,11 @@ int child_check(const char *program);
 bool child_run(struct child *c);
 void child_release(struct child *c);
 
+/* Commands that wrap another pass its status on; their own are so many more. */
+#define CHILD_WRAPPED 110
+static inline int child_wrapped(int status)
+{
+    return status == 0 ? 0 : CHILD_WRAPPED + status;
+}
+
 #endif

@@ -10,13 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WRAPPED        110
 #define TTL_MS_DEFAULT 30000
-
-static int wrapped(int status)
-{
-    return status == 0 ? 0 : WRAPPED + status;
-}
 
 static int read_times(struct cli *c, uint64_t ttl_default, uint64_t *ttl_ms, uint64_t *wait_ms)
 {
@@ -80,7 +74,7 @@ static int run_locked(struct holding *h, int run_fd)
     const char *const environment[] = {fence, NULL};
     char **argv = calloc(c->arg_count, sizeof *argv);
     if (argv == NULL)
-        return wrapped(cli_error(c, STRATA_NO_MEMORY, NULL, "out of memory"));
+        return child_wrapped(cli_error(c, STRATA_NO_MEMORY, NULL, "out of memory"));
     memcpy(argv, c->args + 1, (c->arg_count - 1) * sizeof *argv);
     struct child child = {
         .argv = argv,
@@ -99,13 +93,14 @@ static int run_locked(struct holding *h, int run_fd)
         (void)strata_lock_release(c->s, h->name, h->token);
     free(argv);
     if (!ran || !child.started)
-        return wrapped(cli_error(c, STRATA_USAGE, NULL, "cannot run %s: %s", c->args[1],
-                                 strerror(ran ? child.error : error)));
+        return child_wrapped(cli_error(c, STRATA_USAGE, NULL, "cannot run %s: %s", c->args[1],
+                                       strerror(ran ? child.error : error)));
     if (h->lost)
-        return wrapped(cli_error(c, STRATA_CONFLICT,
-                                 "it was held up, and its term could not be extended in time; "
-                                 "run it again if it is still wanted",
-                                 "the lock %s was lost, the command was ended", h->name));
+        return child_wrapped(
+            cli_error(c, STRATA_CONFLICT,
+                      "it was held up, and its term could not be extended in time; "
+                      "run it again if it is still wanted",
+                      "the lock %s was lost, the command was ended", h->name));
     return child.status;
 }
 
@@ -128,7 +123,7 @@ static int lock_and_run(struct cli *c, uint64_t ttl_ms, uint64_t wait_ms)
         };
         status = run_locked(&h, run_fd);
     } else {
-        status = wrapped(cli_fail(c, code));
+        status = child_wrapped(cli_fail(c, code));
     }
     if (run_fd >= 0)
         strata_run_end(c->s, run, run_fd);
@@ -146,7 +141,7 @@ int cmd_lock(struct cli *c)
         status = cli_error(c, STRATA_USAGE, NULL, "cannot run %s: %s", c->args[1], strerror(error));
     if (status == 0)
         status = cli_open(c);
-    return status == 0 ? lock_and_run(c, ttl_ms, wait_ms) : wrapped(status);
+    return status == 0 ? lock_and_run(c, ttl_ms, wait_ms) : child_wrapped(status);
 }
 
 /* --- plumbing --------------------------------------------------------------------------------- */

@@ -17,8 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WRAPPED 110
-
 /* Waiting for somebody else's run: between two looks. Milliseconds. */
 #define POLL_MS 50
 
@@ -38,11 +36,6 @@ struct once {
     int nothing[NOTHING_MAX];
     size_t nothing_count;
 };
-
-static int wrapped(int status)
-{
-    return status == 0 ? 0 : WRAPPED + status;
-}
 
 /* --- arguments -------------------------------------------------------------------------------- */
 
@@ -75,7 +68,7 @@ static int read_nothing(struct once *o)
 /* The key is bound to the arguments, not to the directory. */
 static int read_parameters(struct once *o)
 {
-    size_t n = 0;
+    size_t n = 1;
     for (size_t i = 0; i < o->c->arg_count; i++)
         n += strlen(o->c->args[i]) + 1;
     o->parameters = malloc(n + 1);
@@ -213,7 +206,7 @@ static int in_doubt(struct once *o, const char *why)
                     "do not retry and do not use another key. A person has been asked (strata op "
                     "list --state in_doubt); go on with other work",
                     "%s: %s", o->key, why);
-    return wrapped(strata_code_exit(STRATA_OUTCOME_UNKNOWN));
+    return child_wrapped(strata_code_exit(STRATA_OUTCOME_UNKNOWN));
 }
 
 /* The command has ended, or never began. */
@@ -227,7 +220,7 @@ static int finish(struct once *o, uint64_t token, int executor, const struct chi
                  strerror(child->error));
         code = strata_op_refuse(c->s, o->key, token, proof, executor);
         (void)cli_error(c, STRATA_USAGE, "nothing happened", "%s", proof);
-        return wrapped(code == STRATA_OK ? 2 : strata_code_exit(code));
+        return child_wrapped(code == STRATA_OK ? 2 : strata_code_exit(code));
     }
     if (child->timed_out) {
         (void)strata_op_abandon(c->s, o->key, token, executor);
@@ -301,37 +294,30 @@ static int answered(struct once *o, const strata_op_answer *a)
     case STRATA_OP_MISMATCH:
         (void)cli_error(c, STRATA_CONFLICT, "use another key for another command",
                         "%s stands for a command with other arguments", o->key);
-        return wrapped(strata_code_exit(STRATA_CONFLICT));
+        return child_wrapped(strata_code_exit(STRATA_CONFLICT));
     case STRATA_OP_APPROVAL:
         (void)cli_error(c, STRATA_TIMEOUT, "go on with other work and ask again later",
                         "%s waits for a person to approve it (strata op approve %s)", o->key,
                         o->key);
-        return wrapped(strata_code_exit(STRATA_TIMEOUT));
+        return child_wrapped(strata_code_exit(STRATA_TIMEOUT));
     case STRATA_OP_PRUNED:
         (void)cli_error(c, STRATA_CONFLICT,
                         "it is not run in silence; use another key if it is "
                         "to happen again",
                         "%s was known before; its result was pruned", o->key);
-        return wrapped(strata_code_exit(STRATA_CONFLICT));
+        return child_wrapped(strata_code_exit(STRATA_CONFLICT));
     case STRATA_OP_ENDED:
         (void)cli_error(c, STRATA_CONFLICT, "a person can have it run again: strata op again",
                         "not run: %s is %s%s%s; nothing happened", o->key,
                         strata_op_state_name(op->state), op->evidence[0] != '\0' ? ": " : "",
                         op->evidence);
-        return wrapped(strata_code_exit(STRATA_CONFLICT));
+        return child_wrapped(strata_code_exit(STRATA_CONFLICT));
     default:
         (void)cli_error(c, STRATA_TIMEOUT, "ask again later; do not use another key",
                         "%s is being run by %s", o->key,
                         op->holder != NULL && op->holder[0] != '\0' ? op->holder : "somebody");
-        return wrapped(strata_code_exit(STRATA_TIMEOUT));
+        return child_wrapped(strata_code_exit(STRATA_TIMEOUT));
     }
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 /* In doubt, and there is a command that knows: true when it said that it happened. */
@@ -361,13 +347,13 @@ static bool checked(struct once *o)
 
 static int once_run(struct once *o)
 {
-    uint64_t start = now_ms();
+    uint64_t start = child_now_ms();
     bool asked = !cli_given(o->c, OPT_CHECK);
     for (;;) {
         strata_op_answer a;
         int code = strata_op_begin(o->c->s, &o->request, &a);
         if (code != STRATA_OK)
-            return wrapped(cli_fail(o->c, code));
+            return child_wrapped(cli_fail(o->c, code));
         if (a.answer == STRATA_OP_RUN)
             return run(o, a.token, a.executor);
         if (a.answer == STRATA_OP_DOUBT && !asked) {
@@ -375,7 +361,7 @@ static int once_run(struct once *o)
             if (checked(o))
                 continue;
         }
-        if (a.answer != STRATA_OP_BUSY || now_ms() - start >= o->wait_ms)
+        if (a.answer != STRATA_OP_BUSY || child_now_ms() - start >= o->wait_ms)
             return answered(o, &a);
         /* Only looking, until something changes: the ledger need not be written for that. */
         strata_operation op;
@@ -383,7 +369,7 @@ static int once_run(struct once *o)
             struct timespec t = {.tv_nsec = POLL_MS * 1000000L};
             nanosleep(&t, NULL);
             code = strata_op_get(o->c->s, o->key, &op);
-        } while (code == STRATA_OK && now_ms() - start < o->wait_ms &&
+        } while (code == STRATA_OK && child_now_ms() - start < o->wait_ms &&
                  (op.state == STRATA_OP_GRANTED || op.state == STRATA_OP_EXECUTING) && op.alive);
     }
 }
@@ -394,7 +380,7 @@ int cmd_once(struct cli *c)
     int status = once_read(&o);
     if (status == 0)
         status = cli_open(c);
-    status = status == 0 ? once_run(&o) : wrapped(status);
+    status = status == 0 ? once_run(&o) : child_wrapped(status);
     free(o.parameters);
     return status;
 }

@@ -245,7 +245,7 @@ int cmd_op_settle(struct cli *c)
 
 static int decide(struct cli *c, bool approve)
 {
-    const char *person;
+    const char *person = NULL;
     int status = cli_need_person(c, &person);
     if (status == 0 && !approve)
         status = cli_need_option(c, OPT_REASON, "--reason TEXT");

@@ -124,22 +124,31 @@ int strata_commands(strata *s, uint64_t after, uint64_t limit,
     return v.result < 0 ? v.result : code;
 }
 
-int strata_coordinator_force(strata *s, const char *person, const char *reason)
+/* --- a forced move ----------------------------------------------------------------------------- */
+
+static int check_person(strata *s, const char *person, const char *reason)
 {
     int code = st_lib_text_check(s, "name of the person", person, true);
-    if (code == STRATA_OK)
-        code = st_lib_text_check(s, "reason", reason, true);
-    if (code != STRATA_OK)
-        return code;
+    return code == STRATA_OK ? st_lib_text_check(s, "reason", reason, true) : code;
+}
+
+static int found_here(strata *s)
+{
     struct st_fault fault = {0};
-    if (!s->log.read_only &&
-        st_strong_found(s->log.env, s->log.alloc, s->log.dir, s->log.identity.workspace,
+    if (st_strong_found(s->log.env, s->log.alloc, s->log.dir, s->log.identity.workspace,
                         s->log.identity.name, false, &fault) != ST_OK)
         return st_lib_fault(s, &fault);
-    code = st_lib_strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    return st_strong_force(s->strong, person, reason) == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
+    return st_lib_strong_open(s);
+}
+
+int strata_coordinator_force(strata *s, const char *person, const char *reason)
+{
+    int code = check_person(s, person, reason);
+    if (code == STRATA_OK)
+        code = s->log.read_only ? st_lib_strong_open(s) : found_here(s);
+    if (code == STRATA_OK && st_strong_force(s->strong, person, reason) != ST_OK)
+        code = st_lib_strong_fault(s);
+    return code;
 }
 
 /* --- another copy ----------------------------------------------------------------------------- */
@@ -165,15 +174,6 @@ static enum st_code other_workspace(strata *s, const char *state_dir, uint64_t *
     }
     st_log_close(&log);
     return code;
-}
-
-static int found_here(strata *s)
-{
-    struct st_fault fault = {0};
-    if (st_strong_found(s->log.env, s->log.alloc, s->log.dir, s->log.identity.workspace,
-                        s->log.identity.name, false, &fault) != ST_OK)
-        return st_lib_fault(s, &fault);
-    return st_lib_strong_open(s);
 }
 
 /* The log here is another's past: out of the way, and nothing of it is lost. */
@@ -280,12 +280,6 @@ void st_lib_strong_take(strata *s, const char *state_dir, bool joined)
 }
 
 /* --- a planned move --------------------------------------------------------------------------- */
-
-static int check_person(strata *s, const char *person, const char *reason)
-{
-    int code = st_lib_text_check(s, "name of the person", person, true);
-    return code == STRATA_OK ? st_lib_text_check(s, "reason", reason, true) : code;
-}
 
 int strata_coordinator_seal(strata *s, const char *place, const char *person, const char *reason)
 {

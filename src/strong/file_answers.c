@@ -30,6 +30,9 @@
  * much. Nanoseconds. */
 #define SLEEP_NS_MAX 20000000ull
 
+/* A millisecond each: somebody else is writing it. Without it everybody works for himself. */
+#define FILL_TRIES 200
+
 struct slot_result {
     uint64_t token;
     uint32_t count;
@@ -53,21 +56,19 @@ struct st_answers {
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
 
 /* Written to its full size, not only made as long: a store into a hole of a full disk kills the
- * process. By one at a time, and from the front: who finds the full size finds all of it written,
- * and nobody writes over what others use already. */
+ * process. By one at a time, so that nobody writes over what others use already. */
 static int fill(const struct st_env *env, int fd)
 {
-    static const char zeros[65536];
-    struct st_file_info info;
-    int r = env->lock_try(env->ctx, fd);
+    static struct st_answers empty;
+    struct st_file_info info = {0};
+    int r;
+    for (int tries = 0; (r = env->lock_try(env->ctx, fd)) < 0 && tries < FILL_TRIES; tries++)
+        env->sleep_ns(env->ctx, ST_NS_PER_MS);
     if (r >= 0)
         r = env->fstat(env->ctx, fd, &info);
-    for (uint64_t at = r >= 0 ? info.size : 0; r >= 0 && at < sizeof(struct st_answers);) {
-        uint64_t left = sizeof(struct st_answers) - at;
-        size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
-        r = st_write_all(env, fd, zeros, n, at);
-        at += n;
-    }
+    if (r >= 0 && info.size < sizeof empty)
+        r = st_write_all(env, fd, (const char *)&empty + info.size, sizeof empty - info.size,
+                         info.size);
     env->unlock(env->ctx, fd);
     return r;
 }
