@@ -91,33 +91,7 @@ rates() {
 }
 
 # rate_strong KIND PROCESSES: commands per second of the strong layer
-rate_# once_ms COMMAND...: median ms of 20 runs in the large ledger; every run of every round has a key of
-# its own
-once_ms() {
-    line=$("$work/bin/bench-start" 20 "$work/ledger" "$@")
-    echo "${line%% *}"
-}
-
-once() {
-    mkdir "$work/ledger"
-    "$work/bin/bench-strong" fill 1 "$records" "$work/ledger"
-    i=0
-    while [ "$i" -lt "$rounds" ]; do
-        plain=$(once_ms /bin/true)
-        ours=$(once_ms "$build/strata" once --key "bench-$i-@N" -- /bin/true)
-        echo "$ours" >>"$work/once-ours"; echo "$plain" >>"$work/once-plain"
-        echo "$ours $plain" | awk '{printf "%.2f\n", $1 - $2}' >>"$work/once-more"
-        i=$((i + 1))
-    done
-    result "once around /bin/true, $records keys" "$(median <"$work/once-ours")" ms -
-    result "/bin/true" "$(median <"$work/once-plain")" ms -
-    result "once: more than plain" "$(median <"$work/once-more")" ms "<5"
-    result "op show, $records keys" "$(once_ms "$build/strata" op show deploy-77-"$(printf '%08x' $((77 * 2654435761 % 4294967296)))")" ms "<5"
-    rm -rf "$work/ledger"
-}
-
-strong() {
-    once
+rate_strong() {
     dir=$(mktemp -d "$work/rate.XXXXXX")
     "$work/bin/bench-strong" "$1" "$2" 1500 "$dir"
     rm -rf "$dir"

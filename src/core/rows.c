@@ -480,6 +480,15 @@ void st_key_register(struct st_buf *out, struct st_str entity, struct st_str att
     st_buf_add_char(out, TAIL_REGISTER);
 }
 
+void st_key_member(struct st_buf *out, struct st_str entity, struct st_str attribute,
+                   enum st_value_kind kind, struct st_str value)
+{
+    st_key_attribute(out, entity, attribute);
+    st_buf_add_char(out, TAIL_MEMBER);
+    st_buf_add_char(out, (char)kind);
+    st_buf_add_str(out, value);
+}
+
 void st_key_pending(struct st_buf *out, struct st_str entity, struct st_str attribute)
 {
     st_buf_add_char(out, 'p');

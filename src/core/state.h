@@ -231,6 +231,8 @@ enum st_code st_unseen_decode(struct st_str key, struct st_str value, struct st_
 
 /* Builders of keys and prefixes, appended to out. */
 void st_key_register(struct st_buf *out, struct st_str entity, struct st_str attribute);
+void st_key_member(struct st_buf *out, struct st_str entity, struct st_str attribute,
+                   enum st_value_kind kind, struct st_str value);
 void st_key_attribute(struct st_buf *out, struct st_str entity, struct st_str attribute);
 void st_key_entity(struct st_buf *out, struct st_str entity);
 void st_key_pending(struct st_buf *out, struct st_str entity, struct st_str attribute);

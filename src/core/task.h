@@ -65,6 +65,8 @@ static inline bool st_task_finished(enum st_task_state s)
 }
 
 enum st_task_state st_task_state_of(struct st_str value); /* "": open */
+/* Of two live values of `state`, whether it is a that counts. */
+bool st_task_state_better(const struct st_item *a, const struct st_item *b);
 
 #define ST_PRIORITY_MAX     4
 #define ST_PRIORITY_DEFAULT 2

@@ -317,12 +317,7 @@ static enum st_code is_member(struct st_state *s, struct st_str entity, struct s
 {
     struct st_buf *key = &s->task.key;
     st_buf_reset(key);
-    st_key_register(key, entity, ST_STR("depends"));
-    if (key->failed)
-        return ST_NO_MEMORY;
-    key->p[key->n - 1] = 1;
-    st_buf_add_char(key, (char)ST_VALUE_LINK);
-    st_buf_add_str(key, target);
+    st_key_member(key, entity, ST_STR("depends"), ST_VALUE_LINK, target);
     return key->failed ? ST_NO_MEMORY : has_row(s, st_buf_str(key), is);
 }
 
@@ -372,6 +367,17 @@ static enum st_code collect_member(void *arg, struct st_str key, struct st_str v
 
 /* --- closing ---------------------------------------------------------------------------------- */
 
+bool st_task_state_better(const struct st_item *a, const struct st_item *b)
+{
+#ifndef ST_DEFECT_FINISHED_NOT_ABSORBING
+    bool ends = a->kind == ST_ITEM_VALUE && st_task_finished(st_task_state_of(a->value));
+    bool ended = b->kind == ST_ITEM_VALUE && st_task_finished(st_task_state_of(b->value));
+    if (ends != ended)
+        return ends;
+#endif
+    return st_item_compare_shown(a, b, false) > 0;
+}
+
 /* The value of an attribute that counts; "" when there is none. Lent by s->copy. */
 static enum st_code value_of(struct st_state *s, const char *attribute, bool is_state,
                              struct st_str *out)
@@ -391,17 +397,8 @@ static enum st_code value_of(struct st_state *s, const char *attribute, bool is_
     const struct st_item *best = NULL;
     for (size_t i = 0; i < list.n && code == ST_OK; i++) {
         const struct st_item *item = &s->items[i];
-        bool better = best == NULL || st_item_compare_shown(item, best, false) > 0;
-#ifndef ST_DEFECT_FINISHED_NOT_ABSORBING
-        if (is_state && best != NULL) {
-            bool ends = st_task_finished(st_task_state_of(item->value));
-            bool ended = st_task_finished(st_task_state_of(best->value));
-            better = ends != ended ? ends : better;
-        }
-#else
-        (void)is_state;
-#endif
-        if (better)
+        if (best == NULL || (is_state ? st_task_state_better(item, best)
+                                      : st_item_compare_shown(item, best, false) > 0))
             best = item;
     }
     if (best != NULL && best->kind == ST_ITEM_VALUE)

@@ -52,14 +52,10 @@ static void fill_depends(struct filling *f, const struct st_attribute *a)
 static size_t shown_state(const struct st_attribute *a)
 {
     size_t best = a->shown;
-    for (size_t i = 0; i < a->count; i++) {
-        const struct st_item *x = &a->items[i];
-        if (x->kind != ST_ITEM_VALUE || !st_task_finished(st_task_state_of(x->value)))
-            continue;
-        if (best >= a->count || !st_task_finished(st_task_state_of(a->items[best].value)) ||
-            st_item_compare_shown(x, &a->items[best], false) > 0)
+    for (size_t i = 0; i < a->count; i++)
+        if (a->items[i].kind == ST_ITEM_VALUE &&
+            (best >= a->count || st_task_state_better(&a->items[i], &a->items[best])))
             best = i;
-    }
     return best;
 }
 

@@ -497,11 +497,7 @@ static int check_link(strata *s, void *arg)
     struct st_str value;
     st_arena_reset(&s->arena);
     st_buf_init(&key, st_alloc_libc());
-    st_key_register(&key, x->op->entity, x->op->attribute);
-    if (!key.failed)
-        key.p[key.n - 1] = 1;
-    st_buf_add_char(&key, (char)ST_VALUE_LINK);
-    st_buf_add_str(&key, x->op->value);
+    st_key_member(&key, x->op->entity, x->op->attribute, ST_VALUE_LINK, x->op->value);
     const struct st_kv *kv = st_index_kv(s->index);
     enum st_code code = key.failed ? ST_NO_MEMORY : kv->get(kv->ctx, st_buf_str(&key), &value);
     st_buf_release(&key);
