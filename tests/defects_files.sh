@@ -8,7 +8,8 @@ ldflags=-Wl,--wrap=st_env_posix
 
 caught_by() {
     case $1 in
-    '') tests='test_lib_views test_lib_files test_lib_queue' ;;
+    '') tests='test_lib_views test_lib_files test_lib_queue test_lib_view_merge' ;;
+    MERGE_*) tests=test_lib_view_merge ;;
     QUEUE_*) tests=test_lib_queue ;;
     REMOVES_UNSEEN | DROPS_NEWEST_MARKS | EXCLUDE_* | ONE_NAME_* | WATCH_*) tests=test_lib_files ;;
     *) tests=test_lib_views ;;

@@ -11,12 +11,11 @@ case_of() {
     case $1 in
     SYNC_FORCED) echo 'never by force: what came' ;;
     SYNC_UNDURABLE) echo 'not on disk is not published' ;;
-    SYNC_OWN_UNCOMPARED) echo 'copied clone' ;;
+    SYNC_OWN_UNCOMPARED) echo 'snapshot of the disk' ;;
     SYNC_SPEAKS_FOR_OTHERS | SYNC_UNVERIFIED) echo 'under our own name' ;;
     SYNC_NEVER_TOGETHER | SYNC_WHOLE_EACH_TIME) echo 'growth' ;;
     SYNC_LEDGER_UNASKED) echo 'ledger stays here' ;;
     SYNC_LEDGER_UNVERIFIED) echo 'ledger that was changed' ;;
-    SYNC_LEDGER_MIXED) echo 'put back to an earlier' ;;
     *) echo 'exchange their records' ;;
     esac
 }

@@ -414,6 +414,32 @@ EOF
     has "$output" "strata-result 1 exit=7"
 }
 
+@test "killed at every point of its way: one effect at most, and none before the start is on disk" {
+    "$STRATA_MORTAL" once --key first -- true # what only the first one passes
+    export STRATA_POINTS=$BATS_TEST_TMPDIR/points
+    "$STRATA_MORTAL" once --key all -- sh -c "echo command >>$STRATA_POINTS; $effect"
+    unset STRATA_POINTS
+    points=$(awk '{print $0 ":" ++n[$0]}' "$BATS_TEST_TMPDIR/points")
+    same "$(grep -c '^flush.published:' <<<"$points")" 2 # the start, and the report
+    local begun=
+    for point in $points; do
+        if [ "$point" = command:1 ]; then
+            begun=yes # what comes before is before the first instruction of the command
+            continue
+        fi
+        before=$(wc -l <"$EFFECTS")
+        run env STRATA_DIE_AT="$point" "$STRATA_MORTAL" once --key "k-$point" -- sh -c "$effect"
+        same "$status" 137
+        [ -n "$begun" ] || ran "$before"
+        status=0
+        "$STRATA" once --key "k-$point" -- sh -c "$effect" >/dev/null 2>&1 || status=$?
+        [ "$status" -eq 0 ] || [ "$status" -eq 117 ] || { echo "$point: exit $status"; return 1; }
+        now=$(wc -l <"$EFFECTS")
+        [ "$now" -le $((before + 1)) ] || { echo "$point: a second effect"; return 1; }
+        [ "$status" -eq 117 ] || [ "$now" -eq $((before + 1)) ] || { echo "$point: none"; return 1; }
+    done
+}
+
 @test "no settling while a descendant lives, also one in a session of its own" {
     for how in "" setsid; do
         "$STRATA" once --key "k$how" -- sh -c "$how sh -c 'echo \$\$ >pid; exec sleep 60' & wait" 3>&- &

@@ -269,6 +269,62 @@ two_tasks() {
     kill "$watcher"
 }
 
+# --- what happens, and how much there is ----------------------------------------------------------------
+
+@test "log tells what happened to tasks and messages, a line for what one command wrote of one; --json is as it was" {
+    strata add "build backend" >/dev/null
+    strata add "build frontend" --after 1 --agent bob --priority 1 >/dev/null
+    strata done 1 --result "it is up" >/dev/null
+    strata update 2 --title "build the frontend" --state blocked >/dev/null
+    strata update 2 --state open >/dev/null
+    strata fail 2 --reason "no time" --agent bob >/dev/null
+    strata send bob "see 2" --create >/dev/null
+    strata fact set api port 1 >/dev/null
+    try 0 log
+    same "$(sed 's/^[0-9]* [^ ]* //' <<<"$output")" "ann on desk: #1 added: build backend
+ann on desk: #2 added: build frontend, for bob, priority 1, waits for #1
+ann on desk: #1 done: it is up
+ann on desk: #2 title: build the frontend, held: blocked
+ann on desk: #2 opened again
+bob on desk: #2 failed: no time
+ann on desk: #3 to bob, message: see 2
+ann on desk: api port = 1"
+    # the number in front goes on from there
+    local cursor
+    cursor=$(sed -n 's/ .*: #1 done: it is up$//p' <<<"$output")
+    try 0 log --since "$cursor" --limit 0
+    has "${lines[0]}" "#2 title: build the frontend"
+    try 0 log --json --limit 0
+    json '[.data.events[] | select(.entity == "#1") | .attribute] == ["title", "copied", "state", "result"]'
+    "$STRATA" log --follow --since "$cursor" >followed 2>&1 3>&- &
+    watcher=$!
+    eventually grep -q 'api port = 1' followed
+    strata done 3 2>/dev/null || strata add four >/dev/null
+    eventually grep -qE '#4 added: four|#3 done' followed
+}
+
+@test "status counts tasks by what became of them" {
+    try 0 status
+    hasnt "$output" "tasks"
+    strata add one >/dev/null
+    strata add two --after 1 >/dev/null
+    strata add three --not-before 2031-01-02T03:04:05Z >/dev/null
+    strata add four --not-before 2020-01-02T03:04:05Z >/dev/null
+    strata add five >/dev/null
+    strata update 5 --state blocked >/dev/null
+    strata add six >/dev/null && strata fail 6 --reason "no" >/dev/null
+    strata add seven >/dev/null && strata cancel 7 >/dev/null
+    strata add eight >/dev/null && strata done 8 >/dev/null
+    try 0 status --json
+    json '.data.tasks == {total: 8, ready: 2, claimed: 0, waiting: 1, deferred: 1, held: 1, done: 1, failed: 1, cancelled: 1}'
+    strata claim 1 --agent bob >/dev/null
+    strata claim 4 --agent bob >/dev/null
+    try 0 status --json
+    json '.data.tasks | .ready == 0 and .claimed == 2 and .deferred == 1'
+    try 0 status
+    has "$output" "tasks      2 claimed, 1 waiting, 1 deferred, 1 held, 1 done, 1 failed, 1 cancelled"
+}
+
 # --- reading a list of others ------------------------------------------------------------------------
 
 @test "import of a QUEUE.md: boxes under headings, headings with a status, tables; what was not read is told" {

@@ -160,6 +160,78 @@ logs() {
     has "$output" "sent 1"
 }
 
+# answer STATUS TEXT ARGUMENT...: as a person at a terminal who types TEXT; both outputs in $output
+answer() {
+    local expected=$1 text=$2 line
+    shift 2
+    printf -v line ' %q' "$STRATA" "$@"
+    run bash -c 'printf "%s\n" "$1" | script -qec "$2" /dev/null' - "$text" "$line"
+    [ "$status" -eq "$expected" ] || { echo "exit $status, not $expected: $output"; return 1; }
+}
+
+@test "a person is asked once for each remote, and again when it leads elsewhere" {
+    git clone -q hub a
+    git init -q --bare other
+    "$STRATA" init --name a a >/dev/null
+    write a x 3
+    answer 4 n -C a sync origin
+    has "$output" "3 records of this copy would become readable"
+    has "$output" "$PWD/hub"
+    same "$(git -C hub for-each-ref refs/strata)" ""
+    answer 0 y -C a sync origin
+    has "$output" "sent 3"
+    write a y 1
+    answer 0 n -C a sync origin
+    hasnt "$output" "readable"
+    has "$output" "sent 1"
+    answer 4 n -C a sync origin --ledger
+    has "$output" "of the ledger with the results of operations"
+    git -C a remote set-url origin "$PWD/other"
+    answer 4 n -C a sync origin
+    has "$output" "$PWD/other"
+    same "$(git -C other for-each-ref refs/strata)" ""
+}
+
+slow_git() { # a git whose calls over the network take two seconds longer
+    mkdir bin
+    cat >bin/git <<EOF
+#!/bin/sh
+PATH=$PATH
+case " \$* " in *" ls-remote "*) sleep 2 ;; esac
+exec git "\$@"
+EOF
+    chmod +x bin/git
+}
+
+@test "what takes long is told to a person, and to nobody else" {
+    clones a
+    write a x
+    slow_git
+    PATH=$PWD/bin:$PATH answer 0 "" -C a sync
+    has "$output" "strata: packing ("
+    write a y
+    PATH=$PWD/bin:$PATH try_in 0 a sync
+    hasnt "$stderr" "packing"
+}
+
+@test "--watch goes on by itself, and through a remote that is away for a while" {
+    clones a b
+    "$STRATA" -C a --json sync --watch 1s >lines 2>err 3>&- &
+    watching=$!
+    "$STRATA" -C b fact set x y 1 >/dev/null
+    sync b
+    eventually grep -q '"taken":1,' lines
+    same "$(get a x y)" 1
+    mv hub away
+    eventually grep -q unavailable err
+    mv away hub
+    "$STRATA" -C a fact set x z 2 >/dev/null
+    eventually sh -c '"$1" -C b sync >/dev/null 2>&1; [ "$("$1" -C b fact get x z 2>/dev/null)" = 2 ]' - "$STRATA"
+    kill "$watching"
+    wait "$watching" || true
+    jq -e .remote lines >/dev/null
+}
+
 @test "never by force: what came to the own reference meanwhile is built upon" {
     clones a
     own=$(own_ref a)
@@ -634,10 +706,11 @@ stored() { # stored REPOSITORY: bytes of all its objects
 # --- interruptions --------------------------------------------------------------------------------
 
 @test "killed at every step: the next sync finishes the work" {
-    clones a b
+    ledgers
     write b x 2
     sync b
     write a probe
+    once a 0 probe
     rm -f points
     (cd a && STRATA_POINTS="$BATS_TEST_TMPDIR/points" "$STRATA_MORTAL" sync >/dev/null 2>&1)
     labels=$(grep '^sync\.\|^intake\.' points | sort -u)
@@ -646,6 +719,7 @@ stored() { # stored REPOSITORY: bytes of all its objects
     for label in $labels; do
         n=$((n + 1))
         write a "a$n"
+        once a 0 "k$n"
         write b "b$n"
         sync b
         run env STRATA_DIE_AT="$label" "$STRATA_MORTAL" -C a sync
@@ -654,8 +728,16 @@ stored() { # stored REPOSITORY: bytes of all its objects
         sync b
         same "$label $(get b "a$n" n1)" "$label 1"
         same "$label $(get a "b$n" n1)" "$label 1"
+        try_in 0 b op show "k$n"
     done
+    once a 0 last
+    sync a
+    run env STRATA_DIE_AT=sync.ledger "$STRATA_MORTAL" -C b sync
+    same "$status" 137
     converge a b
+    try_in 0 b op show last
+    same_ledger
+    no_key_twice
     no_counter_twice $(logs a b)
     git -C a fsck --strict >/dev/null 2>fsck.err || { cat fsck.err; return 1; }
 }

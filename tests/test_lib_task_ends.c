@@ -5,6 +5,7 @@
 #include "lib/claims.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *add(strata *s, const char *title, const char *after)
 {
@@ -275,6 +276,116 @@ static void test_next_ends_what_is_not_claimed(void **state)
     strata_close(s);
 }
 
+/* --- long thoughts, late words ---------------------------------------------------------------- */
+
+/* An hour of renewals: nobody else can have it, until the process is gone. */
+static void test_an_hour_of_thought(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *ann = world_open("a", "ann"), *bob = world_open("a", "bob");
+    strata_task_taken t, other;
+    uint64_t run;
+    int fd;
+    add(ann, "think", NULL);
+    ok(ann, strata_run_begin(ann, &run, &fd));
+    ok(ann, strata_task_claim(ann, "1", 60000, run, &t));
+    for (int minutes = 0; minutes < 60; minutes++) {
+        world_term_ms += 59000;
+        expect_code(bob, strata_task_claim(bob, "1", 60000, 0, &other), STRATA_TIMEOUT);
+        ok(ann, strata_task_renew(ann, "1", t.token, 60000));
+    }
+    ok(ann, strata_task_checkpoint(ann, "1", t.token, "thought", STRATA_NUL, 60000));
+    strata_run_end(ann, run, fd); /* as if it had died */
+    ok(bob, strata_task_claim(bob, "1", 60000, 0, &other));
+    assert_true(other.token > t.token);
+    assert_string_equal(get(bob, "1").checkpoint, "thought");
+    expect_code(ann, strata_task_renew(ann, "1", t.token, 60000), STRATA_CONFLICT);
+    expect_code(ann, finish(ann, "1", t.token, "done", "late"), STRATA_CONFLICT);
+    strata_close(ann);
+    strata_close(bob);
+}
+
+/* Of two starts of one agent the earlier one's late words change nothing of the later one's. */
+static void test_a_dead_namesake(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s[2];
+    for (int i = 0; i < 2; i++) {
+        strata_error e;
+        strata_options o = {.size = sizeof o, .agent = "ann", .incarnation = (uint64_t)i + 1};
+        assert_int_equal(strata_open(world_path("a"), &o, &s[i], &e), STRATA_OK);
+    }
+    add(s[0], "one", NULL);
+    uint64_t old = claim(s[0], "1");
+    ok(s[0], strata_task_release(s[0], "1", old));
+    uint64_t new = claim(s[1], "1");
+    strata_task_taken t;
+    strata_task_end end = end_of("1", old, "retry", "late");
+    for (int i = 0; i < 2; i++) {
+        end.token = i == 0 ? old : 0; /* with its token, and by its name alone */
+        expect_code(s[0], strata_task_finish(s[0], &end, NULL), STRATA_CONFLICT);
+        expect_code(s[0], strata_task_next(s[0], &anybody, 0, 0, 0, &end, &t), STRATA_CONFLICT);
+        expect_code(s[0], strata_task_checkpoint(s[0], "1", end.token, "late", 4, 0),
+                    STRATA_CONFLICT);
+        expect_code(s[0], strata_task_release(s[0], "1", end.token), STRATA_CONFLICT);
+    }
+    strata_task got = get(s[1], "1");
+    assert_int_equal(got.token, new);
+    assert_int_equal(got.checkpoint_size, 0);
+    assert_int_equal(got.retries, 0);
+    ok(s[1], finish(s[1], "1", 0, "done", "good"));
+    strata_close(s[0]);
+    strata_close(s[1]);
+}
+
+/* --- killed in between ------------------------------------------------------------------------ */
+
+static void checkpoint_and_end(void)
+{
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    ok(s, strata_task_claim(s, "1", 0, 0, &t));
+    ok(s, strata_task_checkpoint(s, "1", t.token, "half", 4, 0));
+    strata_task_end end = end_of("1", t.token, "done", "all");
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, &end, &t));
+    FILE *f = fopen(world_path("answered"), "w");
+    assert_non_null(f);
+    fclose(f);
+    strata_close(s);
+}
+
+/* At every change to the file system: what the ledger has, the channel has after the next open, and
+ * nothing else; an end that was answered is there. */
+static void test_killed_at_every_change(void **state)
+{
+    (void)state;
+    bool killed = true;
+    for (uint64_t strike = 1; killed; strike++) {
+        world_init("a");
+        strata *s = world_open("a", "boss");
+        add(s, "one", NULL);
+        add(s, "two", "1");
+        strata_close(s);
+        killed = world_killed(checkpoint_and_end, strike, 0);
+        bool answered = access(world_path("answered"), F_OK) == 0;
+        s = world_open("a", "bob");
+        strata_task t = get(s, "1");
+        bool done = strcmp(t.state, "done") == 0, half = t.checkpoint_size > 0;
+        assert_true(!done || (half && strcmp(t.result, "all") == 0));
+        assert_true(done || (!answered && t.result_size == 0));
+        struct st_claim c;
+        const char *name = "#1";
+        ok(s, st_claims_look(s, &name, 1, &c));
+        assert_true((c.outcome == ST_CLAIM_DONE) == done);
+        bool waiting = strcmp(get(s, "2").state, "waiting") == 0;
+        assert_true(waiting == !done);
+        strata_close(s);
+        world_run("rm -rf a answered");
+    }
+}
+
 /* --- reports from another copy ---------------------------------------------------------------- */
 
 /* a has the role, and ten tasks; b knows them. */
@@ -427,12 +538,21 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_claim_looks_again),           TEST(test_next_looks_again),
-        TEST(test_cancelled_and_done_at_once),    TEST(test_a_late_retry_changes_nothing),
-        TEST(test_given_back_and_not_told),       TEST(test_next_gives_back),
-        TEST(test_next_ends_what_is_not_claimed), TEST(test_what_was_accepted_is_not_refused),
-        TEST(test_many_decide_at_once),           TEST(test_a_retry_from_afar),
-        TEST(test_only_who_decides_refuses),      TEST(test_after_a_forced_move),
+        TEST(test_a_claim_looks_again),
+        TEST(test_next_looks_again),
+        TEST(test_cancelled_and_done_at_once),
+        TEST(test_a_late_retry_changes_nothing),
+        TEST(test_given_back_and_not_told),
+        TEST(test_next_gives_back),
+        TEST(test_next_ends_what_is_not_claimed),
+        TEST(test_an_hour_of_thought),
+        TEST(test_a_dead_namesake),
+        TEST(test_killed_at_every_change),
+        TEST(test_what_was_accepted_is_not_refused),
+        TEST(test_many_decide_at_once),
+        TEST(test_a_retry_from_afar),
+        TEST(test_only_who_decides_refuses),
+        TEST(test_after_a_forced_move),
     };
     return cmocka_run_group_tests_name("lib task ends", tests, NULL, NULL);
 }

@@ -90,7 +90,7 @@ static void store_checkpoint(struct worker *w)
 {
     struct stat st;
     char *text;
-    if (w->task.token == 0 || stat(w->checkpoint, &st) != 0 ||
+    if (stat(w->checkpoint, &st) != 0 ||
         (st.st_size == w->checkpoint_size && st.st_mtim.tv_sec == w->checkpointed.tv_sec &&
          st.st_mtim.tv_nsec == w->checkpointed.tv_nsec))
         return;
@@ -101,7 +101,8 @@ static void store_checkpoint(struct worker *w)
         (void)fclose(f);
     uint64_t asked_ms = child_now_ms();
     int code = strata_task_checkpoint(w->c->s, w->task.id, w->task.token, text, n, w->term_ms);
-    renewed(w, code, asked_ms);
+    if (w->task.token != 0) /* what is assigned has no term */
+        renewed(w, code, asked_ms);
     if (code != STRATA_OK && code != STRATA_CONFLICT)
         cli_warn(w->c, "the checkpoint of %s was not kept: %s", w->task.id,
                  strata_last_error(w->c->s)->message);

@@ -579,10 +579,11 @@ const struct cli_command cli_commands[] = {
      {{"strata prime --agent ann", "for ann"}},
      cmd_prime, false},
     {"hook", "NAME", 1, 1, 0,
-     "what an agent's client calls by itself: session-start, pre-edit, post-edit, session-end",
+     "what an agent's client calls by itself: session-start, pre-edit, post-read, post-edit, session-end",
      "Reads what the client tells from standard input, as JSON. session-start prints `strata prime` "
      "and gives the session its name; pre-edit refuses (exit status 2) to edit a file that another "
-     "agent has reserved; session-end gives reservations back. Anything that is wrong with a hook is "
+     "agent has reserved; post-read and post-edit are for tracked files: an edit is merged against what its "
+     "agent has read; session-end gives reservations back. Anything that is wrong with a hook is "
      "passed over.",
      {{"strata hook session-start", "in the client's settings; `strata init --agents` writes them"}},
      cmd_hook, false},
@@ -602,7 +603,8 @@ const struct cli_command cli_commands[] = {
      "Works outside of a workspace too. JSON Lines (by the ending of PATH, or by what is in the "
      "files) are merged record by record and field by field: no addition and no change is lost, "
      "and nothing deleted comes back. Where both sides changed the same lines of another text, "
-     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
+     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers. A view is "
+     "made from the state where that has seen both sides, else merged line by line.\n\n"
      "What somebody should look at is listed on standard error; with --json everything that was "
      "merged is. In a workspace, when Git calls, what has to be decided is pending, too (strata "
      "pending). Exit status: 0 when nothing is lost, 1 when it could not be merged.",

@@ -245,13 +245,16 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir)
     return status == 0 ? note_wired(c, state_dir, what) : status;
 }
 
-static bool unwire_file(const char *path)
+/* True when our block is not in it any more. */
+static bool unwire_file(struct cli *c, const char *path)
 {
     char *text = user_file_read(path);
-    bool good = text != NULL && cut_block(text);
+    bool good = text != NULL;
     /* A file that has nothing else was made by us. */
-    if (good)
+    if (good && cut_block(text))
         good = text[0] == '\0' ? unlink(path) == 0 : user_file_replace(path, text, strlen(text));
+    if (!good)
+        cli_note(c, "%s was left as it is: it cannot be changed: %s", path, strerror(errno));
     free(text);
     return good;
 }
@@ -311,7 +314,7 @@ int unwire_agents(struct cli *c, const char *state_dir, json_t **list)
     while (f != NULL && fgets(line, sizeof line, f) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         bool file = strncmp(line, "file ", 5) == 0, client = strncmp(line, "client ", 7) == 0;
-        if ((file && (unwire_file(line + 5) || access(line + 5, F_OK) != 0)) ||
+        if ((file && (access(line + 5, F_OK) != 0 || unwire_file(c, line + 5))) ||
             (client && unwire_client(c, state_dir, line + 7))) {
             (void)json_array_append_new(*list, cli_json_text(line, strlen(line)));
             continue;

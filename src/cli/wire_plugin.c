@@ -32,7 +32,10 @@ static const char hooks_json[] =
     "\"timeout\":10}]}],"
     "\"PreToolUse\":[{\"matcher\":\"Edit|Write|MultiEdit|NotebookEdit\",\"hooks\":[{\"type\":"
     "\"command\",\"command\":\"strata hook pre-edit\",\"timeout\":5}]}],"
-    "\"PostToolUse\":[{\"matcher\":\"Edit|Write|MultiEdit|NotebookEdit\",\"hooks\":[{\"type\":"
+    "\"PostToolUse\":[{\"matcher\":\"Read\",\"hooks\":[{\"type\":\"command\",\"command\":"
+    "\"strata hook "
+    "post-read\",\"timeout\":5}]},{\"matcher\":\"Edit|Write|MultiEdit|NotebookEdit\",\"hooks\":[{"
+    "\"type\":"
     "\"command\",\"command\":\"strata hook post-edit\",\"timeout\":5}]}],"
     "\"SessionEnd\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"strata hook session-end\","
     "\"timeout\":5}]}]}}\n";

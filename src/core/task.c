@@ -3,8 +3,8 @@
  *
  * Values (v: varint, bytes: v length and that many bytes):
  *   summary  byte flags (1 task, 2 message, 4 acknowledged, 8 reported), byte state, byte priority,
- * v waits, v not_before, bytes channel, bytes agent, bytes key, bytes to totals   v tasks, v
- * unfinished, v ready, v messages
+ *            v waits, v not_before, bytes channel, bytes agent, bytes key, bytes to
+ *   totals   v tasks, v unfinished, v ready, v messages, v waiting, v deferred, v failed, v cancelled
  */
 #include "core/task_internal.h"
 
@@ -280,6 +280,10 @@ void st_task_totals_encode(struct st_buf *out, const struct st_task_totals *t)
     st_buf_add_varint(out, t->unfinished);
     st_buf_add_varint(out, t->ready);
     st_buf_add_varint(out, t->messages);
+    st_buf_add_varint(out, t->waiting);
+    st_buf_add_varint(out, t->deferred);
+    st_buf_add_varint(out, t->failed);
+    st_buf_add_varint(out, t->cancelled);
 }
 
 enum st_code st_task_totals_read(const struct st_kv *kv, struct st_task_totals *out)
@@ -292,7 +296,9 @@ enum st_code st_task_totals_read(const struct st_kv *kv, struct st_task_totals *
     if (code != ST_OK)
         return code;
     return st_take_varint(&row, &out->tasks) && st_take_varint(&row, &out->unfinished) &&
-                   st_take_varint(&row, &out->ready) && st_take_varint(&row, &out->messages)
+                   st_take_varint(&row, &out->ready) && st_take_varint(&row, &out->messages) &&
+                   st_take_varint(&row, &out->waiting) && st_take_varint(&row, &out->deferred) &&
+                   st_take_varint(&row, &out->failed) && st_take_varint(&row, &out->cancelled)
                ? ST_OK
                : ST_DAMAGED;
 }

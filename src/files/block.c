@@ -70,6 +70,20 @@ enum st_mark_kind st_block_mark(struct st_str line, const char *key, char hash[S
     return ST_MARK_BEGIN;
 }
 
+bool st_block_mark_key(struct st_str line, char key[ST_BLOCK_KEY_SIZE])
+{
+    line = st_line_trim(line);
+    if (!st_line_starts(line, begin_text))
+        return false;
+    struct st_str rest = {line.p + sizeof begin_text - 1, line.n - (sizeof begin_text - 1)};
+    struct st_str word = take_word(&rest);
+    if (word.n == 0 || word.n >= ST_BLOCK_KEY_SIZE || memchr(word.p, 0, word.n) != NULL)
+        return false;
+    memcpy(key, word.p, word.n);
+    key[word.n] = '\0';
+    return true;
+}
+
 bool st_line_is_conflict(struct st_str line)
 {
     static const char *const marks[] = {"<<<<<<<", "|||||||", "=======", ">>>>>>>"};

@@ -58,6 +58,8 @@ bool st_line_next(struct st_str *rest, struct st_str *line);
 enum st_mark_kind { ST_MARK_NONE, ST_MARK_BEGIN, ST_MARK_END };
 /* Whether the line is a marker of this key (of any, when NULL); hash may be NULL. */
 enum st_mark_kind st_block_mark(struct st_str line, const char *key, char hash[ST_BLOCK_HASH_SIZE]);
+/* The key of a begin, of whatever view. False: it is none, or no key of ours. */
+bool st_block_mark_key(struct st_str line, char key[ST_BLOCK_KEY_SIZE]);
 /* Whether Git wrote it: <<<<<<< ======= ||||||| >>>>>>> */
 bool st_line_is_conflict(struct st_str line);
 

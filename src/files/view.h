@@ -155,6 +155,9 @@ enum st_code st_view_register_write(const struct st_view_source *src, const stru
 /* Whether somebody wrote this since the rendering whose line has these dots. */
 bool st_view_written_since(const struct st_view_source *src, const struct st_view_fact *f,
                            const struct st_dot *dots, size_t count);
+/* Whether somebody ever wrote this. ST_NO_MEMORY, ... */
+enum st_code st_view_was_written(const struct st_view_source *src, const struct st_view_fact *f,
+                                 bool *was);
 /* Copies the wish with its strings. False: out of memory. */
 bool st_view_wish_add(struct st_file_ops *ops, const struct st_wish *wish);
 
@@ -172,6 +175,9 @@ struct st_view {
     st_line_classify *classify;
     enum st_code (*apply)(const struct st_view_source *source, const struct st_edits *edits,
                           struct st_file_ops *out);
+    /* Whether what a rendered line shows was ever in the state. NULL: only what it shows now is
+     * known to have been. */
+    enum st_code (*knows)(const struct st_view_source *source, struct st_str line, bool *known);
 };
 
 /* NULL when there is no view of that name. */

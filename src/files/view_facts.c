@@ -410,6 +410,19 @@ static enum st_code remove_member(struct applier *a, const struct st_view_fact *
     return code; /* gone already, or added anew since */
 }
 
+static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+{
+    struct st_buf text;
+    struct st_view_fact f;
+    enum st_code code = ST_OK;
+    *known = classify(line) == ST_LINE_FIXED;
+    st_buf_init(&text, st_alloc_libc());
+    if (!*known && parse(line, st_str_of(src->subject), &text, &f))
+        code = st_view_was_written(src, &f, known);
+    st_buf_release(&text);
+    return code;
+}
+
 static bool same_attribute(const struct st_view_fact *a, const struct st_view_fact *b)
 {
     return st_str_equal(a->entity, b->entity) && st_str_equal(a->attribute, b->attribute);
@@ -549,4 +562,5 @@ const struct st_view st_view_facts = {
     .identify = identify,
     .classify = classify,
     .apply = apply,
+    .knows = knows,
 };

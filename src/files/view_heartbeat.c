@@ -281,6 +281,33 @@ static enum st_code apply(const struct st_view_source *src, const struct st_edit
     return code;
 }
 
+/* Of an agent the last status is kept: what was said before that was in the state, too. */
+static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+{
+    struct board b;
+    struct st_str agent, status;
+    bool tagged;
+    *known = false;
+    if (!parse(line, &agent, &status, &tagged))
+        return ST_OK;
+    enum st_code code = board_read(src, &b);
+    const struct row *row = code == ST_OK ? row_find(&b, agent) : NULL;
+    const char *since = memmem(line.p, line.n, "(since ", 7);
+    if (row != NULL && since == NULL) {
+        *known = true; /* a sign of life */
+    } else if (row != NULL && row->said) {
+        struct st_buf now;
+        st_buf_init(&now, st_alloc_libc());
+        add_minute(&now, row->status_ms);
+        size_t left = (size_t)(line.p + line.n - since) - 7;
+        int order = memcmp(now.p, since + 7, left < now.n ? left : now.n);
+        *known = order > 0 || (order == 0 && st_str_equal(status, st_str_of(row->status)));
+        st_buf_release(&now);
+    }
+    free(b.rows);
+    return code;
+}
+
 const struct st_view st_view_heartbeat = {
     .name = "heartbeat",
     .file = "HEARTBEAT.md",
@@ -290,4 +317,5 @@ const struct st_view st_view_heartbeat = {
     .identify = identify,
     .classify = classify,
     .apply = apply,
+    .knows = knows,
 };

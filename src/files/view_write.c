@@ -36,9 +36,44 @@ bool st_view_op_add(struct st_file_ops *ops, enum st_op_kind kind, const struct 
     return st_file_ops_add(ops, (struct st_str){"", 0}, &op, dots, count);
 }
 
-/* How many writes of an attribute are looked back through, to see whether an edit came in before.
+/* How many writes of an attribute are looked back through, to see whether something was there before.
  */
 #define LOOK_BACK_MAX 256
+
+/* Whether the operation made such an item. */
+static bool made(const struct st_op *op, const struct st_view_fact *f)
+{
+    if (f->kind == ST_ITEM_ABSENT)
+        return op->kind == ST_OP_UNSET;
+    return op->kind == (f->kind == ST_ITEM_MEMBER ? ST_OP_ADD : ST_OP_SET) &&
+           st_str_equal(op->value, f->value) && (op->value_kind == ST_VALUE_LINK) == f->link;
+}
+
+enum st_code st_view_was_written(const struct st_view_source *src, const struct st_view_fact *f,
+                                 bool *was)
+{
+    struct st_buf key;
+    uint64_t number = 0;
+    *was = false;
+    if (src->index == NULL)
+        return ST_OK;
+    st_buf_init(&key, st_alloc_libc());
+    st_key_register(&key, f->entity, f->attribute);
+    enum st_code code =
+        key.failed ? ST_NO_MEMORY : st_index_head(src->index, st_buf_str(&key), &number);
+    st_buf_release(&key);
+    for (int i = 0; code == ST_OK && number != 0 && !*was && i < LOOK_BACK_MAX; i++) {
+        struct st_index_entry entry;
+        struct st_record r;
+        code = st_index_entry(src->index, number, &entry);
+        if (code == ST_OK)
+            code = st_index_record(src->index, &entry, &r);
+        if (code == ST_OK)
+            *was = made(&r.ops[entry.op], f);
+        number = entry.previous;
+    }
+    return code;
+}
 
 /* A process that took the edit in may have died before it wrote the file. */
 bool st_view_written_since(const struct st_view_source *src, const struct st_view_fact *f,
@@ -61,10 +96,7 @@ bool st_view_written_since(const struct st_view_source *src, const struct st_vie
             break;
         const struct st_op *op = &r.ops[entry.op];
         older = st_view_has_dot(dots, count, r.dot);
-        found = !older && (f->kind == ST_ITEM_ABSENT
-                               ? op->kind == ST_OP_UNSET
-                               : op->kind == ST_OP_SET && st_str_equal(op->value, f->value) &&
-                                     (op->value_kind == ST_VALUE_LINK) == f->link);
+        found = !older && made(op, f);
         number = entry.previous;
     }
     return found;

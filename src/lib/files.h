@@ -148,6 +148,10 @@ enum { ST_VIEW_DIRTY = 1, ST_VIEW_STALE = 2, ST_VIEW_FORCE = 4 };
 int st_view_update(strata *s, struct st_entry *e, unsigned why);
 /* The same for a text that was displaced from the file, and not looked at before a process died. */
 int st_view_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct st_str now);
+/* What a view is rendered from, and edits are applied to; between begin and end of a read. */
+struct st_view_source st_view_source(strata *s, const char *subject);
+/* Begins a read of what the view shows. */
+int st_view_begin(strata *s, const struct st_view *view);
 /* Takes the block out of its file, after taking in what was edited. */
 int st_view_take_out(strata *s, struct st_entry *e);
 

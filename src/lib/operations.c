@@ -8,6 +8,7 @@
  */
 #include "lib/strong.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -379,8 +380,8 @@ static int end_with(strata *s, struct st_command *c, int executor)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
         code = st_lib_submit(s, c, 1, &result);
-    if (executor >= 0) {
-        /* Only now: until the report is on disk, the executor counts as alive. */
+    /* Only now: until the report is on disk, the executor counts as alive. */
+    if (executor >= 0 && code == STRATA_OK) {
         close(executor);
         if (code == STRATA_OK)
             clear_run(s, c->key.p, executor);
@@ -446,19 +447,63 @@ int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms
 
 /* --- pruning ---------------------------------------------------------------------------------- */
 
+/* Of one entry. */
+#define PRUNE_MAX (ST_ENTRY_COMMANDS_MAX - 1)
+
+struct prunable {
+    strata *s;
+    uint64_t limit_ms;
+    struct st_command commands[PRUNE_MAX];
+    size_t count;
+};
+
+static enum st_code visit_prunable(void *arg, const struct st_operation *o)
+{
+    struct prunable *p = arg;
+    bool ended = o->state == ST_OPERATION_COMMITTED || o->state == ST_OPERATION_FAILED ||
+                 o->state == ST_OPERATION_EXPIRED;
+    if (!ended || o->ended_ms >= p->limit_ms)
+        return ST_OK;
+    const char *key = st_arena_text(&p->s->arena, o->key);
+    if (key == NULL)
+        return ST_NO_MEMORY;
+    p->commands[p->count++] =
+        (struct st_command){.kind = ST_CMD_PRUNE, .key = {key, o->key.n}, .limit_ms = p->limit_ms};
+    return p->count == PRUNE_MAX ? ST_SCAN_STOP : ST_OK;
+}
+
+/* The next ones behind a key. Looking holds nobody up, however many there are. */
+static int look_prunable(strata *s, const char *after, struct prunable *p)
+{
+    if (st_strong_begin(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    enum st_code code = st_operation_each(st_strong_ledger(s->strong), ST_OPERATION_NONE,
+                                          st_str_of(after), visit_prunable, p);
+    st_strong_end(s->strong);
+    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
+}
+
 int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count)
 {
-    struct st_ledger_result result = {.verdict = ST_VERDICT_DONE};
+    struct st_ledger_result results[PRUNE_MAX];
+    struct prunable p = {.s = s, .count = PRUNE_MAX};
+    char after[ST_KEY_SIZE_MAX + 1] = "";
     uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
-    struct st_command c = {.kind = ST_CMD_PRUNE};
     *count = 0;
     if (older_than_ms >= now)
         return st_lib_fail(s, ST_USAGE, "nothing is as old as that");
-    c.limit_ms = now - older_than_ms;
+    p.limit_ms = now - older_than_ms;
     int code = st_lib_strong_open(s);
-    while (code == STRATA_OK && result.verdict == ST_VERDICT_DONE) {
-        code = st_lib_submit(s, &c, 1, &result);
-        *count += code == STRATA_OK ? result.count : 0;
+    while (code == STRATA_OK && p.count == PRUNE_MAX) {
+        p.count = 0;
+        st_arena_reset(&s->arena);
+        code = look_prunable(s, after, &p);
+        if (code == STRATA_OK && p.count > 0)
+            code = st_lib_submit(s, p.commands, p.count, results);
+        for (size_t i = 0; i < p.count && code == STRATA_OK; i++)
+            *count += results[i].verdict == ST_VERDICT_DONE;
+        if (p.count > 0)
+            snprintf(after, sizeof after, "%s", p.commands[p.count - 1].key.p);
     }
     return code;
 }

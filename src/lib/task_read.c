@@ -631,16 +631,63 @@ int strata_task_waits_for(strata *s, const char *id, size_t limit,
     return result == STRATA_OK && stop < 0 ? stop : result;
 }
 
+/* How many of the claimed ones would be ready otherwise. */
+static enum st_code count_claimed(strata *s, uint64_t *ready, uint64_t *deferred)
+{
+    struct st_buf key;
+    enum st_code code = ST_OK;
+    *ready = *deferred = 0;
+    st_buf_init(&key, st_alloc_libc());
+    for (size_t i = 0; code == ST_OK && i < s->held.count; i++) {
+        struct st_task t;
+        code = st_task_read(st_index_kv(s->index), st_str_of(s->held.list[i].entity), &key, &t);
+        *ready += code == ST_OK && st_task_ready(&t);
+        *deferred += code == ST_OK && st_task_ready(&t) && t.not_before_ms != 0;
+        if (code == ST_NOT_FOUND)
+            code = ST_OK;
+    }
+    st_buf_release(&key);
+    return code;
+}
+
+static enum st_code totals(strata *s, strata_task_totals *out)
+{
+    const struct st_kv *kv = st_index_kv(s->index);
+    struct st_task_totals t;
+    struct listing due = {.s = s, .now_ms = s->log.env->wall_ms(s->log.env->ctx)};
+    uint64_t claimed = 0, claimed_due = 0; /* visit_due() passes over those */
+    enum st_code code = st_task_totals_read(kv, &t);
+    if (code == ST_OK)
+        code = kv->scan(kv->ctx, ST_STR("qd"), (struct st_str){"", 0}, visit_due, &due);
+    if (code == ST_OK)
+        code = count_claimed(s, &claimed, &claimed_due);
+    *out = (strata_task_totals){
+        .tasks = t.tasks,
+        .unfinished = t.unfinished,
+        .messages = t.messages,
+        .ready = t.ready,
+        .waiting = t.waiting,
+        .deferred = t.deferred - due.count - claimed_due,
+        .held = t.unfinished - t.ready - t.waiting,
+        .done = t.tasks - t.unfinished - t.failed - t.cancelled,
+        .failed = t.failed,
+        .cancelled = t.cancelled,
+        .claimed = s->held.count,
+    };
+    out->to_be_had = out->ready - out->deferred - claimed;
+    free(due.found);
+    return code;
+}
+
 int strata_task_totals_get(strata *s, strata_task_totals *out)
 {
-    struct st_task_totals t;
-    int result = st_lib_begin(s);
+    int result = st_task_held(s);
+    if (result == STRATA_OK)
+        result = st_lib_begin(s);
     if (result != STRATA_OK)
         return result;
-    enum st_code code = st_task_totals_read(st_index_kv(s->index), &t);
-    if (code == ST_OK)
-        *out = (strata_task_totals){t.tasks, t.unfinished, t.ready, t.messages};
-    else
+    enum st_code code = totals(s, out);
+    if (code != ST_OK)
         result = st_lib_index_fault(s, code);
     st_lib_end(s);
     return result;

@@ -46,39 +46,38 @@ static const char *holder(void *arg, struct st_str entity)
     return held != NULL ? held->holder : NULL;
 }
 
-static struct st_view_source source_of(const struct job *j)
+struct st_view_source st_view_source(strata *s, const char *subject)
 {
-    const struct st_env *env = j->s->log.env;
+    const struct st_env *env = s->log.env;
     return (struct st_view_source){
-        .kv = st_index_kv(j->s->index),
-        .index = j->s->index,
+        .kv = st_index_kv(s->index),
+        .index = s->index,
         .env = env,
-        .state_dir = j->s->log.dir,
-        .subject = j->e->subject,
+        .state_dir = s->log.dir,
+        .subject = subject,
         .now_ms = env->wall_ms(env->ctx),
-        .founding = j->s->log.identity.number_suffix[0] == '\0',
+        .founding = s->log.identity.number_suffix[0] == '\0',
         .holder = holder,
-        .holder_arg = j->s,
+        .holder_arg = s,
     };
 }
 
-/* Begins a read of what the view shows. */
-static int look(struct job *j)
+int st_view_begin(strata *s, const struct st_view *view)
 {
-    int code = j->view->shows_claims ? st_task_settle(j->s) : STRATA_OK;
-    if (code == STRATA_OK && j->view->shows_claims)
-        code = st_task_held(j->s);
-    return code == STRATA_OK ? st_lib_begin(j->s) : code;
+    int code = view->shows_claims ? st_task_settle(s) : STRATA_OK;
+    if (code == STRATA_OK && view->shows_claims)
+        code = st_task_held(s);
+    return code == STRATA_OK ? st_lib_begin(s) : code;
 }
 
 static int render(struct job *j)
 {
-    int code = look(j);
+    int code = st_view_begin(j->s, j->view);
     if (code != STRATA_OK)
         return code;
     st_rendering_release(&j->now);
     st_rendering_init(&j->now);
-    struct st_view_source source = source_of(j);
+    struct st_view_source source = st_view_source(j->s, j->e->subject);
     enum st_code got = j->view->render(&source, &j->now);
     st_lib_end(j->s);
     if (got != ST_OK)
@@ -120,10 +119,10 @@ static int tell(struct job *j, const struct st_edits *e, const struct st_blocks 
 
 static int apply(struct job *j, const struct st_edits *edits, struct st_file_ops *ops)
 {
-    int code = look(j);
+    int code = st_view_begin(j->s, j->view);
     if (code != STRATA_OK)
         return code;
-    struct st_view_source source = source_of(j);
+    struct st_view_source source = st_view_source(j->s, j->e->subject);
     enum st_code got = j->view->apply(&source, edits, ops);
     st_lib_end(j->s);
     if (got == ST_INVALID || got == ST_LIMIT)

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 2
+#define INDEX_VERSION 3
 
 /*
  * The WAL is emptied when a commit leaves more pages than this in it. SQLite's own checkpoint does

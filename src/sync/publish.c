@@ -282,13 +282,11 @@ static enum st_code writer_extend(struct publication *k, const struct target *t,
         st_log_reader_open(&g.r, t->log->env, t->log->alloc, t->log->dir, t->writer);
     if (code == ST_OK && had > 0)
         code = continues(&g, &next->pieces[next->piece_count - 1], &goes_on);
-#ifndef ST_DEFECT_SYNC_LEDGER_MIXED
     if (code == ST_OK && !goes_on && t->kind == ST_LOG_STRONG) {
         next->piece_count -= had;
         published = 0;
         goes_on = k->changed = true;
     }
-#endif
     while (code == ST_OK && goes_on && published < t->end) {
         code = read_piece(&g, published + 1, t->end);
         if (code != ST_OK)

@@ -210,6 +210,32 @@ pre_edit() {
     pre_edit ann "$PWD/src/a.c" 0
 }
 
+@test "hook: an edit is merged against what its agent has read, and is its own" {
+    printf 'first\n' >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    tool="{\"tool_input\":{\"file_path\":\"$PWD/MEMORY.md\"}}"
+    strata hook post-read <<<"$tool"
+    # Bob has appended a line since; ann writes the whole file as she knows it.
+    printf 'first\nof bob\n' >MEMORY.md
+    STRATA_AGENT=bob strata hook post-edit <<<"$tool"
+    printf 'of ann\nfirst\n' >MEMORY.md
+    strata hook post-edit <<<"$tool"
+    [ "$(cat MEMORY.md)" = "of ann
+first
+of bob" ]
+    # Who has read it all and takes a line out, means it.
+    strata hook post-read <<<"$tool"
+    printf 'of ann\nfirst\n' >MEMORY.md
+    strata hook post-edit <<<"$tool"
+    [ "$(cat MEMORY.md)" = "of ann
+first" ]
+    # What was made of what ann had read is hers.
+    strata log --json --limit 0 | jq -e '[.data.events[-2:][].agent] == ["ann", "ann"]' >/dev/null
+    # A file that is not tracked, or none, is nothing to them.
+    strata hook post-read <<<'{"tool_input":{"file_path":"/etc/passwd"}}'
+    strata hook post-edit <<<'{}'
+}
+
 @test "hook: session-end gives back all of an agent's reservations of this work tree, and no other" {
     git worktree add -q ../tree
     for i in $(seq 20); do strata reserve "src/$i.c" >/dev/null; done
@@ -241,6 +267,12 @@ pre_edit() {
     [ "$(strata status --json | jq .data.records)" = "$records" ]
     [ -z "$(git -C ../tree status --porcelain)" ]
     [ ! -e ../tree/.strata ]
+    # So is one through a server that was started inside; what it says helps there.
+    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"1"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+    run "${box[@]}" strata mcp <<<"$call"
+    has "$output" '"isError":true'
+    has "$output" "nothing was recorded; ask the operator"
+    [ "$(strata status --json | jq .data.records)" = "$records" ]
     # The same session's MCP server runs outside of the sandbox.
     call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
     has "$(cd ../tree && strata mcp <<<"$call")" "replaced 8080"
