@@ -25,6 +25,12 @@ void (*world_at_point)(const char *label);
 
 static char world_dir[128];
 
+/* TEST: only the tests of a program whose name matches this pattern. */
+__attribute__((constructor)) static void choose_tests(void)
+{
+    cmocka_set_test_filter(getenv("TEST"));
+}
+
 /* --- the operating system, with a clock that can be set ------------------------------------------
  */
 
