@@ -337,11 +337,9 @@ enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t 
     code = o->engine->append(o, &e, &mark);
     if (code != ST_OK)
         return st_strong_fail(s, code);
-    /* Somebody applies it while somebody flushes it; the answer may not leave before both. */
-    code = o->engine->answer(o, mark, results, count);
-    enum st_code kept = durable(s, mark);
-    if (kept != ST_OK)
-        code = kept;
+    code = durable(s, mark);
+    if (code == ST_OK)
+        code = o->engine->answer(o, mark, results, count);
     return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 
