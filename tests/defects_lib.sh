@@ -18,7 +18,8 @@ test_of() {
     NUMBER_NOT_RAISED) echo tasks test_a_copy_that_joined_has_numbers_of_its_own ;;
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;
     STALE_ROWS) echo gap test_a_gap_is_never_seen ;;
-    *) printf '%s test_*\n' gap index identity tasks merge ;;
+    CLAIM_UNCHECKED | END_REPLACES | REPORT_DECIDED_TWICE) echo task_ends 'test_*' ;;
+    *) printf '%s test_*\n' gap index identity tasks task_ends merge ;;
     esac
 }
 
