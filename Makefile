@@ -2,7 +2,7 @@
 BUILD ?= build
 MESON_ARGS ?=
 
-.PHONY: all demo check bench asan fuzz format lint install clean
+.PHONY: all demo check judges bench asan tidy fuzz format lint install clean
 
 all:
 	./scripts/setup.sh $(BUILD) $(MESON_ARGS)
@@ -16,16 +16,27 @@ check:
 	$(MAKE) all
 	meson test -C $(BUILD) --print-errorlogs
 
+# Claude Code, Codex and OpenClaw themselves connect; 1.5 GB of packages from npm, kept in the build
+# directory. No part of `make check`.
+judges: all
+	meson test -C $(BUILD) --print-errorlogs --suite clients
+
 bench: all
 	BUILD=$(BUILD) ./bench/run.sh
 
-# GCC's AddressSanitizer and UndefinedBehaviorSanitizer under everything that the tests start.
+# GCC's AddressSanitizer and UndefinedBehaviorSanitizer under everything that the tests start; TESTS: only
+# these. The deliberate defects are left out: their programs are built without.
 asan:
 	./scripts/deps.sh check
 	./scripts/setup.sh $(BUILD)-asan --buildtype=debugoptimized -Db_sanitize=address,undefined
 	ninja -C $(BUILD)-asan
-	ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1 \
-	    meson test -C $(BUILD)-asan --print-errorlogs --timeout-multiplier 4
+	ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1 \
+	    meson test -C $(BUILD)-asan --print-errorlogs --timeout-multiplier 4 --no-suite defects $(TESTS)
+
+# Any finding fails. It takes minutes, so it is not part of check.
+tidy: all
+	./scripts/deps.sh style
+	./scripts/tidy.sh $(BUILD)
 
 fuzz:
 	./scripts/deps.sh check

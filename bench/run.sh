@@ -35,7 +35,7 @@ trap 'exit 130' INT TERM
 make_tools() {
     mkdir -p "$work/bin"
     for name in write state start strong etcd mcp tasks; do
-        ${CC:-cc} -O2 -std=gnu17 -D_GNU_SOURCE -I"$here/../include" "$here/$name.c" \
+        ${CC:-cc} -O2 -std=gnu17 -D_GNU_SOURCE -I"$here/../include" -I"$here/../src" "$here/$name.c" \
             "$here/bench.c" -o "$work/bin/bench-$name" "$build/src/libstrata.a" \
             -lsqlite3 -lxxhash -lpthread
     done
@@ -91,7 +91,33 @@ rates() {
 }
 
 # rate_strong KIND PROCESSES: commands per second of the strong layer
-rate_strong() {
+rate_# once_ms COMMAND...: median ms of 20 runs in the large ledger; every run of every round has a key of
+# its own
+once_ms() {
+    line=$("$work/bin/bench-start" 20 "$work/ledger" "$@")
+    echo "${line%% *}"
+}
+
+once() {
+    mkdir "$work/ledger"
+    "$work/bin/bench-strong" fill 1 "$records" "$work/ledger"
+    i=0
+    while [ "$i" -lt "$rounds" ]; do
+        plain=$(once_ms /bin/true)
+        ours=$(once_ms "$build/strata" once --key "bench-$i-@N" -- /bin/true)
+        echo "$ours" >>"$work/once-ours"; echo "$plain" >>"$work/once-plain"
+        echo "$ours $plain" | awk '{printf "%.2f\n", $1 - $2}' >>"$work/once-more"
+        i=$((i + 1))
+    done
+    result "once around /bin/true, $records keys" "$(median <"$work/once-ours")" ms -
+    result "/bin/true" "$(median <"$work/once-plain")" ms -
+    result "once: more than plain" "$(median <"$work/once-more")" ms "<5"
+    result "op show, $records keys" "$(once_ms "$build/strata" op show deploy-77-"$(printf '%08x' $((77 * 2654435761 % 4294967296)))")" ms "<5"
+    rm -rf "$work/ledger"
+}
+
+strong() {
+    once
     dir=$(mktemp -d "$work/rate.XXXXXX")
     "$work/bin/bench-strong" "$1" "$2" 1500 "$dir"
     rm -rf "$dir"
@@ -100,7 +126,33 @@ rate_op() { rate_strong op "$1"; }
 rate_lock() { rate_strong lock "$1"; }
 rate_etcd() { "$work/bin/bench-etcd" 23790 "$1" 1500; }
 
+# once_ms COMMAND...: median ms of 20 runs in the large ledger; every run of every round has a key of
+# its own
+once_ms() {
+    line=$("$work/bin/bench-start" 20 "$work/ledger" "$@")
+    echo "${line%% *}"
+}
+
+once() {
+    mkdir "$work/ledger"
+    "$work/bin/bench-strong" fill 1 "$records" "$work/ledger"
+    i=0
+    while [ "$i" -lt "$rounds" ]; do
+        plain=$(once_ms /bin/true)
+        ours=$(once_ms "$build/strata" once --key "bench-$i-@N" -- /bin/true)
+        echo "$ours" >>"$work/once-ours"; echo "$plain" >>"$work/once-plain"
+        echo "$ours $plain" | awk '{printf "%.2f\n", $1 - $2}' >>"$work/once-more"
+        i=$((i + 1))
+    done
+    result "once around /bin/true, $records keys" "$(median <"$work/once-ours")" ms -
+    result "/bin/true" "$(median <"$work/once-plain")" ms -
+    result "once: more than plain" "$(median <"$work/once-more")" ms "<5"
+    result "op show, $records keys" "$(once_ms "$build/strata" op show deploy-77-"$(printf '%08x' $((77 * 2654435761 % 4294967296)))")" ms "<5"
+    rm -rf "$work/ledger"
+}
+
 strong() {
+    once
     compare "locks, 1 process, bare fdatasync" 1 rate_lock rate_fdatasync ">=0.8"
     compare "operations, 1 process, bare fdatasync" 1 rate_op rate_fdatasync ">=0.8"
     compare "operations, 64 processes, SQLite WAL FULL" 64 rate_op rate_sqlite -

@@ -6,8 +6,8 @@
  * Runs it three times to warm up, then RUNS times with DIR as working directory and its output
  * thrown away. One run alone is not warmed up: a program that changes its input finds it as it was
  * made. Prints: median ms, 95th percentile ms, median ms of processor time (user and
- * system), largest resident set in MB, exit status. An argument @N is replaced by the number of the
- * run, for writes that differ.
+ * system), largest resident set in MB, exit status. @N at the end of an argument is replaced by the
+ * number of the run, for writes that differ.
  */
 #include "bench.h"
 
@@ -58,10 +58,21 @@ static struct run run_once(char **argv, const posix_spawn_file_actions_t *action
     };
 }
 
+/* The argument itself, or one that is lent until the next call. */
+static char *numbered(char *argument, int number)
+{
+    static char text[256];
+    size_t n = strlen(argument);
+    if (n < 2 || n > 200 || strcmp(argument + n - 2, "@N") != 0)
+        return argument;
+    snprintf(text, sizeof text, "%.*s%d", (int)n - 2, argument, number);
+    return text;
+}
+
 int main(int argc, char **argv)
 {
     static double ms[RUNS_MAX], cpu_ms[RUNS_MAX];
-    char *args[ARGUMENTS_MAX + 1], number[24];
+    char *args[ARGUMENTS_MAX + 1];
     if (argc < 4 || argc - 3 > ARGUMENTS_MAX) {
         fputs("usage: bench-start RUNS DIR PROGRAM [ARGUMENT...]\n", stderr);
         return 2;
@@ -77,9 +88,8 @@ int main(int argc, char **argv)
     double mb = 0;
     int status = 0;
     for (int i = runs == 1 ? 0 : -3; i < runs; i++) {
-        snprintf(number, sizeof number, "%d", i + 3);
         for (int k = 0; k < count; k++)
-            args[k] = strcmp(argv[k + 3], "@N") == 0 ? number : argv[k + 3];
+            args[k] = numbered(argv[k + 3], i + 3);
         args[count] = NULL;
         struct run one = run_once(args, &actions);
         status = one.status;

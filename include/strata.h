@@ -258,6 +258,7 @@ typedef struct strata_event {
     bool link;
     int64_t delta;
     bool current; /* history: still a current value, absence or member */
+    bool first;   /* nothing was known here of this attribute before */
 } strata_event;
 
 /* What happened to an entity, or to one attribute of it (else NULL), newest first. */
@@ -415,7 +416,8 @@ typedef struct strata_merge_result {
 } strata_merge_result;
 
 /* Takes in the logs of another copy of this workspace: its state directory, or a directory that
- * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same). */
+ * has one. STRATA_CONFLICT: another workspace (adopt: take it in all the same, unless both
+ * have tasks or messages, whose numbers would mean two things). */
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out);
 
 /* --- exchange through Git ------------------------------------------------------------------- */
@@ -646,9 +648,10 @@ typedef struct strata_task_item {
     const char *parent; /* a key; NULL: none */
     const struct strata_task_link {
         const char *kind; /* "depends", or any other attribute */
-        const char *key;
+        const char *key;  /* or "#143": a task that is there */
     } * links;
     size_t link_count;
+    const char *not_before; /* RFC 3339, UTC; NULL: none */
 } strata_task_item;
 
 typedef struct strata_task_imported {
@@ -685,9 +688,16 @@ int strata_message_each(strata *s, const char *agent, size_t limit,
 int strata_message_ack(strata *s, const char *const *ids, size_t count);
 
 typedef struct strata_task_totals {
-    uint64_t tasks, unfinished, ready, messages;
+    uint64_t tasks, unfinished, messages; /* messages: not acknowledged */
+    uint64_t ready;             /* open, and waiting for nothing: also claimed, and deferred ones */
+    uint64_t waiting, deferred; /* for others; for a time that is still to come */
+    uint64_t held;              /* by a word that somebody wrote, as "blocked" */
+    uint64_t done, failed, cancelled;
+    uint64_t claimed;    /* live claims; none where another copy decides */
+    uint64_t to_be_had; /* ready and neither claimed nor deferred */
 } strata_task_totals;
 
+/* Costs as much as there are claims, and tasks whose not_before time has come. */
 int strata_task_totals_get(strata *s, strata_task_totals *out);
 
 /* --- files: views and documents ----------------------------------------------------------- */
@@ -695,11 +705,11 @@ int strata_task_totals_get(strata *s, strata_task_totals *out);
 /*
  * A view is a block of Markdown lines in a file of the work tree, made from the state. Edits of its
  * lines, by any editor, become records when the files are looked at next (strata_files_update); text
- * outside of the block is never touched. Views: "heartbeat", "facts". docs/views.md.
+ * outside of the block is never touched. Views: "heartbeat", "facts", "queue". docs/views.md.
  */
 typedef struct strata_view {
     const char *name;    /* strings are lent */
-    const char *subject; /* facts: of this entity only; "" for all */
+    const char *subject; /* facts: of this entity only; queue: of this channel; "" for all */
     const char *path;    /* relative to the work tree */
     bool committed; /* Git has the file: written after edits, and by strata_view_render() only */
 } strata_view;
@@ -719,6 +729,23 @@ int strata_view_add(strata *s, const strata_view_options *options, strata_view *
  * subject and path may be NULL. STRATA_NOT_FOUND. */
 int strata_view_remove(strata *s, const char *name, const char *subject, const char *path);
 int strata_view_each(strata *s, int (*visit)(void *arg, const strata_view *v), void *arg);
+
+/* Whether a text has a view in it. */
+bool strata_has_view(const char *text, size_t size);
+
+/* An overlap: what both sides changed, at this line of ours, from 1. Borrowed. */
+typedef void strata_overlap_visit(void *arg, size_t line, const char *base, size_t base_size,
+                                  const char *ours, size_t ours_size, const char *theirs,
+                                  size_t theirs_size);
+/*
+ * Merges a text with views three ways (base, ours, theirs), as Git asks for. What stands outside of the
+ * views is merged by lines, and both versions are kept where both changed the same. A view is what the
+ * state shows, where that has seen what both sides show; edits are taken in before. Where it has not, the
+ * lines of both are kept, without what either took out, and the next strata_files_update() repairs it.
+ * s may be NULL: there is no workspace. *merged: from malloc(3), for the caller to free.
+ */
+int strata_view_merge(strata *s, const char *const texts[3], const size_t sizes[3],
+                      strata_overlap_visit *overlap, void *arg, char **merged, size_t *size);
 
 typedef struct strata_files_result {
     size_t taken_in; /* edits that became records */
@@ -844,7 +871,9 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
 int strata_op_start(strata *s, const char *key, uint64_t token);
 /* Begins the term anew. STRATA_CONFLICT: the token is not the current one. */
 int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms);
-/* Ends what strata_op_begin gave out; `executor` is closed. result_size: at most 131,072. */
+/* Ends what strata_op_begin gave out; `executor` is closed, but for an error other than
+ * STRATA_CONFLICT: then it is yours as before, and can be reported again (what was recorded after all
+ * is accepted again). result_size: at most 131,072. */
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
                      size_t result_size, int executor);
 /* The service said no, or the call was never made: nothing happened, and `proof` shows it. */
@@ -944,9 +973,11 @@ typedef struct strata_lock {
     uint64_t since_ms;
 } strata_lock;
 
-/* STRATA_TIMEOUT: not to be had within wait_ms (then *out tells who has it). */
+/* STRATA_TIMEOUT: not to be had within wait_ms (then *out tells who has it). run: 0, or from
+ * strata_run_begin(): then the lock is free when its process, and every child that inherited the
+ * descriptor, has died, or when its term ends, whichever is first. */
 int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
-                        strata_lock *out);
+                        uint64_t run, strata_lock *out);
 /* STRATA_CONFLICT: the token is not the current one; the lock is lost. */
 int strata_lock_renew(strata *s, const char *name, uint64_t token, uint64_t ttl_ms);
 int strata_lock_release(strata *s, const char *name, uint64_t token);

@@ -8,8 +8,8 @@
 set -eu
 
 build="gcc meson ninja-build pkg-config libsqlite3-dev libjansson-dev libxxhash-dev"
-check="libcmocka-dev bats mandoc jq valgrind clang clang-tidy libclang-rt-14-dev
-       python3-hypothesis spin bubblewrap"
+check="libcmocka-dev bats mandoc jq valgrind clang libclang-rt-14-dev
+       python3 spin bubblewrap zsh fish"
 style="clang-format clang-tidy shellcheck"
 
 case ${1:-build} in

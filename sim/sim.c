@@ -104,11 +104,11 @@ static void *alloc_resize(void *ctx, void *p, size_t size)
 
 void sim_blocks_release(struct sim_process *p)
 {
-    while (p->blocks.next != &p->blocks) {
-        struct sim_block *b = p->blocks.next;
-        block_unlink(b);
+    for (struct sim_block *b = p->blocks.next, *next; b != &p->blocks; b = next) {
+        next = b->next;
         free(b);
     }
+    p->blocks.next = p->blocks.prev = &p->blocks;
 }
 
 size_t sim_blocks_count(const struct sim_process *p)

@@ -217,7 +217,7 @@ two_copies() {
     try 0 fact list --after e3/a%2Fb
     same "$(cut -d' ' -f1 <<<"$output" | tr '\n' ' ')" "e4 e5 "
     same "$stderr" ""
-    same "$(strata fact ls e1 --attribute c)" "$(strata fact list --author bob)"
+    same "$(strata fact ls e1 --attribute c | cut -d '(' -f 1)" "$(strata fact list --author bob | cut -d '(' -f 1)"
     try 0 fact list --limit 1 --json
     json '.data.more == true and .data.next == "e1/a%2Fb" and (.data.facts | length == 1)'
     try 0 fact list --json --limit 0
@@ -448,6 +448,19 @@ line 2" >/dev/null
     json '.data.records == 0 and .data.pending == 0'
     try 2 merge-state /nowhere
     has "$stderr" "/nowhere"
+}
+
+@test "merge-state --adopt: two workspaces with tasks are not mixed" {
+    strata add "mine" >/dev/null
+    mkdir ../other
+    (cd ../other && strata init --name other && strata add "theirs") >/dev/null
+    try 3 merge-state ../other --adopt
+    has "$stderr" "both workspaces have tasks"
+    has "$stderr" "strata export --format beads"
+    same "$(strata show 1 --json | jq -r .data.title)" mine
+    strata -C ../other export --format beads >issues.jsonl
+    strata import --format beads issues.jsonl >/dev/null
+    same "$(strata show 2 --json | jq -r .data.title)" theirs
 }
 
 @test "two copies show the same after merging both ways" {
@@ -695,11 +708,27 @@ conflict() {
     has "$output" "strata "
 }
 
-@test "completion scripts" {
-    for shell in bash zsh fish; do
-        try 0 completion $shell
-        has "$output" merge-state
-    done
+@test "help and man page of a command have all its options, and no other" {
+    # What the completion script offers comes from the table, too, but another way.
+    strata completion bash | awk -F "'" '/words\+=/ {
+        n = split($4, words, " ")
+        for (i = 1; i <= n; i++) if (words[i] ~ /^--/) print $2 ": " words[i]
+    }' | sort -u >offered
+    cut -d: -f1 offered | uniq >commands
+    [ "$(wc -l <commands)" -gt 60 ]
+    while read -r command; do
+        strata help --man $command | sed -n "s/^\.It .*Fl Fl \([a-z-]*\).*/$command: --\1/p" >>man
+        strata help $command | sed -n "/^Options:/,\$s/^  \(-., \|    \)--\([a-z-]*\).*/$command: --\2/p" >>help
+    done <commands
+    # The global ones are on the page of the program, and at the end of each help.
+    strata help --man strata | sed -n 's/^\.It .*Fl Fl \([a-z-]*\).*/: --\1$/p' >global
+    [ "$(wc -l <global)" -gt 5 ]
+    grep -v -f global offered >own
+    diff own <(grep -v -f global man | sort -u)
+    diff own <(grep -v -f global help | sort -u)
+}
+
+@test "completion in bash" {
     try 2 completion tcsh
     strata completion bash >script
     complete() { # words: the last one is being typed
@@ -711,6 +740,55 @@ conflict() {
     same "$(complete strata import --format '')" "jsonl csv memory beads queue"
     same "$(complete strata fact set --expect-)" --expect-absent
     same "$(complete strata completion z)" zsh
+    # `log' is a command, and `log verify' is one
+    same "$(complete strata log v)" verify
+    same "$(complete strata log --limit 5 --fol)" --follow
+    same "$(complete strata log verify --fol)" ""
+    same "$(complete strata lock deploy --tt)" --ttl
+    same "$(complete strata resolve 1 --take '')" latest # and not the word for a number
+    same "$(complete strata count x '')" "$(complete strata count '')"
+    hasnt "$(complete strata count '')" "["
+}
+
+@test "completion in zsh" {
+    command -v zsh >/dev/null || skip "no zsh here"
+    strata completion zsh >script
+    complete() { # zsh's own functions only print what they are given
+        zsh -fc 'compdef() { }; compadd() { print -- $@; }; _files() { print FILES $@; }
+                 _describe() { print -- ${(P)2%%:*}; }
+                 source ./script; words=("$@"); CURRENT=$#; _strata' - "$@"
+    }
+    has " $(complete strata '') " " merge-state "
+    same "$(complete strata fact '')" "set add remove unset get list"
+    has "$(complete strata fact set -)" "--expect-absent"
+    hasnt "$(complete strata fact get -)" "--expect-absent"
+    same "$(complete strata import --format '')" "jsonl csv memory beads queue"
+    same "$(complete strata import '')" FILES
+    same "$(complete strata --dir '')" "FILES -/"
+    same "$(complete strata log '')" verify
+    has "$(complete strata log --limit 5 -)" "--follow"
+    hasnt "$(complete strata log verify -)" "--follow"
+    has "$(complete strata completion '')" "bash zsh fish"
+}
+
+@test "completion in fish" {
+    command -v fish >/dev/null || skip "no fish here"
+    strata completion fish >script
+    export HOME=$PWD
+    complete() { # prints what can stand for the last word
+        fish --no-config -c 'source ./script; complete -C $argv[1]' "$1" | cut -f 1 | sort | paste -sd ' '
+    }
+    same "$(complete "strata stat")" status
+    same "$(complete "strata fact ")" "add get list remove set unset"
+    same "$(complete "strata fact set --expect-a")" --expect-absent
+    same "$(complete "strata fact get --expect-a")" ""
+    same "$(complete "strata import --format ")" "beads csv jsonl memory queue"
+    same "$(complete "strata log v")" verify
+    same "$(complete "strata log --fol")" --follow
+    same "$(complete "strata completion z")" zsh
+    >notes.md
+    same "$(complete "strata track no")" notes.md
+    same "$(complete "strata fact set no")" notes.md
 }
 
 @test "a state that cannot be written: reads work, writes exit 6" {

@@ -258,6 +258,172 @@ line() {
     [ -e ../bare.git/worktrees/tree/strata-views/files ]
 }
 
+# --- merges -----------------------------------------------------------------------------------------
+
+as_git() {
+    git -c user.name=a -c user.email=a@b "$@"
+}
+
+@test "a view that Git has: merged from the logs, and without them line by line" {
+    strata init --git-merge FACTS.md --git-merge MEMORY.md >/dev/null
+    printf 'head\n\ntail\n' >FACTS.md
+    strata fact set x y 1 >/dev/null
+    strata fact set x gone 1 >/dev/null
+    strata view add facts --committed >/dev/null
+    git add FACTS.md && as_git commit -qm base
+    git clone -q . ../other
+    (cd ../other && "$STRATA" init --new --name other --git-merge FACTS.md && "$STRATA" merge-state ../work --adopt &&
+        "$STRATA" view add facts) >/dev/null 2>&1
+    strata fact set x here 1 >/dev/null
+    strata fact set x y 2 >/dev/null
+    strata view render >/dev/null
+    sed -i 's/^head/head of ours/' FACTS.md
+    as_git commit -qam ours
+    (cd ../other && "$STRATA" fact set x there 1 && "$STRATA" fact unset x gone && "$STRATA" view render) >/dev/null
+    sed -i 's/^tail/tail of theirs/' ../other/FACTS.md
+    (cd ../other && as_git commit -qam theirs)
+    # without the other's log: both sides' lines, what was deleted stays away
+    as_git pull -q --no-rebase --no-edit ../other
+    local merged
+    merged=$(cat FACTS.md)
+    has "$merged" "head of ours"
+    has "$merged" "tail of theirs"
+    has "$merged" "| x | here | 1 |"
+    has "$merged" "| x | there | 1 |"
+    has "$merged" "| x | y | 2 |"
+    hasnt "$merged" "| x | gone |"
+    hasnt "$merged" "<<<<"
+    # the next command repairs, and changes nothing in the state
+    same "$(strata fact get x gone)" 1
+    has "$(cat FACTS.md)" "| x | gone | 1 |"
+    hasnt "$(cat FACTS.md)" "| x | there |"
+    # with both logs: what they show together
+    git reset -q --hard HEAD^
+    strata merge-state ../other >/dev/null 2>&1
+    as_git pull -q --no-rebase --no-edit ../other
+    cp FACTS.md merged
+    strata view render >/dev/null
+    cmp FACTS.md merged
+    has "$(cat FACTS.md)" "| x | there | 1 |"
+    hasnt "$(cat FACTS.md)" "| x | gone |"
+    has "$(cat FACTS.md)" "head of ours"
+    same "$(strata pending)" "nothing is pending"
+}
+
+@test "edits that were committed on two branches before any command saw them are both taken in" {
+    strata init --git-merge FACTS.md >/dev/null
+    strata fact set x y 1 >/dev/null
+    strata fact set x z 1 >/dev/null
+    strata view add facts --committed >/dev/null
+    git add FACTS.md && as_git commit -qm base
+    git checkout -qb side
+    sed -i 's/| y | 1 |/| y | 2 |/' FACTS.md && as_git commit -qam side
+    git checkout -q -
+    sed -i 's/| z | 1 |/| z | 2 |/' FACTS.md && as_git commit -qam main
+    as_git merge -q --no-edit side
+    same "$(strata fact get x y) $(strata fact get x z)" "2 2"
+}
+
+# --- files that belong to the user --------------------------------------------------------------------
+
+@test "an AGENTS.md that is a link, no file, or no text is left as it is, and the user is told" {
+    echo mine >../target
+    ln -s ../target AGENTS.md
+    try 1 init --agents --agents-md
+    has "$stderr" "AGENTS.md cannot be changed"
+    [ -L AGENTS.md ]
+    same "$(cat ../target)" mine
+    rm AGENTS.md && mkfifo AGENTS.md
+    try 1 init --agents --agents-md --wait 5s
+    [ -p AGENTS.md ]
+    rm AGENTS.md && printf 'a\0b' >AGENTS.md
+    try 1 init --agents --agents-md
+    same "$(od -An -c AGENTS.md | tr -d ' ')" 'a\0b'
+    head -c 2000000 /dev/zero | tr '\0' x >AGENTS.md
+    try 1 init --agents --agents-md
+    same "$(stat -c %s AGENTS.md)" 2000000
+    if [ "$(id -u)" -ne 0 ]; then
+        echo secret >AGENTS.md && chmod 0 AGENTS.md
+        try 1 init --agents --agents-md
+        chmod 600 AGENTS.md
+        same "$(cat AGENTS.md)" secret
+    fi
+    # wired, then a link in its place: uninit says so and follows nothing
+    printf 'mine\n' >AGENTS.md && chmod 640 AGENTS.md
+    strata init --agents --agents-md >/dev/null
+    same "$(stat -c %a AGENTS.md)" 640
+    mv AGENTS.md ../target && ln -s ../target AGENTS.md
+    cp ../target ../before
+    try 0 uninit
+    has "$stderr" "AGENTS.md was left as it is"
+    cmp ../target ../before
+    rm AGENTS.md && mv ../target AGENTS.md
+    strata uninit >/dev/null
+    same "$(cat AGENTS.md)" mine
+}
+
+@test "a NUL byte in info/attributes survives init --git-merge and uninit" {
+    printf '*.png binary\n# \0 \n' >.git/info/attributes
+    cp .git/info/attributes ../saved
+    cp .git/config ../config
+    try 2 init --git-merge '*.jsonl'
+    has "$stderr" "it has a NUL byte"
+    cmp .git/info/attributes ../saved
+    cmp .git/config ../config
+    rm .git/info/attributes
+    strata init --git-merge '*.jsonl' >/dev/null
+    printf '\0\n' >>.git/info/attributes
+    cp .git/info/attributes ../saved
+    run --separate-stderr strata uninit
+    [ "$status" -ne 0 ]
+    has "$stderr" "it has a NUL byte"
+    cmp .git/info/attributes ../saved
+    printf '*.png -text' >.git/info/attributes
+    strata init --git-merge '*.jsonl' >/dev/null
+    strata uninit >/dev/null
+    same "$(cat .git/info/attributes)" '*.png -text'
+}
+
+@test "inside of a hook of one repository, another is set up, synced and left" {
+    git init -q --bare ../hub.git && git init -q --bare ../hub2.git
+    git init -q ../second
+    cat >.git/hooks/post-commit <<EOF
+#!/bin/sh
+set -e
+[ -n "\$GIT_INDEX_FILE" ]
+export GIT_DIR="\${GIT_DIR:-$PWD/.git}" GIT_WORK_TREE="$PWD"
+cd ../second
+"$STRATA" init --new --name second --git-merge '*.jsonl'
+"$STRATA" fact set x y 1
+"$STRATA" view add facts
+"$STRATA" sync ../hub.git --yes
+test "\$(git --git-dir=.git config merge.strata.name)" != ""
+cp .git/info/attributes ../attributes
+"$STRATA" uninit
+touch ../ran
+EOF
+    chmod +x .git/hooks/post-commit
+    cp .git/config ../config
+    as_git commit -q --allow-empty -m x
+    [ -e ../ran ]
+    cmp .git/config ../config
+    [ ! -e .git/info/attributes ]
+    hasnt "$(cat .git/info/exclude)" FACTS.md
+    same "$(git for-each-ref 'refs/strata*')" ""
+    same "$(git ls-files)" ""
+    has "$(cat ../attributes)" '*.jsonl merge=strata'
+    has "$(cat ../second/.git/info/exclude)" /FACTS.md
+    has "$(git --git-dir=../hub.git for-each-ref)" refs/strata/
+    [ ! -e ../second/.git/info/attributes ]
+    # and the repository of the hook itself
+    sed -i "s|cd ../second|cd \"$PWD\"|; s|init --new --name second|init|; s|hub.git|hub2.git|" .git/hooks/post-commit
+    rm ../ran
+    as_git commit -q --allow-empty -m y
+    [ -e ../ran ]
+    has "$(git for-each-ref)" refs/strata
+    [ ! -e .git/info/attributes ]
+}
+
 # --- what is refused ---------------------------------------------------------------------------------
 
 @test "files outside of the work tree, and ways out of it, are refused" {

@@ -15,7 +15,6 @@ trap 'rm -rf "$dir"' EXIT INT TERM
 unset STRATA_DIR STRATA_STATE_DIR
 export STRATA_AGENT=ann
 failed=0
-checked=0
 
 # shellcheck disable=SC2016 # these are no commands
 # The words in backticks of a text, sorted.
@@ -24,7 +23,6 @@ words() {
 }
 
 compare() {
-    checked=$((checked + 1))
     printf '%s\n' "$2" >"$dir/documented"
     printf '%s\n' "$3" >"$dir/printed"
     if ! diff -u "$dir/documented" "$dir/printed"; then
@@ -48,6 +46,7 @@ row() {
 object() {
     name=$1 filter=$2
     shift 2
+    echo "$name" >>"$dir/compared"
     documented=$(sed -n "/^\*\*$name\*\*/,/^\$/p" "$page" | tr '\n' ' ' |
         sed 's/^[^:]*: //; s/\. .*//; s/;.*//' | words)
     "$STRATA" "$@" --quiet --json >"$dir/out"
@@ -74,6 +73,7 @@ row 'agent retire' agent retire
 row status status
 object Replica '.replicas[0]' status
 row doctor doctor
+object Finding '.findings[0]' doctor
 row uninit uninit
 row search search api
 row 'op begin' op begin --key k
@@ -156,18 +156,21 @@ documented=$(sed -n 's/^| `merge-driver`[^|]* |//p' "$page" | words)
 "$STRATA" merge-driver --json "$dir/base.jsonl" "$dir/ours.jsonl" "$dir/theirs.jsonl" 2>"$dir/out"
 compare merge-driver "$documented" "$(jq -r '.data | keys[]' "$dir/out" | sort)"
 
-if [ "$checked" -lt 31 ]; then
-    echo "json.sh: only $checked comparisons" >&2
-    failed=1
-fi
-# A new row of keys has to be compared, too: the names of all are taken from the page.
+# A new row or object has to be compared, too: the names of all are taken from the page.
 # shellcheck disable=SC2016 # the same
 sed -n '/^| command/,/^$/p' "$page" | grep -v ' | an object ' |
     sed -n 's/^| `\([^|]*[^|` ]\)`* | .*/\1/p' >"$dir/rows"
+sed -n 's/^\*\*\([A-Z][a-z]*\)\*\*.*/\1/p' "$page" >"$dir/objects"
+if [ ! -s "$dir/rows" ] || [ ! -s "$dir/objects" ]; then
+    echo "json.sh: no rows or no objects found in docs/json.md" >&2
+    failed=1
+fi
 while read -r name; do
     if ! grep -qxF -e "$name" "$dir/compared"; then
-        echo "json.sh: docs/json.md has a row \`$name\` that nothing is compared with" >&2
+        echo "json.sh: docs/json.md has \`$name\`, that nothing is compared with" >&2
         failed=1
     fi
-done <"$dir/rows"
+done <<END
+$(cat "$dir/rows" "$dir/objects")
+END
 exit "$failed"

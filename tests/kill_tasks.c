@@ -187,8 +187,10 @@ static void hear(const struct told *t)
     switch (t->what) {
     case TOOK:
         taken++;
-        if (t->token <= tasks[t->task].token)
-            fail("taken with a token that is not greater than the last", text);
+        if (t->token == tasks[t->task].token)
+            fail("one token was given to two", text);
+        if (t->token < tasks[t->task].token)
+            break; /* it was held up beyond its term before it came to tell; see ENDED */
         if (t->value < tasks[t->task].checkpoint)
             fail("an acknowledged checkpoint is gone", text);
         tasks[t->task].token = t->token;
@@ -202,6 +204,8 @@ static void hear(const struct told *t)
         ended++;
         if (tasks[t->task].ended != 0)
             fail("two ends were accepted", text);
+        if (t->token != tasks[t->task].token)
+            fail("an end with a token that is not the last was accepted", text);
         tasks[t->task].ended = t->token;
         break;
     default:

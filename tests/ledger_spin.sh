@@ -1,6 +1,6 @@
 #!/bin/sh
-# ledger_spin.sh - the Promela model of the strong layer: right variants hold on every state, each
-# wrong one is caught. Needs spin; exit status 77 (skipped) without it.
+# ledger_spin.sh - the Promela models of the strong layer (ledger.pml: operations; claims.pml: claims):
+# right variants hold on every state, each wrong one is caught. Needs spin; exit status 77 (skipped) without it.
 #
 # usage: tests/ledger_spin.sh [compiler]
 set -eu
@@ -11,7 +11,8 @@ if ! command -v spin >/dev/null 2>&1; then
     echo "skipped: spin is not installed (Debian: spin)"
     exit 77
 fi
-model=$PWD/ledger.pml
+models=$PWD
+model=ledger
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 cd "$dir"
@@ -19,7 +20,7 @@ cd "$dir"
 # check NAME FLAGS: sets `errors` and `states`.
 check() {
     # shellcheck disable=SC2086 # a list of words
-    spin $2 -a "$model" >spin.out 2>&1 || { cat spin.out >&2; exit 1; }
+    spin $2 -a "$models/$model.pml" >spin.out 2>&1 || { cat spin.out >&2; exit 1; }
     "$cc" -O2 -w -DSAFETY -DNOREDUCE -DVECTORSZ=512 -DCOLLAPSE -o pan pan.c
     # -E: an agent that waits for ever is no error here.
     ./pan -E -m2000000 -w24 >pan.out 2>&1 || true
@@ -64,4 +65,11 @@ wrong START_NOT_DURABLE "-DCLASS=0 -DTOKENS=3 -DONLY_EFFECTS"
 wrong REPORT_ANY_TOKEN "-DCLASS=0 -DTOKENS=3 -DAGAIN"
 wrong END_WITH_OPEN "-DCLASS=2 -DTOKENS=3"
 wrong KEYED_FOREVER "-DCLASS=1 -DTOKENS=3"
+
+model=claims
+right claims ""
+for variant in CLAIM_STALE_TOKEN CLAIM_DONE_TWICE CLAIM_DONE_TAKEN CLAIM_OUTBOX_FORGOTTEN \
+    CLAIM_REOPEN_KEEPS_TOKEN RELEASE_ANY_TOKEN LAPSE_STALE COPY_UNCONDITIONAL; do
+    wrong "$variant" ""
+done
 exit "$failed"

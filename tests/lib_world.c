@@ -20,6 +20,8 @@ uint8_t world_boot;
 uint64_t world_strike, world_term_ms, world_time_space;
 uint64_t world_unflushed;
 void (*world_before_exchange)(const char *path);
+void (*world_before_rename)(const char *from);
+void (*world_at_point)(const char *label);
 
 static char world_dir[128];
 
@@ -124,6 +126,8 @@ static int striking_ftruncate(void *ctx, int fd, uint64_t size)
 
 static int striking_rename(void *ctx, const char *from, const char *to)
 {
+    if (world_before_rename != NULL)
+        world_before_rename(from);
     strike_maybe();
     return __real_st_env_posix()->rename(ctx, from, to);
 }
@@ -154,6 +158,13 @@ static int striking_sync_directory(void *ctx, const char *path)
     return __real_st_env_posix()->sync_directory(ctx, path);
 }
 
+static void at_point(void *ctx, const char *label)
+{
+    (void)ctx;
+    if (world_at_point != NULL)
+        world_at_point(label);
+}
+
 const struct st_env *__wrap_st_env_posix(void)
 {
     static struct st_env env;
@@ -172,6 +183,7 @@ const struct st_env *__wrap_st_env_posix(void)
         env.unlink = striking_unlink;
         env.mkdir = striking_mkdir;
         env.sync_directory = striking_sync_directory;
+        env.point = at_point;
     }
     return &env;
 }
@@ -192,6 +204,8 @@ int world_setup(void **state)
     world_clock_ms = 0;
     world_boot = 0;
     world_before_exchange = NULL;
+    world_before_rename = NULL;
+    world_at_point = NULL;
     world_strike = world_term_ms = world_time_space = 0;
     world_forget_writes();
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",

@@ -33,8 +33,12 @@ void world_forget_writes(void);
 /* How many files that were written through st_env are not flushed now. */
 uint64_t world_dirty(void);
 
-/* Called when a file is about to be exchanged with a new one: to write it in between. */
+/* Called when a file is about to be exchanged with a new one: to write it in between; and when one is
+ * about to be renamed. */
 extern void (*world_before_exchange)(const char *path);
+extern void (*world_before_rename)(const char *from);
+/* Called at the labelled points of the log (store/env.h); its locks may be held. */
+extern void (*world_at_point)(const char *label);
 
 int world_setup(void **state);
 int world_teardown(void **state);

@@ -24,6 +24,19 @@ state_is() {
     json --arg s "$2" '.data.state == $s'
 }
 
+# eventually_ends STATUS ARGUMENT...: until it does not end with that status any more
+eventually_ends() {
+    local not=$1
+    shift
+    eventually differs "$not" "$@"
+}
+differs() {
+    local not=$1 now=0
+    shift
+    "$STRATA" "$@" >/dev/null 2>&1 || now=$?
+    [ "$now" -ne "$not" ]
+}
+
 # an operation in doubt: its wrapper was killed when the effect had happened
 make_doubt() {
     local before
@@ -224,12 +237,12 @@ EOF
 }
 
 @test "a term that ends: started is in doubt, not started is free" {
-    try 0 op begin --key s --term 300ms
+    try 0 op begin --key s --term 3s
     try 0 op start s --token "$output"
+    try 5 op begin --key s
     try 0 op begin --key f --term 300ms
     first=$output
-    try 5 op begin --key s
-    sleep 0.4
+    eventually_ends 5 op begin --key s
     try 7 op begin --key s
     has "$stderr" "Do not retry and do not use another key"
     try 0 op begin --key f
@@ -401,6 +414,32 @@ EOF
     has "$output" "strata-result 1 exit=7"
 }
 
+@test "killed at every point of its way: one effect at most, and none before the start is on disk" {
+    "$STRATA_MORTAL" once --key first -- true # what only the first one passes
+    export STRATA_POINTS=$BATS_TEST_TMPDIR/points
+    "$STRATA_MORTAL" once --key all -- sh -c "echo command >>$STRATA_POINTS; $effect"
+    unset STRATA_POINTS
+    points=$(awk '{print $0 ":" ++n[$0]}' "$BATS_TEST_TMPDIR/points")
+    same "$(grep -c '^flush.published:' <<<"$points")" 2 # the start, and the report
+    local begun=
+    for point in $points; do
+        if [ "$point" = command:1 ]; then
+            begun=yes # what comes before is before the first instruction of the command
+            continue
+        fi
+        before=$(wc -l <"$EFFECTS")
+        run env STRATA_DIE_AT="$point" "$STRATA_MORTAL" once --key "k-$point" -- sh -c "$effect"
+        same "$status" 137
+        [ -n "$begun" ] || ran "$before"
+        status=0
+        "$STRATA" once --key "k-$point" -- sh -c "$effect" >/dev/null 2>&1 || status=$?
+        [ "$status" -eq 0 ] || [ "$status" -eq 117 ] || { echo "$point: exit $status"; return 1; }
+        now=$(wc -l <"$EFFECTS")
+        [ "$now" -le $((before + 1)) ] || { echo "$point: a second effect"; return 1; }
+        [ "$status" -eq 117 ] || [ "$now" -eq $((before + 1)) ] || { echo "$point: none"; return 1; }
+    done
+}
+
 @test "no settling while a descendant lives, also one in a session of its own" {
     for how in "" setsid; do
         "$STRATA" once --key "k$how" -- sh -c "$how sh -c 'echo \$\$ >pid; exec sleep 60' & wait" 3>&- &
@@ -531,38 +570,95 @@ commands() {
 }
 
 @test "a lock is renewed while its command lives" {
-    "$STRATA" lock db --ttl 300ms -- sleep 1 3>&- &
-    sleep 0.7
+    "$STRATA" lock db --ttl 2s -- sh -c 'echo $$ >pid; until [ -e end ]; do sleep 0.05; done' 3>&- &
+    eventually test -s pid
+    sleep 2.5
     try 5 lock acquire db
+    touch end
     wait $!
     try 0 lock acquire db
 }
 
-@test "a holder that was stopped beyond its term has lost the lock; its command is ended" {
-    "$STRATA" lock db --ttl 300ms -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
+# a command under a lock, in the background: wrapper, and its command in `pid`
+locked() {
+    local ttl=$1
+    shift
+    rm -f pid
+    "$STRATA" lock db --ttl "$ttl" -- "$@" 2>err 3>&- &
     wrapper=$!
     eventually test -s pid
+}
+gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
+
+@test "a holder that was stopped: its command is ended before the term, then others have the lock" {
+    locked 1s sh -c 'echo $$ >pid; exec sleep 30'
     kill -STOP $wrapper
+    eventually gone "$(cat pid)" # nobody but its guardian can have done that
     try 0 lock acquire db --wait 5s
     kill -CONT $wrapper
     status=0
     wait $wrapper || status=$?
     [ "$status" -eq 113 ]
     grep -q "the lock db was lost, the command was ended" err
-    [ ! -e "/proc/$(cat pid)" ]
+}
+
+@test "a command that does not listen is ended before the term, too" {
+    locked 2s sh -c 'trap "" TERM; echo $$ >pid; while :; do sleep 0.05; done'
+    SECONDS=0
+    kill -STOP $wrapper
+    eventually gone "$(cat pid)"
+    [ "$SECONDS" -lt 4 ]
+    try 0 lock acquire db --wait 5s
+    kill -CONT $wrapper
+    wait $wrapper || true
+}
+
+@test "a wrapper that was killed: its command is ended, with grace, and then the lock is free" {
+    locked 60s sh -c 'trap "until [ -e go ]; do sleep 0.05; done; echo tidy >end; exit" TERM
+        echo $$ >pid; while :; do sleep 0.05; done'
+    kill -9 $wrapper
+    wait $wrapper || true
+    STRATA_AGENT=bob try 5 lock acquire db # it is still tidying up
+    touch go
+    STRATA_AGENT=bob try 0 lock db --wait 10s -- cat end
+    same "$output" tidy
+    gone "$(cat pid)"
+    same "$(ls .strata/strong/run)" "" # nothing is left of either
+}
+
+@test "a command whose wrapper and whole group are killed at once leaves the lock free at once" {
+    locked 60s sh -c 'echo $$ >pid; exec sleep 30'
+    kill -9 $wrapper "$(cat pid)"
+    STRATA_AGENT=bob try 0 lock acquire db --wait 5s
+}
+
+@test "a descendant that left the group keeps the lock, but not beyond the term" {
+    locked 4s setsid -w sh -c 'echo $$ >pid; exec sleep 30'
+    kill -9 $wrapper
+    STRATA_AGENT=bob try 5 lock acquire db
+    STRATA_AGENT=bob try 0 lock acquire db --wait 8s
+    kill -9 "$(cat pid)"
+}
+
+@test "a guardian does not outlive its command, and holds nothing open" {
+    # The pipe ends as soon as the wrapper does, although it is killed.
+    ("$STRATA" lock db -- sh -c 'echo $$ >pid; exec sleep 30' 2>&1 3>&- & echo $! >wrapper; wait) | cat >out &
+    eventually test -s pid
+    guardian=$(pgrep -P "$(cat wrapper)" -f strata-guardian || pgrep -P "$(cat wrapper)" strata-guardian)
+    kill -9 "$(cat pid)"
+    wait $!
+    eventually gone "$guardian"
 }
 
 @test "a holder that cannot renew ends its command before the term ends" {
-    "$STRATA" lock db --ttl 1s -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
-    wrapper=$!
-    eventually test -s pid
+    locked 1s sh -c 'echo $$ >pid; exec sleep 30'
     rm .strata/strong/coordinator # it does not decide any more: every renewal is refused
     SECONDS=0
     status=0
     wait $wrapper || status=$?
     [ "$status" -eq 113 ]
     [ "$SECONDS" -lt 4 ]
-    [ ! -e "/proc/$(cat pid)" ]
+    gone "$(cat pid)"
 }
 
 # --- workers ------------------------------------------------------------------------------------------
@@ -572,7 +668,7 @@ worker() {
     "$STRATA" add "the task" >/dev/null
     "$STRATA" work --term 600ms --wait 0s -- sh -c 'echo $$ >pid; exec sleep 30' 2>err 3>&- &
     wrapper=$!
-    until_so test -s pid
+    eventually test -s pid
 }
 
 @test "a worker that was stopped beyond its term has lost its task; its command is ended" {
@@ -595,18 +691,34 @@ worker() {
     "$STRATA" work --term 600ms --wait 0s -- sh -c 'echo $$ >pid; until [ -e end ]; do sleep 0.02; done; echo late' \
         2>err 3>&- &
     wrapper=$!
-    until_so test -s pid
+    eventually test -s pid
     kill -STOP $wrapper
     STRATA_AGENT=bob try 0 next --wait 5s --json
     token=$(jq -r .data.token <<<"$output")
     touch end # the command has done its work; only then its wrapper goes on
-    until_so grep -q 'State:.*Z' "/proc/$(cat pid)/status"
+    eventually grep -q 'State:.*Z' "/proc/$(cat pid)/status"
     kill -CONT $wrapper
     wait $wrapper || true
     grep -q "1 was lost" err
     STRATA_AGENT=bob try 0 done 1 --result "by bob" --token "$token"
     try 0 show 1 --json
     json '.data.state == "done" and .data.result == "by bob"'
+}
+
+@test "a worker that was killed: its command is ended, and only then somebody else has the task" {
+    "$STRATA" add "the task" >/dev/null
+    "$STRATA" work --term 60s --wait 0s -- sh -c \
+        'exec >out 2>&1; trap "until [ -e go ]; do sleep 0.05; done; echo tidy >end; exit" TERM
+        echo $$ >pid; while :; do sleep 0.05; done' 3>&- &
+    wrapper=$!
+    eventually test -s pid
+    kill -9 $wrapper
+    wait $wrapper || true
+    STRATA_AGENT=bob try 5 next # it is still tidying up
+    touch go
+    STRATA_AGENT=bob try 0 next --wait 10s
+    gone "$(cat pid)"
+    same "$(cat end)" tidy
 }
 
 @test "a worker that cannot renew ends its command before the term ends" {
@@ -662,9 +774,9 @@ worker() {
 }
 
 @test "a reservation ends with its term" {
-    try 0 reserve 'src/**' --ttl 300ms
+    try 0 reserve 'src/**' --ttl 3s
     STRATA_AGENT=bob try 5 reserve src/main.c
-    sleep 0.4
+    eventually_ends 3 reserve check src/main.c --agent bob
     try 0 reserve list
     same "$output" ""
     STRATA_AGENT=bob try 0 reserve src/main.c

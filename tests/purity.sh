@@ -1,5 +1,6 @@
 #!/bin/sh
-# purity.sh - dependencies point one way, and src/core touches nothing but memory.
+# purity.sh - dependencies point one way, src/core touches nothing but memory, and the tour of the files in
+# docs/architecture.md knows every header below lib.
 #
 #   tests/purity.sh [LIBCORE_A]
 #
@@ -63,4 +64,12 @@ if [ $# -gt 0 ]; then
     [ -z "$extra" ] || fail "the core needs more than memory:
 $extra"
 fi
+
+# Who adds a header below lib says in the tour where it is read.
+headers=$(find src/core src/store src/strong src/files src/sync -name '*.h' ! -name '*_internal.h')
+[ -n "$headers" ] || fail "no headers found"
+for header in $headers; do
+    grep -qw "$(basename "$header" .h)\.[ch]" docs/architecture.md ||
+        fail "docs/architecture.md does not name $header"
+done
 exit "$failed"

@@ -418,23 +418,46 @@ EOF
     no_counter_twice $(logs a b)
 }
 
-@test "put back in place, so that nothing shows it but what was published: it comes back, no number twice" {
+# The same files with the bytes of then: nothing on this disk tells that time went back.
+put_back() { # put_back DIRECTORY OLD
+    local from=$PWD/$2 file
+    (cd "$1" && find . -type f | while read -r file; do
+        if [ -e "$from/$file" ]; then
+            chmod u+w "$file"
+            cat "$from/$file" >"$file"
+        else
+            rm -f "$file"
+        fi
+    done)
+}
+
+@test "a snapshot of the disk put back: what was published comes back; two lives of one number are told" {
     clones a b
-    write a x 2
+    write a x
     sync a
-    cp -r a/.git/strata old
+    cp -r a/.git old
+    write a y
+    sync a
+    put_back a/.git old
+    sync a
+    same "$(get a y n1)" 1
+    write a z
+    converge a b
+    same "$(get b z n1)" 1
+    no_counter_twice $(logs a b)
+    # Once more, and this time something is written before anybody is asked.
+    cp -r a/.git older
     write a y 2
     sync a
-    rm -f a/.git/strata/index.db-*
-    cp -r old/. a/.git/strata/
-    rm -f a/.git/strata/index.db-*
-    same "$(get a y n2)" nothing
-    sync a
-    same "$(get a y n2)" 2
-    write a z 2
-    converge a b
-    same "$(get b z n2)" 2
-    no_counter_twice $(logs a b)
+    put_back a/.git older
+    write a u 3
+    try_in 0 a sync
+    has "$stderr" "different records under the same numbers"
+    write a v
+    epoch_of() {
+        cat $(logs a) | jq -r --arg e "$1" 'select(any(.o[]; .e == $e)) | .e' | tail -n 1
+    }
+    [ -n "$(epoch_of u)" ] && [ "$(epoch_of u)" != "$(epoch_of v)" ]
 }
 
 @test "three copies under random syncs show the same in the end" {
@@ -792,20 +815,23 @@ exchange_blob() {
     try_in 1 a sync
     has "$stderr" "$ref"
     same "$(get a x n1)" nothing
-    # The records of b under the name of a.
-    git -C hub update-ref "$ref" "$good"
+    # The records of b under the name of a, with the manifest of either.
+    git -C hub update-ref -d "$ref"
     own=$(own_ref a)
+    kept=$(git -C hub rev-parse "$own")
     git -C hub update-ref "$own" "$(git -C hub commit-tree -p "$own" -m forged "$good^{tree}")"
     try_in 1 a sync
-    has "$stderr" "another replica"
-    # The same with a manifest that is right.
-    tree=$({
-        git -C hub ls-tree "$good" | grep '	log-'
-        git -C hub ls-tree "$own^" | grep '	strata$'
-    } | git -C hub mktree)
-    git -C hub update-ref "$own" "$(git -C hub commit-tree -p "$own" -m forged "$tree")"
+    same "$(get a x n1)" nothing
+    rm index
+    git -C hub ls-tree -r "$good" |
+        sed "/\tstrata$/s/[0-9a-f]\{40\}/$(git -C hub rev-parse "$kept:strata")/" |
+        GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git update-index --index-info
+    tree=$(GIT_DIR=hub GIT_INDEX_FILE="$PWD/index" git write-tree)
+    git -C hub update-ref "$own" "$(git -C hub commit-tree -p "$kept" -m forged "$tree")"
     try_in 1 a sync
     has "$stderr" "under the name of another replica"
+    same "$(get a x n1)" nothing
+    git -C hub update-ref "$ref" "$good"
     git -C hub update-ref -d "$own"
     sync a
     same "$(get a x n2)" 2

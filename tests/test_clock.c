@@ -1,7 +1,8 @@
 /*
- * test_clock.c - order of dots, the hybrid logical clock, version vectors against a table.
+ * test_clock.c - order of dots, the hybrid logical clock, version vectors against a table; dates.
  */
 #include "core/clock.h"
+#include "core/date.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -268,6 +269,30 @@ static void test_vector_without_memory(void **state)
     st_vector_release(&more);
 }
 
+/* Day after day, as a calendar on paper would count them. */
+static void test_dates(void **state)
+{
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    (void)state;
+    struct st_date d = {.year = -401, .month = 1, .day = 1};
+    int64_t days = st_date_days(d);
+    assert_int_equal(st_date_days((struct st_date){1970, 1, 1}), 0);
+    assert_int_equal(st_date_days((struct st_date){2026, 11, 24}), 20781);
+    for (; d.year < 2500; days++) {
+        struct st_date is = st_date_of(days);
+        bool leap = d.year % 4 == 0 && (d.year % 100 != 0 || d.year % 400 == 0);
+        if (is.year != d.year || is.month != d.month || is.day != d.day || st_date_days(d) != days)
+            fail_msg("day %lld", (long long)days);
+        if (d.day++ < lengths[d.month - 1] + (d.month == 2 && leap))
+            continue;
+        d.day = 1;
+        if (++d.month > 12) {
+            d.month = 1;
+            d.year++;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_join_against_a_table),
         cmocka_unit_test(test_vector_limit),
         cmocka_unit_test(test_vector_without_memory),
+        cmocka_unit_test(test_dates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

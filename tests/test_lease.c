@@ -402,6 +402,48 @@ static void test_interleavings_of_reservations(void **state)
     assert_true(granted > 1000 && held > 1000);
 }
 
+/* --- claims ----------------------------------------------------------------------------------- */
+
+/* A finish without a token is of the acquire before it in the entry, and of no other. */
+static void test_an_end_of_what_nobody_had(void **state)
+{
+    struct ledger *w = *state;
+    const struct st_command take =
+        CMD(ST_CMD_LEASE_ACQUIRE, K("#1"), AGENT("ann"), .lease = ST_LEASE_CLAIM);
+    const struct st_command end =
+        CMD(ST_CMD_CLAIM_FINISH, K("#1"), AGENT("ann"), .outcome = ST_OUTCOME_COMMITTED);
+    st_ledger_entry(&w->l);
+    EXPECT(REFUSED, w, end);
+    EXPECT(DONE, w, take);
+    st_ledger_entry(&w->l);
+    EXPECT(STALE, w, end);
+    EXPECT(HELD, w, take);
+    EXPECT(STALE, w, end);
+    EXPECT(DONE, w, CMD(ST_CMD_LEASE_RELEASE, K("#1"), .lease = ST_LEASE_CLAIM, .token = 1));
+    EXPECT(DONE, w, CMD(ST_CMD_LEASE_ACQUIRE, K("#2"), AGENT("ann"), .lease = ST_LEASE_CLAIM));
+    EXPECT(STALE, w, end);
+    EXPECT(DONE, w, take);
+    EXPECT(DONE, w, end);
+    st_ledger_entry(&w->l);
+    EXPECT(ENDED, w, take);
+    EXPECT(STALE, w, end);
+}
+
+/* The lost part of the log may have been copied: what comes after it has higher positions. */
+static void test_the_outbox_after_a_forced_move(void **state)
+{
+    struct ledger *w = *state;
+    struct st_claim_kept kept;
+    EXPECT(DONE, w, CMD(ST_CMD_LEASE_ACQUIRE, K("#1"), AGENT("ann"), .lease = ST_LEASE_CLAIM));
+    EXPECT(DONE, w, CMD(ST_CMD_CLAIM_CHECKPOINT, K("#1"), .token = 1, .result = LIT("half")));
+    EXPECT(DONE, w,
+           CMD(ST_CMD_GENERATION, .successor = LIT("box"), .generation = 3, .forced = true, PAT));
+    EXPECT(DONE, w, CMD(ST_CMD_CLAIM_FINISH, K("#1"), .token = 1));
+    assert_int_equal(st_claim_kept_read(&w->l, ST_STR("#1"), &kept), ST_OK);
+    assert_true(kept.position > (uint64_t)3 << ST_TOKEN_NUMBER_BITS);
+    EXPECT(DONE, w, CMD(ST_CMD_CLAIM_COPIED, .position = kept.position));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, ledger_open, ledger_close)
 
 int main(void)
@@ -412,6 +454,8 @@ int main(void)
         TEST(test_agents_and_their_dead_namesakes),
         TEST(test_reservations),
         TEST(test_too_many_reservations),
+        TEST(test_an_end_of_what_nobody_had),
+        TEST(test_the_outbox_after_a_forced_move),
         cmocka_unit_test(test_interleavings),
         cmocka_unit_test(test_interleavings_of_reservations),
     };

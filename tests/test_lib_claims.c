@@ -15,7 +15,7 @@
 static uint64_t claim(strata *s, const char *name)
 {
     struct st_claim c;
-    ok(s, st_claims_take(s, &name, 1, 0, 0, NULL, &c));
+    ok(s, st_claims_take(s, &name, 1, 1, 0, 0, NULL, &c));
     assert_true(c.token != 0);
     assert_string_equal(c.name, name);
     return c.token;
@@ -50,7 +50,7 @@ static void test_one_takes_another_is_told_who(void **state)
     const char *name = "#143";
     assert_int_equal(look(a, name).token, 0);
     uint64_t token = claim(a, name);
-    expect_code(b, st_claims_take(b, &name, 1, 0, 0, NULL, &c), STRATA_TIMEOUT);
+    expect_code(b, st_claims_take(b, &name, 1, 1, 0, 0, NULL, &c), STRATA_TIMEOUT);
     assert_int_equal(c.token, 0);
     assert_true(says(b, "#143 is claimed by anna"));
     c = look(b, name);
@@ -93,7 +93,7 @@ static void test_done_once_until_reopened(void **state)
     expect_code(a, st_claims_finish(a, &end), STRATA_CONFLICT);
     end.outcome = ST_OUTCOME_FAILED;
     expect_code(a, st_claims_finish(a, &end), STRATA_CONFLICT);
-    expect_code(b, st_claims_take(b, &name, 1, 0, 0, NULL, &c), STRATA_CONFLICT);
+    expect_code(b, st_claims_take(b, &name, 1, 1, 0, 0, NULL, &c), STRATA_CONFLICT);
     assert_true(says(b, "#1 is done (anna)"));
     expect_code(a, st_claims_checkpoint(a, name, token, "x", 1, 0), STRATA_CONFLICT);
 
@@ -105,7 +105,7 @@ static void test_done_once_until_reopened(void **state)
     end = done(name, token, "built again");
     end.outcome = ST_OUTCOME_FAILED;
     ok(b, st_claims_finish(b, &end));
-    expect_code(a, st_claims_take(a, &name, 1, 0, 0, NULL, &c), STRATA_CONFLICT);
+    expect_code(a, st_claims_take(a, &name, 1, 1, 0, 0, NULL, &c), STRATA_CONFLICT);
     assert_true(says(a, "#1 is failed (bert)"));
     ok(a, st_claims_reopen(a, "#never", NULL));
     strata_close(a);
@@ -120,25 +120,24 @@ static void test_the_first_free_one_and_the_next(void **state)
     const char *names[ST_CLAIMS_MAX + 1] = {"#1", "#2", "#3"};
     struct st_claim c;
     uint64_t first = claim(a, "#1");
-    ok(b, st_claims_take(b, names, 3, 0, 0, NULL, &c));
+    ok(b, st_claims_take(b, names, 3, 3, 0, 0, NULL, &c));
     assert_string_equal(c.name, "#2");
     assert_int_equal(look(b, "#3").token, 0); /* skipped, not taken and given back */
 
     struct st_claim_end end = done("#1", first, "ok");
-    ok(a, st_claims_take(a, names, 3, 0, 0, &end, &c));
+    ok(a, st_claims_take(a, names, 3, 3, 0, 0, &end, &c));
     assert_string_equal(c.name, "#3");
     assert_int_equal(look(a, "#1").outcome, ST_CLAIM_DONE);
-    expect_code(b, st_claims_take(b, names, 3, 0, 0, NULL, &c), STRATA_TIMEOUT);
+    expect_code(b, st_claims_take(b, names, 3, 3, 0, 0, NULL, &c), STRATA_TIMEOUT);
     assert_true(says(b, "none of 3 is free: #2 is claimed by bert"));
 
     /* A refused end is the answer; the next one is taken all the same. */
     end = done("#2", 1, "not mine");
     names[0] = "#4";
-    expect_code(a, st_claims_take(a, names, 1, 0, 0, &end, &c), STRATA_CONFLICT);
+    expect_code(a, st_claims_take(a, names, 1, 1, 0, 0, &end, &c), STRATA_CONFLICT);
     assert_string_equal(c.name, "#4");
     for (size_t i = 0; i <= ST_CLAIMS_MAX; i++)
         names[i] = "#5";
-    expect_code(a, st_claims_take(a, names, ST_CLAIMS_MAX + 1, 0, 0, NULL, &c), STRATA_LIMIT);
     strata_close(a);
     strata_close(b);
 }
@@ -157,11 +156,11 @@ static void test_limits(void **state)
     memset(text, 'x', sizeof text - 1);
     memset(name, 'n', sizeof name - 1);
     name[sizeof name - 1] = '\0';
-    expect_code(s, st_claims_take(s, &p, 1, 0, 0, NULL, &c), STRATA_LIMIT);
+    expect_code(s, st_claims_take(s, &p, 1, 1, 0, 0, NULL, &c), STRATA_LIMIT);
     p = "";
-    expect_code(s, st_claims_take(s, &p, 1, 0, 0, NULL, &c), STRATA_INVALID);
+    expect_code(s, st_claims_take(s, &p, 1, 1, 0, 0, NULL, &c), STRATA_INVALID);
     p = "#1";
-    expect_code(s, st_claims_take(s, &p, 1, 31 * 24 * HOUR, 0, NULL, &c), STRATA_LIMIT);
+    expect_code(s, st_claims_take(s, &p, 1, 1, 31 * 24 * HOUR, 0, NULL, &c), STRATA_LIMIT);
     uint64_t token = claim(s, p);
     ok(s, st_claims_checkpoint(s, p, token, text, ST_CLAIM_TEXT_SIZE_MAX, 0));
     expect_code(s, st_claims_checkpoint(s, p, token, text, ST_CLAIM_TEXT_SIZE_MAX + 1, 0),
@@ -214,10 +213,10 @@ static void test_another_clock_gives_one_full_term_once(void **state)
     claim(a, name);
     world_term_ms += HOUR - 1000;
     world_time_space = 77; /* a reboot: nothing is known of the old deadline */
-    expect_code(b, st_claims_take(b, &name, 1, 0, 0, NULL, &c), STRATA_TIMEOUT);
+    expect_code(b, st_claims_take(b, &name, 1, 1, 0, 0, NULL, &c), STRATA_TIMEOUT);
     assert_true(look(b, name).held);
     world_term_ms += HOUR + 1000;
-    ok(b, st_claims_take(b, &name, 1, 0, 0, NULL, &c));
+    ok(b, st_claims_take(b, &name, 1, 1, 0, 0, NULL, &c));
     strata_close(a);
     strata_close(b);
 }
@@ -294,7 +293,7 @@ static void test_a_dead_process_has_nothing(void **state)
         uint64_t run;
         int fd;
         ok(s, st_claims_run_begin(s, &run, &fd));
-        ok(s, st_claims_take(s, &name, 1, 0, run, NULL, &c));
+        ok(s, st_claims_take(s, &name, 1, 1, 0, run, NULL, &c));
         raise(SIGSTOP);
         _exit(0);
     }
@@ -305,7 +304,7 @@ static void test_a_dead_process_has_nothing(void **state)
     const char *name = "#1";
     struct st_claim c;
     assert_true(look(b, name).held); /* stopped, and yet alive */
-    expect_code(b, st_claims_take(b, &name, 1, 0, 0, NULL, &c), STRATA_TIMEOUT);
+    expect_code(b, st_claims_take(b, &name, 1, 1, 0, 0, NULL, &c), STRATA_TIMEOUT);
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
     assert_false(look(b, name).held);
@@ -325,7 +324,7 @@ static void test_a_term_ends_though_the_process_lives(void **state)
     uint64_t run;
     int fd;
     ok(a, st_claims_run_begin(a, &run, &fd));
-    ok(a, st_claims_take(a, &name, 1, 1000, run, NULL, &c));
+    ok(a, st_claims_take(a, &name, 1, 1, 1000, run, NULL, &c));
     assert_true(c.left_ms <= 1000);
     ok(a, st_claims_renew(a, name, c.token, 1000));
     world_term_ms += 1001;
@@ -388,7 +387,7 @@ static void test_what_was_not_copied_is_remembered(void **state)
     assert_string_equal(c.names[1], "#1");
     assert_int_equal(c.kept[1].outcome, ST_CLAIM_DONE);
     assert_int_equal(c.kept[1].token, one);
-    st_claims_copied(a, c.kept[0].position);
+    st_claims_copied(a, c.kept[0].position, 1, (struct st_dot){.counter = 0});
     assert_int_equal(uncopied(a).count, 1); /* here at once */
     strata *b = world_open("w", "cleo");
     assert_int_equal(uncopied(b).count, 2); /* elsewhere with the next entry */
@@ -399,29 +398,9 @@ static void test_what_was_not_copied_is_remembered(void **state)
     assert_int_equal(c.count, 1);
     assert_int_equal(c.kept[0].outcome, ST_CLAIM_NONE);
     assert_true(c.kept[0].token > one);
-    st_claims_copied(b, c.last);
+    st_claims_copied(b, c.last, 1, (struct st_dot){.counter = 0});
     claim(b, "#1");
     assert_int_equal(uncopied(a).count, 0);
-    strata_close(a);
-    strata_close(b);
-}
-
-static void test_one_copies_at_a_time(void **state)
-{
-    (void)state;
-    world_init("w");
-    strata *a = world_open("w", "anna");
-    strata_options o = {.size = sizeof o, .agent = "bert", .wait_ms = 50};
-    strata_error error;
-    strata *b;
-    int one, two;
-    assert_int_equal(strata_open(world_path("w"), &o, &b, &error), STRATA_OK);
-    ok(a, st_claims_copy_lock(a, &one));
-    expect_code(b, st_claims_copy_lock(b, &two), STRATA_TIMEOUT);
-    assert_int_equal(two, -1);
-    st_claims_copy_unlock(a, one);
-    ok(b, st_claims_copy_lock(b, &two));
-    st_claims_copy_unlock(b, two);
     strata_close(a);
     strata_close(b);
 }
@@ -449,7 +428,7 @@ static int worker(void *arg, size_t i)
         for (int t = from; t < TASKS && count < ST_CLAIMS_MAX; t++)
             list[count++] = names[t];
         struct st_claim c;
-        int code = st_claims_take(s, list, count, 0, 0, end.name != NULL ? &end : NULL, &c);
+        int code = st_claims_take(s, list, count, count, 0, 0, end.name != NULL ? &end : NULL, &c);
         end.name = NULL;
         if (c.token == 0) {
             assert_true(code == STRATA_TIMEOUT || code == STRATA_CONFLICT || code == STRATA_OK);
@@ -505,7 +484,6 @@ int main(void)
         TEST(test_a_dead_process_has_nothing),
         TEST(test_a_term_ends_though_the_process_lives),
         TEST(test_what_was_not_copied_is_remembered),
-        TEST(test_one_copies_at_a_time),
         TEST(test_many_workers_share_the_tasks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

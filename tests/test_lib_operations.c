@@ -145,7 +145,7 @@ static void test_many_keys_are_pruned_in_parts(void **state)
     strata *s = world_open("w", "anna");
     uint64_t count;
     char key[32];
-    const int keys = 1100; /* more than one prune command takes */
+    const int keys = 1100; /* more than one entry takes */
     for (int i = 0; i < keys; i++) {
         snprintf(key, sizeof key, "key-%d", i);
         strata_op_answer a = begin(s, key, 60000, false);

@@ -1,149 +1,27 @@
 /* test_lib_views.c - views in files that others write at the same time, processes killed at every
  * step, renderings that are old, unknown or damaged. */
-#include "lib_world.h"
+#include "file_tools.h"
 
 #include "files/view.h"
 #include "lib/files.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* --- files -------------------------------------------------------------------------------------
- */
-
-static void put(const char *path, const char *text, size_t n)
+static const char *facts(void)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, n), n);
-    close(fd);
+    return world_path("a/FACTS.md");
 }
 
-static void put_text(const char *path, const char *text)
-{
-    put(path, text, strlen(text));
-}
-
-/* The whole file; freed by the caller. */
-static char *get(const char *path)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        fail_msg("no file %s", path);
-    assert_int_equal(fstat(fd, &st), 0);
-    char *text = calloc(1, (size_t)st.st_size + 1);
-    assert_non_null(text);
-    assert_int_equal(read(fd, text, (size_t)st.st_size), st.st_size);
-    close(fd);
-    return text;
-}
-
-static bool file_has(const char *path, const char *text)
-{
-    char *whole = get(path);
-    bool found = strstr(whole, text) != NULL;
-    free(whole);
-    return found;
-}
-
-static void must_have(const char *path, const char *text)
-{
-    if (!file_has(path, text)) {
-        char *whole = get(path);
-        fail_msg("`%s' is not in:\n%s", text, whole);
-    }
-}
-
-/* Replaces the first `from` in a file by `to`, in place. */
-static void edit(const char *path, const char *from, const char *to)
-{
-    char *whole = get(path), *at = strstr(whole, from);
-    if (at == NULL)
-        fail_msg("`%s' is not in:\n%s", from, whole);
-    size_t head = (size_t)(at - whole), tail = strlen(at + strlen(from));
-    char *out = calloc(1, head + strlen(to) + tail + 1);
-    assert_non_null(out);
-    memcpy(out, whole, head);
-    strcpy(out + head, to);
-    strcat(out + head, at + strlen(from));
-    put_text(path, out);
-    free(out);
-    free(whole);
-}
-
-/* Takes the line with this text out. */
-static void cut_line(const char *path, const char *text)
-{
-    char *whole = get(path), *at = strstr(whole, text);
-    assert_non_null(at);
-    while (at > whole && at[-1] != '\n')
-        at--;
-    char *end = strchr(at, '\n');
-    assert_non_null(end);
-    memmove(at, end + 1, strlen(end + 1) + 1);
-    put_text(path, whole);
-    free(whole);
-}
-
-static void add_view(strata *s, const char *name, const char *path, bool committed)
-{
-    strata_view_options o = {.size = sizeof o, .name = name, .path = path, .committed = committed};
-    strata_view v;
-    ok(s, strata_view_add(s, &o, &v));
-    assert_string_equal(v.path, path);
-}
-
-static size_t update(strata *s, unsigned flags)
-{
-    strata_files_result r;
-    ok(s, strata_files_update(s, flags, &r));
-    return r.taken_in;
-}
-
-static void update_by(const char *name)
-{
-    strata *s = world_open(name, NULL);
-    update(s, 0);
-    strata_close(s);
-}
-
-static size_t count_files(const char *dir, const char *part)
-{
-    DIR *d = opendir(dir);
-    size_t n = 0;
-    struct dirent *e;
-    while (d != NULL && (e = readdir(d)) != NULL)
-        n += strstr(e->d_name, part) != NULL;
-    if (d != NULL)
-        closedir(d);
-    return n;
-}
-
-static int visit_event(void *arg, const strata_event *e)
+static int count_event(void *arg, const strata_event *e)
 {
     (void)e;
     (*(size_t *)arg)++;
     return 0;
-}
-
-/* How often an attribute was written. */
-static size_t writes_of(strata *s, const char *entity, const char *attribute)
-{
-    size_t n = 0;
-    ok(s, strata_history(s, entity, attribute, 0, visit_event, &n));
-    return n;
-}
-
-static const char *facts(void)
-{
-    return world_path("a/FACTS.md");
 }
 
 /* A workspace "a" with a table of x y = 1, x z = 1, x t has m, between two lines of an author. */
@@ -154,20 +32,13 @@ static strata *table(void)
     world_set(s, "x", "y", "1");
     world_set(s, "x", "z", "1");
     ok(s, world_write(s, STRATA_ADD, "x", "t", "m", NULL));
-    put_text(facts(), "before\n");
-    add_view(s, "facts", "FACTS.md", false);
-    char *whole = get(facts());
+    file_put_text(facts(), "before\n");
+    files_add_view(s, "facts", "FACTS.md", false);
+    char *whole = file_get(facts());
     strcat(whole = realloc(whole, strlen(whole) + 32), "behind\n");
-    put_text(facts(), whole);
+    file_put_text(facts(), whole);
     free(whole);
     return s;
-}
-
-static void is_clean(void)
-{
-    assert_int_equal(count_files(world_path("a"), "strata-new"), 0);
-    assert_int_equal(count_files(world_path("a"), "strata-old"), 0);
-    assert_int_equal(access(world_file("a", "views/writing"), F_OK), -1);
 }
 
 /* --- somebody writes in between ------------------------------------------------------------------
@@ -179,29 +50,29 @@ static void writes_in_place(const char *path)
 {
     if (interruptions-- <= 0)
         return;
-    edit(path, "before\n", "before\nsomething of an author\n");
-    edit(path, "| z | 1 |", "| z | 2 |");
+    file_edit(path, "before\n", "before\nsomething of an author\n");
+    file_edit(path, "| z | 1 |", "| z | 2 |");
 }
 
 static void test_written_between_read_and_replace(void **state)
 {
     (void)state;
     strata *s = table();
-    edit(facts(), "| y | 1 |", "| y | 2 |");
+    file_edit(facts(), "| y | 1 |", "| y | 2 |");
     interruptions = 1;
     world_before_exchange = writes_in_place;
-    update(s, 0);
+    files_update(s, 0);
     world_before_exchange = NULL;
-    must_have(facts(), "before\nsomething of an author\n");
-    must_have(facts(), "behind\n");
+    file_must_have(facts(), "before\nsomething of an author\n");
+    file_must_have(facts(), "behind\n");
     world_shows(s, "x", "y", "2");
     world_shows(s, "x", "z", "2");
-    assert_int_equal(writes_of(s, "x", "y"), 2);
-    assert_int_equal(writes_of(s, "x", "z"), 2);
-    must_have(facts(), "| y | 2 |");
-    must_have(facts(), "| z | 2 |");
+    assert_int_equal(files_writes_of(s, "x", "y"), 2);
+    assert_int_equal(files_writes_of(s, "x", "z"), 2);
+    file_must_have(facts(), "| y | 2 |");
+    file_must_have(facts(), "| z | 2 |");
     strata_close(s);
-    is_clean();
+    files_are_clean();
 }
 
 static void replaces_by_rename(const char *path)
@@ -210,11 +81,11 @@ static void replaces_by_rename(const char *path)
         return;
     char other[600];
     snprintf(other, sizeof other, "%s.editor", path);
-    char *whole = get(path);
-    put_text(other, whole);
+    char *whole = file_get(path);
+    file_put_text(other, whole);
     free(whole);
-    edit(other, "behind\n", "behind\nfrom another editor\n");
-    edit(other, "| z | 1 |", "| z | 3 |");
+    file_edit(other, "behind\n", "behind\nfrom another editor\n");
+    file_edit(other, "| z | 1 |", "| z | 3 |");
     assert_int_equal(rename(other, path), 0);
 }
 
@@ -222,16 +93,16 @@ static void test_replaced_by_rename(void **state)
 {
     (void)state;
     strata *s = table();
-    edit(facts(), "| y | 1 |", "| y | 2 |");
+    file_edit(facts(), "| y | 1 |", "| y | 2 |");
     interruptions = 1;
     world_before_exchange = replaces_by_rename;
-    update(s, 0);
+    files_update(s, 0);
     world_before_exchange = NULL;
-    must_have(facts(), "behind\nfrom another editor\n");
+    file_must_have(facts(), "behind\nfrom another editor\n");
     world_shows(s, "x", "y", "2");
     world_shows(s, "x", "z", "3");
     strata_close(s);
-    is_clean();
+    files_are_clean();
 }
 
 static int turn;
@@ -241,11 +112,11 @@ static void writes_twice(const char *path)
 {
     static char *first;
     if (turn == 0) {
-        first = get(path);
-        edit(path, "before\n", "before\nof the first\n");
+        first = file_get(path);
+        file_edit(path, "before\n", "before\nof the first\n");
     } else if (turn == 1) {
-        put_text(path, first);
-        edit(path, "behind\n", "behind\nof the second\n");
+        file_put_text(path, first);
+        file_edit(path, "behind\n", "behind\nof the second\n");
         free(first);
     }
     turn++;
@@ -255,17 +126,17 @@ static void test_two_authors_in_between(void **state)
 {
     (void)state;
     strata *s = table();
-    edit(facts(), "| y | 1 |", "| y | 2 |");
+    file_edit(facts(), "| y | 1 |", "| y | 2 |");
     turn = 0;
     world_before_exchange = writes_twice;
-    update(s, 0);
+    files_update(s, 0);
     world_before_exchange = NULL;
-    must_have(facts(), "before\nof the first\n");
-    must_have(facts(), "behind\nof the second\n");
-    must_have(facts(), "| y | 2 |");
+    file_must_have(facts(), "before\nof the first\n");
+    file_must_have(facts(), "behind\nof the second\n");
+    file_must_have(facts(), "| y | 2 |");
     world_shows(s, "x", "y", "2");
     strata_close(s);
-    is_clean();
+    files_are_clean();
 }
 
 static void removes(const char *path)
@@ -278,25 +149,25 @@ static void test_removed_in_between(void **state)
 {
     (void)state;
     strata *s = table();
-    edit(facts(), "| y | 1 |", "| y | 2 |");
+    file_edit(facts(), "| y | 1 |", "| y | 2 |");
     interruptions = 1;
     world_before_exchange = removes;
-    update(s, 0);
+    files_update(s, 0);
     world_before_exchange = NULL;
-    must_have(facts(), "| y | 2 |");
-    must_have(facts(), "behind\n");
+    file_must_have(facts(), "| y | 2 |");
+    file_must_have(facts(), "behind\n");
     strata_close(s);
-    is_clean();
+    files_are_clean();
 }
 
 static void test_missing_file_is_written_again(void **state)
 {
     (void)state;
     strata *s = table();
-    update(s, 0);
+    files_update(s, 0);
     assert_int_equal(unlink(facts()), 0);
-    update(s, 0);
-    must_have(facts(), "| y | 1 |");
+    files_update(s, 0);
+    file_must_have(facts(), "| y | 1 |");
     assert_int_equal(world_notices(s, "was missing"), 1);
     world_shows(s, "x", "y", "1");
     strata_close(s);
@@ -309,34 +180,34 @@ static void test_edit_of_an_older_rendering(void **state)
 {
     (void)state;
     strata *s = table();
-    update(s, 0);
-    char *old = get(facts());
+    files_update(s, 0);
+    char *old = file_get(facts());
     world_set(s, "x", "y", "other");
     world_set(s, "x", "w", "new");
     ok(s, world_write(s, STRATA_ADD, "x", "t", "n", NULL));
-    update(s, 0);
-    must_have(facts(), "other");
+    files_update(s, 0);
+    file_must_have(facts(), "other");
     /* An editor that had the older text open writes it all back. */
-    put_text(facts(), old);
-    edit(facts(), "| y | 1 |", "| y | mine |");
-    cut_line(facts(), "| z |");
-    edit(facts(), "behind", "behind it");
+    file_put_text(facts(), old);
+    file_edit(facts(), "| y | 1 |", "| y | mine |");
+    file_cut_line(facts(), "| z |");
+    file_edit(facts(), "behind", "behind it");
     free(old);
-    assert_int_equal(update(s, 0), 2);
+    assert_int_equal(files_update(s, 0), 2);
     /* What was not in it is not removed; what it removed, is; both values of y stay. */
     world_shows(s, "x", "w", "new");
     world_shows(s, "x", "z", "");
     strata_pending p;
     assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, &p), 1);
     assert_int_equal(p.count, 2);
-    must_have(facts(), "| y | mine | <!-- ");
-    must_have(facts(), "| y | other | <!-- ");
-    must_have(facts(), "| w | new |");
-    must_have(facts(), "+ n |");
-    must_have(facts(), "behind it\n");
+    file_must_have(facts(), "| y | mine | <!-- ");
+    file_must_have(facts(), "| y | other | <!-- ");
+    file_must_have(facts(), "| w | new |");
+    file_must_have(facts(), "+ n |");
+    file_must_have(facts(), "behind it\n");
     /* To delete one of two lines settles it. */
-    cut_line(facts(), "| y | mine |");
-    update(s, 0);
+    file_cut_line(facts(), "| y | mine |");
+    files_update(s, 0);
     assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, NULL), 0);
     world_shows(s, "x", "y", "other");
     strata_close(s);
@@ -346,10 +217,10 @@ static void test_same_value_again_is_no_conflict(void **state)
 {
     (void)state;
     strata *s = table();
-    update(s, 0);
+    files_update(s, 0);
     world_set(s, "x", "y", "1");
-    edit(facts(), "| y | 1 |", "| y | 2 |");
-    update(s, 0);
+    file_edit(facts(), "| y | 1 |", "| y | 2 |");
+    files_update(s, 0);
     assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, NULL), 0);
     world_shows(s, "x", "y", "2");
     strata_close(s);
@@ -359,19 +230,19 @@ static void test_edit_taken_in_before(void **state)
 {
     (void)state;
     strata *s = table();
-    update(s, 0);
-    edit(facts(), "| y | 1 |", "| y | 2 |");
-    char *edited = get(facts());
-    update(s, 0);
+    files_update(s, 0);
+    file_edit(facts(), "| y | 1 |", "| y | 2 |");
+    char *edited = file_get(facts());
+    files_update(s, 0);
     world_set(s, "x", "y", "3");
     /* As if the process had died before it wrote the file, and another tree's command set 3. */
-    put_text(facts(), edited);
+    file_put_text(facts(), edited);
     free(edited);
-    update(s, 0);
+    files_update(s, 0);
     world_shows(s, "x", "y", "3");
     assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, NULL), 0);
-    assert_int_equal(writes_of(s, "x", "y"), 3);
-    must_have(facts(), "| y | 3 |");
+    assert_int_equal(files_writes_of(s, "x", "y"), 3);
+    file_must_have(facts(), "| y | 3 |");
     strata_close(s);
 }
 
@@ -379,19 +250,19 @@ static void test_unknown_rendering(void **state)
 {
     (void)state;
     strata *s = table();
-    update(s, 0);
+    files_update(s, 0);
     world_run("rm -r a/.strata/views/kept");
-    edit(facts(), "| y | 1 |", "| y | lost? |");
-    cut_line(facts(), "| z |");
-    edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
-    assert_int_equal(update(s, 0), 1);
+    file_edit(facts(), "| y | 1 |", "| y | lost? |");
+    file_cut_line(facts(), "| z |");
+    file_edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
+    assert_int_equal(files_update(s, 0), 1);
     world_shows(s, "x", "y", "1");
     world_shows(s, "x", "z", "1");
     world_shows(s, "n", "e", "w");
-    must_have(facts(), "| z | 1 |");
+    file_must_have(facts(), "| z | 1 |");
     /* The text is not lost, and the user is told where it is. */
     assert_int_equal(world_notices(s, "other changes were not"), 1);
-    assert_int_equal(count_files(world_file("a", "views/aside"), "FACTS.md"), 1);
+    assert_int_equal(files_count(world_file("a", "views/aside"), "FACTS.md"), 1);
     world_run("grep -q 'lost?' a/.strata/views/aside/*");
     strata_close(s);
 }
@@ -401,15 +272,15 @@ static void test_unknown_rendering(void **state)
 static void damaged_is(const char *what)
 {
     strata *s = world_open("a", "ann");
-    update(s, 0);
+    files_update(s, 0);
     print_message("%s\n", what);
     world_shows(s, "x", "y", "1");
     world_shows(s, "x", "z", "1");
     world_shows(s, "n", "e", "w");
-    must_have(facts(), "before\n");
-    must_have(facts(), "\nbehind\n");
-    must_have(facts(), "| n | e | w | <!-- ");
-    char *whole = get(facts()), *begin = strstr(whole, "strata:begin facts");
+    file_must_have(facts(), "before\n");
+    file_must_have(facts(), "\nbehind\n");
+    file_must_have(facts(), "| n | e | w | <!-- ");
+    char *whole = file_get(facts()), *begin = strstr(whole, "strata:begin facts");
     assert_non_null(begin);
     assert_null(strstr(begin + 1, "strata:begin facts"));
     assert_null(strstr(whole, "<<<<<<<"));
@@ -445,9 +316,9 @@ static void test_damaged_blocks(void **state)
     };
     for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
         strata *s = table();
-        update(s, 0);
+        files_update(s, 0);
         strata_close(s);
-        edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
+        file_edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
         if (i != 1) /* without its begin a new line cannot be told from text */
             world_run("cd a && (%s) >new.md && mv new.md FACTS.md", damage[i]);
         damaged_is(damage[i]);
@@ -460,16 +331,16 @@ static void test_begin_is_gone(void **state)
 {
     (void)state;
     strata *s = table();
-    update(s, 0);
+    files_update(s, 0);
     world_run(
         "cd a && grep -v strata:begin FACTS.md | grep -v '| z |' >new.md && mv new.md FACTS.md");
-    update(s, 0);
+    files_update(s, 0);
     world_shows(s, "x", "z", "1");
-    must_have(facts(), "before\n");
-    must_have(facts(), "\nbehind\n");
-    must_have(facts(), "| z | 1 |");
-    must_have(facts(), "strata:begin facts");
-    char *whole = get(facts());
+    file_must_have(facts(), "before\n");
+    file_must_have(facts(), "\nbehind\n");
+    file_must_have(facts(), "| z | 1 |");
+    file_must_have(facts(), "strata:begin facts");
+    char *whole = file_get(facts());
     char *first = strstr(whole, "| entity |");
     assert_non_null(first);
     assert_null(strstr(first + 1, "| entity |"));
@@ -481,14 +352,14 @@ static void test_lines_that_are_no_items(void **state)
 {
     (void)state;
     strata *s = table();
-    update(s, 0);
-    edit(facts(), "<!-- strata:end",
-         "a thought\n| x | y |\n| #12 | title | x |\n"
-         "| file:a | text | x |\n<!-- strata:end");
-    edit(facts(), "| z | 1 |", "| z | \x01 |");
-    update(s, 0);
+    files_update(s, 0);
+    file_edit(facts(), "<!-- strata:end",
+              "a thought\n| x | y |\n| #12 | title | x |\n"
+              "| file:a | text | x |\n<!-- strata:end");
+    file_edit(facts(), "| z | 1 |", "| z | \x01 |");
+    files_update(s, 0);
     world_shows(s, "x", "z", "1");
-    char *whole = get(facts()), *end = strstr(whole, "strata:end");
+    char *whole = file_get(facts()), *end = strstr(whole, "strata:end");
     assert_non_null(strstr(end, "\na thought\n"));
     assert_non_null(strstr(end, "\n| #12 | title | x |\n"));
     assert_non_null(strstr(end, "\n| file:a | text | x |\n"));
@@ -497,11 +368,11 @@ static void test_lines_that_are_no_items(void **state)
     assert_int_equal(world_notices(s, "below its block"), 1);
     free(whole);
     /* A copied line that kept its id is no addition, and is not lost. */
-    edit(facts(), "<!-- strata:end", "| x | y | 7 | <!-- 0123456789ab -->\n<!-- strata:end");
-    update(s, 0);
+    file_edit(facts(), "<!-- strata:end", "| x | y | 7 | <!-- 0123456789ab -->\n<!-- strata:end");
+    files_update(s, 0);
     world_shows(s, "x", "y", "1");
     assert_int_equal(world_notices(s, "not taken in"), 1);
-    assert_int_equal(count_files(world_file("a", "views/aside"), "FACTS.md"), 1);
+    assert_int_equal(files_count(world_file("a", "views/aside"), "FACTS.md"), 1);
     strata_close(s);
 }
 
@@ -523,27 +394,27 @@ static void test_board_edit_behind_a_newer_status(void **state)
     world_init("a");
     strata *s = world_open("a", "bob");
     ok(s, strata_beat(s, "one"));
-    add_view(s, "heartbeat", "BOARD.md", false);
-    edit(path, "one", "edited");
+    files_add_view(s, "heartbeat", "BOARD.md", false);
+    file_edit(path, "one", "edited");
     ok(s, strata_beat(s, "two"));
-    update(s, 0);
+    files_update(s, 0);
     ok(s, strata_agent_each(s, first_status, status));
     assert_string_equal(status, "two");
-    must_have(path, "] two (");
+    file_must_have(path, "] two (");
     size_t found = 0;
-    ok(s, strata_events(s, 0, 0, &(uint64_t){0}, visit_event, &found));
+    ok(s, strata_events(s, 0, 0, &(uint64_t){0}, count_event, &found));
     assert_int_equal(found, 4); /* one, two, edited, two again */
     /* An agent that is not heard of any more is shown as gone, once. */
     world_clock_ms += 2 * 3600 * 1000;
-    update(s, 0);
-    must_have(path, ", gone since 20");
+    files_update(s, 0);
+    file_must_have(path, ", gone since 20");
     ok(s, strata_beat(s, NULL));
     world_clock_ms += 120 * 1000;
-    update(s, 0);
+    files_update(s, 0);
     assert_false(file_has(path, "gone since"));
     /* A line that is removed is a status taken back. */
-    cut_line(path, "[agent:bob]");
-    update(s, 0);
+    file_cut_line(path, "[agent:bob]");
+    files_update(s, 0);
     assert_false(file_has(path, "bob"));
     ok(s, strata_agent_each(s, first_status, status));
     assert_string_equal(status, "");
@@ -556,7 +427,7 @@ static void test_board_edit_behind_a_newer_status(void **state)
 static void adds_a_line(const char *path)
 {
     if (interruptions-- > 0)
-        edit(path, "one\n", "one\nof an author\n");
+        file_edit(path, "one\n", "one\nof an author\n");
 }
 
 static void test_document_written_in_between(void **state)
@@ -564,25 +435,25 @@ static void test_document_written_in_between(void **state)
     (void)state;
     world_init("a");
     world_init("b");
-    put_text(world_path("a/NOTES.md"), "one\ntwo\nthree\n");
+    file_put_text(world_path("a/NOTES.md"), "one\ntwo\nthree\n");
     strata *s = world_open("a", "ann");
     ok(s, strata_track(s, "NOTES.md"));
     world_merge("b", "a");
     strata *other = world_open("b", "bob");
     ok(other, strata_track(other, "NOTES.md"));
-    edit(world_path("b/NOTES.md"), "three\n", "three\nof another copy\n");
-    update(other, 0);
+    file_edit(world_path("b/NOTES.md"), "three\n", "three\nof another copy\n");
+    files_update(other, 0);
     strata_close(other);
     world_merge("a", "b");
     interruptions = 1;
     world_before_exchange = adds_a_line;
-    update(s, 0);
+    files_update(s, 0);
     world_before_exchange = NULL;
-    char *whole = get(world_path("a/NOTES.md"));
+    char *whole = file_get(world_path("a/NOTES.md"));
     assert_string_equal(whole, "one\nof an author\ntwo\nthree\nof another copy\n");
     free(whole);
     strata_close(s);
-    is_clean();
+    files_are_clean();
 }
 
 /* --- kill -9
@@ -590,14 +461,14 @@ static void test_document_written_in_between(void **state)
 
 static void update_a(void)
 {
-    update_by("a");
+    files_update_by("a");
 }
 
 static void update_a_interrupted(void)
 {
     interruptions = 1;
     world_before_exchange = writes_in_place;
-    update_by("a");
+    files_update_by("a");
 }
 
 static void kill_at_every_step(bool interrupted)
@@ -606,33 +477,33 @@ static void kill_at_every_step(bool interrupted)
     bool died = true;
     for (; died; strike++) {
         strata *s = table();
-        update(s, 0);
+        files_update(s, 0);
         strata_close(s);
-        edit(facts(), "| y | 1 |", "| y | 2 |");
-        cut_line(facts(), "+ m |");
-        edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
-        edit(facts(), "behind", "behind it");
+        file_edit(facts(), "| y | 1 |", "| y | 2 |");
+        file_cut_line(facts(), "+ m |");
+        file_edit(facts(), "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
+        file_edit(facts(), "behind", "behind it");
         died = world_killed(interrupted ? update_a_interrupted : update_a, strike, 0);
         bool wrote = file_has(facts(), "something of an author") ||
-                     count_files(world_path("a"), "strata-old") > 0 || interrupted;
+                     files_count(world_path("a"), "strata-old") > 0 || interrupted;
         s = world_open("a", "ann");
-        update(s, 0);
+        files_update(s, 0);
         world_shows(s, "x", "y", "2");
         world_shows(s, "n", "e", "w");
         world_shows(s, "x", "t", "");
         /* once, however often it was seen */
-        assert_int_equal(writes_of(s, "x", "y"), 2);
-        assert_int_equal(writes_of(s, "n", "e"), 1);
-        assert_int_equal(writes_of(s, "x", "t"), 2);
+        assert_int_equal(files_writes_of(s, "x", "y"), 2);
+        assert_int_equal(files_writes_of(s, "n", "e"), 1);
+        assert_int_equal(files_writes_of(s, "x", "t"), 2);
         assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, NULL), 0);
-        must_have(facts(), "before\n");
-        must_have(facts(), "\nbehind it\n");
-        must_have(facts(), "| y | 2 | <!-- ");
-        must_have(facts(), "| n | e | w | <!-- ");
+        file_must_have(facts(), "before\n");
+        file_must_have(facts(), "\nbehind it\n");
+        file_must_have(facts(), "| y | 2 | <!-- ");
+        file_must_have(facts(), "| n | e | w | <!-- ");
         if (wrote && strcmp(world_get(s, "x", "z"), "2") == 0)
-            must_have(facts(), "before\nsomething of an author\n");
-        is_clean();
-        assert_int_equal(update(s, 0), 0);
+            file_must_have(facts(), "before\nsomething of an author\n");
+        files_are_clean();
+        assert_int_equal(files_update(s, 0), 0);
         strata_close(s);
         if (!died && interrupted) {
             s = world_open("a", NULL);
@@ -685,9 +556,9 @@ static void test_many_processes(void **state)
     for (int i = 0; i < 8; i++) {
         char row[32];
         snprintf(row, sizeof row, "| p%d | 11 |", i);
-        must_have(facts(), row);
+        file_must_have(facts(), row);
     }
-    is_clean();
+    files_are_clean();
 }
 
 int main(void)

@@ -73,6 +73,7 @@ struct place {
     const char *name;
     struct memory_place *memory; /* NULL: a directory */
     char path[128];
+    bool sealed; /* seal_under_load(): told to its threads */
 };
 
 static void place_new(struct place *p, const char *name, bool file, bool decides)
@@ -255,7 +256,15 @@ static void *work(void *arg)
     int at = 0;
     for (int i = 0; i < KEYS; i++) {
         char key[32];
-        usleep(300); /* for both places to have their share */
+        usleep(300);
+        /* Both places have their share, however slow the machine is: half of the keys wait for the
+         * seal, and the load goes on meanwhile. */
+        while (i >= KEYS / 2 && at == 0) {
+            struct st_command idle = {
+                .kind = ST_CMD_LEASE_RELEASE, KEY("-"), .lease = ST_LEASE_LOCK, .token = 1};
+            submit(w, s, &at, &idle, 1, results);
+            usleep(300);
+        }
         snprintf(key, sizeof key, "k-%d-%d", w->number, i);
         struct st_command entry[3] = {{.kind = ST_CMD_PROPOSE, KEY(key)},
                                       {.kind = ST_CMD_GRANT, KEY(key)},
@@ -333,6 +342,7 @@ static void seal_under_load(bool from_file, bool to_file)
     OK(b, st_strong_head(b, &there));
     CODE(b, st_strong_accept(b, "pat"), ST_CONFLICT);
     OK(a, st_strong_seal(a, there.place, "pat", "the desk is sold"));
+    __atomic_store_n(&old.sealed, true, __ATOMIC_SEQ_CST);
     usleep(20000); /* nobody decides: all have to wait */
     OK(a, st_strong_head(a, &sealed));
     assert_true(sealed.sealed);

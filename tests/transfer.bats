@@ -275,3 +275,29 @@ END
     [[ "$output" == *"attributes that are pending: 1"* ]]
     [ "$(grep -c '"attribute":"b"' <<<"$output")" -eq 1 ]
 }
+
+@test "export leaves tasks, messages and files out, and says so; import takes the rest" {
+    "$STRATA" fact set api port 9090 >/dev/null
+    "$STRATA" add "build" >/dev/null
+    "$STRATA" send bob hello --create >/dev/null
+    echo one >NOTES.md
+    "$STRATA" track NOTES.md >/dev/null 2>&1
+    for format in jsonl csv memory; do
+        try 0 export --format $format
+        hasnt "$output" "hello"
+        hasnt "$output" "build"
+        has "$stderr" "tasks and messages: 2"
+        has "$stderr" "tracked files: 1"
+    done
+    try 0 export --json --output out.jsonl
+    json '.data.tasks_left_out == 2 and .data.files_left_out == 1 and .data.lines == 1'
+    fresh ../other
+    "$STRATA" --dir ../other import out.jsonl >/dev/null
+    same "$("$STRATA" --dir ../other fact get api port)" 9090
+    # A file with a task in it, from elsewhere: nothing of it is taken in.
+    echo '{"entity":"api","attribute":"host","value":"x"}' >bad.jsonl
+    echo '{"entity":"#1","attribute":"title","value":"x"}' >>bad.jsonl
+    try 4 --dir ../other import bad.jsonl
+    has "$stderr" "#1"
+    try 1 --dir ../other fact get api host
+}

@@ -76,4 +76,72 @@ run 0 lock acquire l
 run 0 lock list
 run 0 status
 run 0 doctor
+
+# Sessions of the MCP server: lines that are messages and such that are not, each tool, what waits and
+# what is watched when the client closes.
+id=0
+request() {
+    id=$((id + 1))
+    printf '{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}\n' "$id" "$1" "$2"
+}
+tool() { request tools/call "{\"name\":\"$1\",\"arguments\":$2}"; }
+hello() {
+    printf '%s\n' nonsense '[1]' '{"jsonrpc":"2.0","id":1,"id":2}' '{"id":{}}' '[[[[[[' ''
+    request initialize '{"protocolVersion":"2025-11-25"}'
+    request tools/list '{}'
+    request resources/list '{}'
+    request resources/templates/list '{}'
+    request none '{}'
+}
+{
+    hello
+    tool prime '{}'
+    tool fact_set '{"entity":"api","attribute":"port","value":"1"}'
+    tool fact_set '{"entity":"api","attribute":"port","value":"2","expect":"3"}'
+    tool fact_set '{"entity":"api","valeu":"2"}'
+    tool fact_search '{"words":"api"}'
+    tool add '{"title":"build"}'
+    tool add '{"title":"deploy","after":["1"]}'
+    tool next '{}'
+    tool update '{"id":"1","action":"checkpoint","text":"half"}'
+    tool update '{"id":"1","action":"done"}'
+    tool once_begin '{"key":"m","what":"mail"}'
+    tool once_report '{"key":"m","outcome":"done","result":"sent"}'
+    tool once_begin '{"key":"m","what":"mail"}'
+    tool once_begin '{"key":"lost","what":"mail"}'
+    tool reserve '{"path":"src/**"}'
+    tool prime '{"agent":"bob"}'
+    tool message '{"to":"bob","text":"hello"}'
+    tool message '{"agent":"bob"}'
+    request resources/read '{"uri":"strata://entity/api"}'
+    request resources/read '{"uri":"strata://board"}'
+    request resources/read '{"uri":"strata://pending"}'
+    request resources/read '{"uri":"strata://none"}'
+    request resources/subscribe '{"uri":"strata://tasks/ready"}'
+    tool next '{"channel":"none","wait_ms":1000}'
+    printf '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}\n' "$id"
+    tool next '{"channel":"none","wait_ms":50000}'
+    printf '{"jsonrpc":"2.0","id":'
+} >"$dir/main.in"
+run 0 mcp <"$dir/main.in"
+[ "$(grep -c '"jsonrpc"' "$dir/out")" -ge 30 ] || { cat "$dir/out"; exit 1; }
+{
+    hello
+    tool create_entities '{"entities":[{"name":"a","entityType":"t","observations":["x","y"]}]}'
+    tool create_entities '{"entities":[{"name":"half"}]}'
+    tool create_relations '{"relations":[{"from":"a","to":"b","relationType":"r"}]}'
+    tool add_observations '{"observations":[{"entityName":"a","contents":["z"]}]}'
+    tool add_observations '{"observations":[{"entityName":"none","contents":["z"]}]}'
+    tool search_nodes '{"query":"X"}'
+    tool open_nodes '{"names":["a"]}'
+    tool delete_observations '{"deletions":[{"entityName":"a","observations":["x"]}]}'
+    tool delete_relations '{"relations":[{"from":"a","to":"b","relationType":"r"}]}'
+    tool delete_entities '{"entityNames":["a"]}'
+    tool read_graph '{}'
+    request resources/read '{"uri":"memory://knowledge-graph"}'
+} >"$dir/memory.in"
+mkdir "$dir/graph"
+printf '{"type":"entity","name":"old","entityType":"t","observations":["o"]}\n' >"$dir/graph/memory.jsonl"
+MEMORY_FILE_PATH=$dir/graph/memory.jsonl run 0 mcp --memory <"$dir/memory.in"
+grep -q '"entities"' "$dir/out"
 echo "$runs commands under valgrind: no errors"

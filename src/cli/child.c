@@ -1,5 +1,7 @@
 #include "cli/child.h"
 
+#include "cli/guard.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Between asking a child to end and ending it. Milliseconds: enough to remove a temporary file. */
-#define GRACE_MS 5000
+/* Between two looks at the clock while a child runs; a tenth of it where its end cannot be waited for.
+ * Milliseconds. */
+#define LOOK_MS 20
 
 static volatile sig_atomic_t got_signal;
 static volatile sig_atomic_t child_group;
@@ -63,8 +67,17 @@ int child_check(const char *program)
 
 /* --- the child's side ------------------------------------------------------------------------- */
 
-static void become(const struct child *c, int out, int err, int report)
+struct pipes {
+    int out[2], err[2];
+    int report[2]; /* why it could not be executed */
+    int go[2];     /* a byte: its guardian is there; the end without one: nobody looks after it */
+};
+
+static void become(const struct child *c, const struct pipes *p)
 {
+    char go;
+    if (p->go[1] >= 0 && (close(p->go[1]) < 0 || read(p->go[0], &go, 1) != 1))
+        _exit(127);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
@@ -75,17 +88,18 @@ static void become(const struct child *c, int out, int err, int report)
         if (null > 0)
             dup2(null, 0);
     }
-    if (out >= 0)
-        dup2(out, 1);
-    if (err >= 0)
-        dup2(err, 2);
+    if (p->out[1] >= 0)
+        dup2(p->out[1], 1);
+    if (p->err[1] >= 0)
+        dup2(p->err[1], 2);
     if (c->inherit_fd >= 0)
         fcntl(c->inherit_fd, F_SETFD, 0);
     for (const char *const *e = c->environment; e != NULL && *e != NULL; e++)
         putenv((char *)(uintptr_t)*e);
-    execvp(c->argv[0], c->argv);
+    if (c->dir == NULL || chdir(c->dir) == 0)
+        execvp(c->argv[0], c->argv);
     int error = errno;
-    ssize_t ignored = write(report, &error, sizeof error);
+    ssize_t ignored = write(p->report[1], &error, sizeof error);
     (void)ignored;
     _exit(127);
 }
@@ -145,6 +159,8 @@ struct run {
     pid_t pid;
     struct stream streams[2];
     uint64_t start, asked_ms, next_tick;
+    struct guard guard; /* pid 0: none */
+    uint64_t guarded_ms;
     bool exited;
     int status;
 };
@@ -154,7 +170,7 @@ static void ask_to_end(struct run *r, uint64_t now)
     if (r->asked_ms == 0) {
         r->asked_ms = now;
         kill(-r->pid, SIGTERM);
-    } else if (now - r->asked_ms >= GRACE_MS) {
+    } else if (now - r->asked_ms >= CHILD_GRACE_MS) {
         kill(-r->pid, SIGKILL);
     }
 }
@@ -169,6 +185,10 @@ static void look_after(struct child *c, struct run *r)
     if (c->tick != NULL && !c->ended_by_tick && now >= r->next_tick) {
         r->next_tick = now + c->tick_ms;
         c->ended_by_tick = c->tick(c->tick_arg) != 0;
+    }
+    if (r->guard.pid != 0 && *c->until_ms != r->guarded_ms) {
+        r->guarded_ms = *c->until_ms;
+        guard_extend(&r->guard, r->guarded_ms);
     }
     if (c->ended_by_tick)
         ask_to_end(r, now);
@@ -192,11 +212,12 @@ static void drain(struct child *c, struct stream *s)
  * what is in the pipes by then is read. */
 static void serve(struct child *c, struct run *r)
 {
-    struct pollfd polls[2];
+    struct pollfd polls[3] = {{0}, {0}, {.fd = pidfd_open(r->pid, 0), .events = POLLIN}};
+    int look_ms = polls[2].fd >= 0 ? LOOK_MS : LOOK_MS / 10;
     while (!r->exited) {
         for (int i = 0; i < 2; i++)
             polls[i] = (struct pollfd){.fd = r->streams[i].fd, .events = POLLIN};
-        int ready = poll(polls, 2, r->streams[0].fd < 0 && r->streams[1].fd < 0 ? 2 : 20);
+        int ready = poll(polls, 3, look_ms);
         for (int i = 0; ready > 0 && i < 2; i++)
             if (polls[i].fd >= 0 && polls[i].revents != 0 && !pump(c, &r->streams[i])) {
                 close(r->streams[i].fd);
@@ -204,6 +225,8 @@ static void serve(struct child *c, struct run *r)
             }
         look_after(c, r);
     }
+    if (polls[2].fd >= 0)
+        close(polls[2].fd);
     for (int i = 0; i < 2; i++) {
         drain(c, &r->streams[i]);
         if (r->streams[i].fd >= 0)
@@ -225,40 +248,108 @@ static void signals(void (*handler)(int))
     sigaction(SIGHUP, &action, NULL);
 }
 
+static void close_both(int fds[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    fds[0] = fds[1] = -1;
+}
+
+static void close_end(int fds[2], int end)
+{
+    if (fds[end] >= 0)
+        close(fds[end]);
+    fds[end] = -1;
+}
+
+static void pipes_close(struct pipes *p)
+{
+    int error = errno;
+    close_both(p->out);
+    close_both(p->err);
+    close_both(p->report);
+    close_both(p->go);
+    errno = error;
+}
+
+static bool pipes_open(const struct child *c, struct pipes *p)
+{
+    *p = (struct pipes){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+    if (pipe2(p->report, O_CLOEXEC) == 0 &&
+        (!c->keep || (pipe2(p->out, O_CLOEXEC) == 0 && pipe2(p->err, O_CLOEXEC) == 0)) &&
+        (c->until_ms == NULL || pipe2(p->go, O_CLOEXEC) == 0))
+        return true;
+    pipes_close(p);
+    return false;
+}
+
+/* A tenth of the term is the margin; the last bit of it is for the guardian itself. */
+static uint64_t term_grace(uint64_t term_ms)
+{
+    uint64_t grace = term_ms / 10 * 4 / 5;
+    return grace < CHILD_GRACE_MS ? grace : CHILD_GRACE_MS;
+}
+
+/* Only with its guardian there may the command begin. */
+static bool guard(struct child *c, struct run *r, struct pipes *p)
+{
+    if (c->until_ms == NULL)
+        return true;
+    r->guarded_ms = *c->until_ms;
+    if (guard_start(&r->guard, r->pid, r->guarded_ms, term_grace(c->term_ms)) == 0) {
+        (void)!write(p->go[1], "g", 1);
+        return true;
+    }
+    pipes_close(p);
+    int error = errno;
+    waitpid(r->pid, NULL, 0);
+    errno = error;
+    return false;
+}
+
+/* Whether it could be executed: the pipe ends without a word when it was. */
+static void hear_of_start(struct child *c, struct pipes *p)
+{
+    ssize_t n;
+    close_end(p->report, 1);
+    while ((n = read(p->report[0], &c->error, sizeof c->error)) < 0 && errno == EINTR)
+        ;
+    c->started = n == 0;
+    close_end(p->report, 0);
+}
+
 bool child_run(struct child *c)
 {
-    int out[2] = {-1, -1}, err[2] = {-1, -1}, report[2];
-    if (pipe2(report, O_CLOEXEC) < 0)
-        return false;
-    if (c->keep && (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0))
+    struct pipes p;
+    if (!pipes_open(c, &p))
         return false;
     signal(SIGPIPE, SIG_IGN);
     fflush(NULL);
     pid_t pid = fork();
-    if (pid < 0)
+    if (pid < 0) {
+        pipes_close(&p);
         return false;
+    }
     if (pid == 0)
-        become(c, out[1], err[1], report[1]);
+        become(c, &p);
     setpgid(pid, pid);
+    struct run r = {.pid = pid, .start = child_now_ms()};
+    close_end(p.go, 0);
+    if (!guard(c, &r, &p))
+        return false;
     child_group = (sig_atomic_t)pid;
     signals(forward);
-    close(report[1]);
-    if (c->keep) {
-        close(out[1]);
-        close(err[1]);
-    }
-    struct run r = {
-        .pid = pid,
-        .streams = {{out[0], 1, &c->out, &c->out_size, 0}, {err[0], 2, &c->err, &c->err_size, 0}},
-        .start = child_now_ms(),
-    };
+    close_end(p.go, 1);
+    close_end(p.out, 1);
+    close_end(p.err, 1);
+    r.streams[0] = (struct stream){p.out[0], 1, &c->out, &c->out_size, 0};
+    r.streams[1] = (struct stream){p.err[0], 2, &c->err, &c->err_size, 0};
     r.next_tick = r.start + c->tick_ms;
-    ssize_t n;
-    while ((n = read(report[0], &c->error, sizeof c->error)) < 0 && errno == EINTR)
-        ;
-    c->started = n == 0;
-    close(report[0]);
+    hear_of_start(c, &p);
     serve(c, &r);
+    if (r.guard.pid != 0)
+        guard_end(&r.guard);
     child_group = 0;
     signals(SIG_DFL);
     c->told = got_signal;

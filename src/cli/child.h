@@ -3,7 +3,7 @@
  *
  * The child gets a process group of its own, standard input only if that is no terminal, and one
  * descriptor that stays open in all its descendants. Its output is passed on and kept, both up to
- * CHILD_KEEP_MAX bytes.
+ * CHILD_KEEP_MAX bytes. With a term it has a guardian (guard.h).
  */
 #ifndef ST_CLI_CHILD_H
 #define ST_CLI_CHILD_H
@@ -15,16 +15,24 @@
 /* Kept of standard output, and of standard error. Bytes: together they fit one result. */
 #define CHILD_KEEP_MAX (63u * 1024)
 
+/* Between asking a child to end and ending it. Milliseconds: enough to remove a temporary file. */
+#define CHILD_GRACE_MS 5000
+
 struct child {
     /* in */
     char **argv;                    /* borrowed; ends with NULL */
     const char *const *environment; /* NAME=VALUE to add; ends with NULL */
+    const char *dir;                /* where it runs; NULL: here */
     int inherit_fd;                 /* stays open in the child; -1: none */
     uint64_t timeout_ms;            /* 0: none */
     /* called about every tick_ms while the child runs; 0: never. Non-zero ends the child. */
     int (*tick)(void *arg);
     void *tick_arg;
     uint64_t tick_ms;
+    /* The command must not outlive a term: *until_ms (borrowed) is child_term_end() of it, and is
+     * looked at after every tick. NULL: there is none. */
+    const uint64_t *until_ms;
+    uint64_t term_ms;
     bool silent; /* with keep: do not pass it on */
     bool keep;   /* keep the output (else it goes straight through) */
     /* out */
@@ -41,8 +49,8 @@ struct child {
 
 /* For a term that the command is not to outlive. Milliseconds on CLOCK_BOOTTIME. */
 uint64_t child_now_ms(void);
-/* When a command has to be asked to end: a margin before the end of a term, which is counted from
- * before it was asked for. */
+/* When a command has to be asked to end: a tenth before the end of a term, which is counted from
+ * before it was asked for. Most of the tenth is its grace. */
 uint64_t child_term_end(uint64_t asked_ms, uint64_t term_ms);
 
 /* Whether `program` can be executed (looks along PATH). 0 or an errno value. */

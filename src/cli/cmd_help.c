@@ -56,7 +56,7 @@ static void put_options(FILE *f, const struct cli_command *command)
 {
     const char *title = "\nOptions:\n";
     for (size_t id = OPT_GLOBAL_COUNT; id < OPT_COUNT; id++) {
-        if ((command->options & ((uint64_t)1 << id)) == 0 || cli_options[id].hidden)
+        if ((command->options & CLI_SET(id)) == 0 || cli_options[id].hidden)
             continue;
         (void)fputs(title, f);
         title = "";

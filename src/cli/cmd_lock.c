@@ -58,7 +58,8 @@ struct holding {
     bool lost;
 };
 
-/* A renewal that cannot be made now is tried again, as long as the term lasts. */
+/* A renewal that cannot be made now is tried again, as long as the term lasts. Whether it can or
+ * not, the guardian ends the command in time. */
 static int renew(void *arg)
 {
     struct holding *h = arg;
@@ -70,7 +71,8 @@ static int renew(void *arg)
     return h->lost;
 }
 
-static int run_locked(struct holding *h)
+/* `run_fd`: as long as a descendant has it, and the term lasts, nobody else gets the lock. */
+static int run_locked(struct holding *h, int run_fd)
 {
     struct cli *c = h->c;
     char fence[64];
@@ -83,13 +85,16 @@ static int run_locked(struct holding *h)
     struct child child = {
         .argv = argv,
         .environment = environment,
-        .inherit_fd = -1,
+        .inherit_fd = run_fd,
+        .until_ms = &h->until_ms,
+        .term_ms = h->ttl_ms,
         .tick = renew,
         .tick_arg = h,
         .tick_ms = h->ttl_ms / 4,
     };
     bool ran = child_run(&child);
     int error = errno;
+    h->lost = h->lost || child_now_ms() >= h->until_ms;
     if (!h->lost)
         (void)strata_lock_release(c->s, h->name, h->token);
     free(argv);
@@ -98,16 +103,41 @@ static int run_locked(struct holding *h)
                                  strerror(ran ? child.error : error)));
     if (h->lost)
         return wrapped(cli_error(c, STRATA_CONFLICT,
-                                 "it was held up beyond its term; what it did since is not "
-                                 "protected",
+                                 "it was held up, and its term could not be extended in time; "
+                                 "run it again if it is still wanted",
                                  "the lock %s was lost, the command was ended", h->name));
     return child.status;
 }
 
+static int lock_and_run(struct cli *c, uint64_t ttl_ms, uint64_t wait_ms)
+{
+    strata_lock lock;
+    uint64_t run = 0;
+    int run_fd = -1;
+    int code = strata_run_begin(c->s, &run, &run_fd);
+    if (code == STRATA_OK)
+        code = strata_lock_acquire(c->s, c->args[0], ttl_ms, wait_ms, run, &lock);
+    int status;
+    if (code == STRATA_OK) {
+        struct holding h = {
+            .c = c,
+            .name = c->args[0],
+            .token = lock.token,
+            .ttl_ms = ttl_ms,
+            .until_ms = child_term_end(child_now_ms() - (ttl_ms - lock.left_ms), ttl_ms),
+        };
+        status = run_locked(&h, run_fd);
+    } else {
+        status = wrapped(cli_fail(c, code));
+    }
+    if (run_fd >= 0)
+        strata_run_end(c->s, run, run_fd);
+    return status;
+}
+
 int cmd_lock(struct cli *c)
 {
-    uint64_t ttl_ms, wait_ms;
-    strata_lock lock;
+    uint64_t ttl_ms = 0, wait_ms = 0;
     int status = read_times(c, TTL_MS_DEFAULT, &ttl_ms, &wait_ms);
     if (status == 0 && c->arg_count < 2)
         status = cli_usage(c, "which command? strata lock NAME -- COMMAND");
@@ -116,33 +146,21 @@ int cmd_lock(struct cli *c)
         status = cli_error(c, STRATA_USAGE, NULL, "cannot run %s: %s", c->args[1], strerror(error));
     if (status == 0)
         status = cli_open(c);
-    if (status != 0)
-        return wrapped(status);
-    int code = strata_lock_acquire(c->s, c->args[0], ttl_ms, wait_ms, &lock);
-    if (code != STRATA_OK)
-        return wrapped(cli_fail(c, code));
-    struct holding h = {
-        .c = c,
-        .name = c->args[0],
-        .token = lock.token,
-        .ttl_ms = ttl_ms,
-        .until_ms = child_term_end(child_now_ms() - (ttl_ms - lock.left_ms), ttl_ms),
-    };
-    return run_locked(&h);
+    return status == 0 ? lock_and_run(c, ttl_ms, wait_ms) : wrapped(status);
 }
 
 /* --- plumbing --------------------------------------------------------------------------------- */
 
 int cmd_lock_acquire(struct cli *c)
 {
-    uint64_t ttl_ms, wait_ms;
+    uint64_t ttl_ms = 0, wait_ms = 0;
     strata_lock lock;
     int status = read_times(c, 3600ull * 1000, &ttl_ms, &wait_ms);
     if (status == 0)
         status = cli_open(c);
     if (status != 0)
         return status;
-    int code = strata_lock_acquire(c->s, c->args[0], ttl_ms, wait_ms, &lock);
+    int code = strata_lock_acquire(c->s, c->args[0], ttl_ms, wait_ms, 0, &lock);
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (c->json)
@@ -153,7 +171,7 @@ int cmd_lock_acquire(struct cli *c)
 
 int cmd_lock_renew(struct cli *c)
 {
-    uint64_t ttl_ms, wait_ms, token;
+    uint64_t ttl_ms = 0, wait_ms = 0, token = 0;
     int status = read_times(c, 3600ull * 1000, &ttl_ms, &wait_ms);
     if (status == 0)
         status = cli_token(c, &token);

@@ -4,7 +4,7 @@
  * The log reads forward from a cursor only. Its last N events are found by reading from ever
  * further before the end until N are there; N are kept in a ring.
  */
-#include "cli/cli.h"
+#include "cli/log_task.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -60,15 +60,20 @@ static void put_event(const strata_event *e)
     }
 }
 
-/* "120 2026-11-23T22:51:32Z ann on laptop: api port = 9090" */
-static void put_log_line(const strata_event *e)
+/* "120 2026-11-23T22:51:32Z ann on laptop: " */
+static void put_origin(const strata_event *e, const char *agent, const char *replica)
 {
     char stamp[CLI_STAMP_SIZE];
     cli_stamp(e->time_ms, stamp);
     (void)printf("%llu %.19sZ %s on ", (unsigned long long)e->cursor, stamp,
-                 e->agent[0] != '\0' ? e->agent : "unnamed");
-    cli_put_text(stdout, e->replica, strlen(e->replica), 0);
+                 agent[0] != '\0' ? agent : "unnamed");
+    cli_put_text(stdout, replica, strlen(replica), 0);
     (void)fputs(": ", stdout);
+}
+
+static void put_log_line(const strata_event *e)
+{
+    put_origin(e, e->agent, e->replica);
     put_event(e);
     (void)putchar('\n');
 }
@@ -202,7 +207,19 @@ struct log {
     json_t *list; /* NULL: one line for each event */
     size_t limit, count;
     bool more;
+    struct log_task task;
 };
+
+/* Prints what was gathered of one task. */
+static void end_task(struct log *l)
+{
+    char *text = log_task_end(&l->task);
+    if (text != NULL && text[0] != '\0') {
+        put_origin(&l->task.last, l->task.agent, l->task.replica);
+        (void)printf("%s %s\n", l->task.entity, text);
+    }
+    free(text);
+}
 
 static int print_event(struct log *l, const strata_event *e)
 {
@@ -215,7 +232,12 @@ static int print_event(struct log *l, const strata_event *e)
             return json_array_append_new(l->list, o) == 0 ? 0 : STRATA_NO_MEMORY;
         return cli_json_line(l->c, o) == 0 ? 0 : STRATA_NO_MEMORY;
     }
-    put_log_line(e);
+    if (!log_task_same(&l->task, e))
+        end_task(l);
+    if (!log_task_is(e))
+        put_log_line(e);
+    else if (!log_task_add(&l->task, e))
+        return STRATA_NO_MEMORY;
     return ferror(stdout) ? 1 : 0;
 }
 
@@ -265,6 +287,7 @@ static int log_last(struct log *l, uint64_t *next)
 static int follow(struct log *l, uint64_t cursor)
 {
     for (;;) {
+        end_task(l);
         if (fflush(stdout) != 0 || ferror(stdout))
             return STRATA_OK; /* main() tells */
         int code = strata_events_wait(l->c->s, cursor, 1000);
@@ -282,6 +305,7 @@ static int follow(struct log *l, uint64_t cursor)
 static int finish(struct log *l, int code, uint64_t next, bool since)
 {
     struct cli *c = l->c;
+    end_task(l);
     if (code != STRATA_OK && code != STRATA_NOT_FOUND) {
         json_decref(l->list);
         return cli_fail(c, code);

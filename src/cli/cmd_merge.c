@@ -17,7 +17,6 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -356,12 +355,6 @@ static int run_merge_file(const struct driver *d, char *beside)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t n = strlen(text), m = strlen(ending);
-    return n >= m && strcasecmp(text + n - m, ending) == 0;
-}
-
 /* Markdown, and whatever has a managed block. */
 static bool keeps_both(const struct driver *d)
 {
@@ -369,8 +362,8 @@ static bool keeps_both(const struct driver *d)
     for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
         if (d->text[s].n > 0 && memmem(d->text[s].p, d->text[s].n, begin, sizeof begin - 1) != NULL)
             return true;
-    return ends_with(d->path, ".md") || ends_with(d->path, ".markdown") ||
-           ends_with(d->path, ".mdx");
+    return edge_ends_with(d->path, ".md") || edge_ends_with(d->path, ".markdown") ||
+           edge_ends_with(d->path, ".mdx");
 }
 
 static int merge_both(struct driver *d)
@@ -384,8 +377,54 @@ static int merge_both(struct driver *d)
     return status != 0 ? status : finish(d, "text", true);
 }
 
+static void visit_view_overlap(void *arg, size_t line, const char *base, size_t base_size,
+                               const char *ours, size_t ours_size, const char *theirs,
+                               size_t theirs_size)
+{
+    visit_overlap(arg, line, (struct st_str){base, base_size}, (struct st_str){ours, ours_size},
+                  (struct st_str){theirs, theirs_size});
+}
+
+static bool has_view(const struct driver *d)
+{
+    for (enum st_jsonl_side s = ST_JSONL_BASE; s < ST_JSONL_SIDES; s++)
+        if (strata_has_view(d->text[s].p, d->text[s].n))
+            return true;
+    return false;
+}
+
+/* What a view shows is in the state, if there is one here. The files of the work tree are Git's for now:
+ * they are left alone. */
+static int merge_views(struct driver *d)
+{
+    strata_options options = {.size = sizeof options, .program = "strata merge-driver"};
+    strata_error ignored;
+    strata *s = NULL;
+    const char *texts[ST_JSONL_SIDES];
+    size_t sizes[ST_JSONL_SIDES], size;
+    char *merged;
+    for (enum st_jsonl_side i = ST_JSONL_BASE; i < ST_JSONL_SIDES; i++) {
+        texts[i] = d->text[i].n > 0 ? d->text[i].p : "";
+        sizes[i] = d->text[i].n;
+    }
+    if (strata_open(d->c->dir, &options, &s, &ignored) != STRATA_OK)
+        s = NULL;
+    int code = strata_view_merge(s, texts, sizes, visit_view_overlap, d, &merged, &size);
+    strata_close(s);
+    if (code != STRATA_OK)
+        return out_of_memory(d->c);
+    st_buf_add(&d->out, merged, size);
+    free(merged);
+    if (d->out.failed)
+        return out_of_memory(d->c);
+    int status = write_out(d);
+    return status != 0 ? status : finish(d, "text", true);
+}
+
 static int merge_text(struct driver *d)
 {
+    if (has_view(d))
+        return merge_views(d);
     char beside[4096];
     int status = write_beside(d, st_buf_str(&d->text[ST_JSONL_OURS]), beside);
     if (status != 0)
@@ -410,7 +449,7 @@ static int merge_text(struct driver *d)
 
 static bool is_jsonl(const struct driver *d)
 {
-    if (ends_with(d->path, ".jsonl") || ends_with(d->path, ".ndjson"))
+    if (edge_ends_with(d->path, ".jsonl") || edge_ends_with(d->path, ".ndjson"))
         return true;
     const char *name = strrchr(d->path, '/');
     if (strrchr(name != NULL ? name : d->path, '.') != NULL && d->path != d->files[ST_JSONL_OURS])

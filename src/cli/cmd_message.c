@@ -14,7 +14,12 @@ int cmd_send(struct cli *c)
     if (status == 0) {
         int code =
             strata_message_send(c->s, c->args[0], text.p, text.n, cli_given(c, OPT_CREATE), id);
-        if (code != STRATA_OK)
+        if (code == STRATA_NOT_FOUND)
+            status = cli_error(c, code,
+                               "nothing was sent; `strata agent list` has the names, --create "
+                               "sends it all the same",
+                               "%s", strata_last_error(c->s)->message);
+        else if (code != STRATA_OK)
             status = cli_fail(c, code);
         else if (c->json)
             status =

@@ -78,7 +78,7 @@ static int read_parameters(struct once *o)
     size_t n = 0;
     for (size_t i = 0; i < o->c->arg_count; i++)
         n += strlen(o->c->args[i]) + 1;
-    o->parameters = malloc(n);
+    o->parameters = malloc(n + 1);
     if (o->parameters == NULL)
         return cli_error(o->c, STRATA_NO_MEMORY, NULL, "out of memory");
     for (size_t i = 0; i < o->c->arg_count; i++) {

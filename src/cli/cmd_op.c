@@ -269,7 +269,7 @@ int cmd_op_reject(struct cli *c)
 
 int cmd_op_again(struct cli *c)
 {
-    const char *person;
+    const char *person = NULL;
     int status = cli_need_person(c, &person);
     if (status == 0)
         status = cli_need_option(c, OPT_REASON, "--reason TEXT");

@@ -72,14 +72,6 @@ static int session_start(struct cli *c, const json_t *input)
     return 0;
 }
 
-static int beat(struct cli *c, const json_t *input)
-{
-    (void)input;
-    if (c->agent != NULL && !strata_is_read_only(c->s))
-        (void)strata_beat(c->s, NULL);
-    return 0;
-}
-
 struct edit {
     struct cli *c;
     const char *path;
@@ -107,13 +99,18 @@ static int look_at_reservation(void *arg, const strata_reservation *r)
     return 0;
 }
 
+/* The file that a tool reads or edits, or NULL. */
+static const char *file_of(const json_t *input)
+{
+    const json_t *tool = json_object_get(input, "tool_input");
+    const char *file = json_string_value(json_object_get(tool, "file_path"));
+    return file != NULL ? file : json_string_value(json_object_get(tool, "notebook_path"));
+}
+
 static int pre_edit(struct cli *c, const json_t *input)
 {
     char tree[EDGE_PATH_SIZE], here[EDGE_PATH_SIZE], path[EDGE_PATH_SIZE];
-    const json_t *tool = json_object_get(input, "tool_input");
-    const char *file = json_string_value(json_object_get(tool, "file_path"));
-    if (file == NULL)
-        file = json_string_value(json_object_get(tool, "notebook_path"));
+    const char *file = file_of(input);
     if (file == NULL || !edge_tree_of(file, tree, path))
         return 0;
     /* Of a file elsewhere it is not known whether it belongs to this workspace. */
@@ -121,6 +118,25 @@ static int pre_edit(struct cli *c, const json_t *input)
         .c = c, .path = path, .warn = edge_tree(c->dir, here) && strcmp(here, tree) == 0};
     (void)strata_reserve_each(c->s, tree, path, NULL, look_at_reservation, &e);
     return e.refused ? 2 : 0;
+}
+
+/* Of a tracked file: the agent's next edit is merged against what it has read now. */
+static int post_read(struct cli *c, const json_t *input)
+{
+    const char *file = file_of(input);
+    if (file != NULL && c->agent != NULL && !strata_is_read_only(c->s))
+        (void)strata_file_seen(c->s, file);
+    return 0;
+}
+
+/* The edit is taken in as this agent's, before somebody else's command finds it. */
+static int post_edit(struct cli *c, const json_t *input)
+{
+    if (c->agent == NULL || strata_is_read_only(c->s))
+        return 0;
+    (void)strata_beat(c->s, NULL);
+    (void)strata_files_update(c->s, 0, NULL);
+    return post_read(c, input);
 }
 
 /* Given back in one go; then the next ones. */
@@ -163,10 +179,8 @@ static const struct {
     const char *name;
     int (*run)(struct cli *c, const json_t *input);
 } hooks[] = {
-    {"session-start", session_start},
-    {"pre-edit", pre_edit},
-    {"post-edit", beat},
-    {"session-end", session_end},
+    {"session-start", session_start}, {"pre-edit", pre_edit},       {"post-read", post_read},
+    {"post-edit", post_edit},         {"session-end", session_end},
 };
 
 int cmd_hook(struct cli *c)
@@ -175,7 +189,7 @@ int cmd_hook(struct cli *c)
     while (i < sizeof hooks / sizeof hooks[0] && strcmp(hooks[i].name, c->args[0]) != 0)
         i++;
     if (i == sizeof hooks / sizeof hooks[0])
-        return cli_usage(c, "NAME is session-start, pre-edit, post-edit or session-end");
+        return cli_usage(c, "NAME is session-start, pre-edit, post-read, post-edit or session-end");
     json_t *input = read_input();
     strata_error error;
     strata_options options = {

@@ -131,14 +131,14 @@ static int open_with_token(struct cli *c, uint64_t *token)
 
 int cmd_op_start(struct cli *c)
 {
-    uint64_t token;
+    uint64_t token = 0;
     int status = open_with_token(c, &token);
     return status == 0 ? said(c, strata_op_start(c->s, c->args[0], token)) : status;
 }
 
 int cmd_op_renew(struct cli *c)
 {
-    uint64_t token, term_ms;
+    uint64_t token = 0, term_ms = 0;
     int status = read_term(c, &term_ms);
     if (status == 0)
         status = open_with_token(c, &token);
@@ -147,7 +147,7 @@ int cmd_op_renew(struct cli *c)
 
 int cmd_op_report(struct cli *c)
 {
-    uint64_t token;
+    uint64_t token = 0;
     struct cli_text result = {0};
     int status = 0;
     if (cli_given(c, OPT_RESULT))
@@ -162,7 +162,7 @@ int cmd_op_report(struct cli *c)
 
 int cmd_op_refuse(struct cli *c)
 {
-    uint64_t token;
+    uint64_t token = 0;
     int status = cli_given(c, OPT_EVIDENCE)
                      ? 0
                      : cli_usage(c, "--evidence TEXT: how do you know that nothing happened?");
@@ -177,7 +177,7 @@ int cmd_op_refuse(struct cli *c)
 
 int cmd_op_prune(struct cli *c)
 {
-    uint64_t older_ms, count;
+    uint64_t older_ms = 0, count;
     int status = cli_given(c, OPT_OLDER_THAN)
                      ? cli_duration(c, "--older-than", c->options[OPT_OLDER_THAN], &older_ms)
                      : cli_usage(c, "--older-than DURATION: what ended in that time stays");

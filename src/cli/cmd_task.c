@@ -198,7 +198,9 @@ int cmd_update(struct cli *c)
         change.agent = c->options[OPT_FOR_AGENT];
         change.parent = c->options[OPT_PARENT];
         change.state = c->options[OPT_TASK_STATE];
-        status = cli_given(c, OPT_REOPEN) ? reopen(c, &change) : change_task(c, &change);
+        bool opens =
+            cli_given(c, OPT_REOPEN) || (change.state != NULL && strcmp(change.state, "open") == 0);
+        status = opens ? reopen(c, &change) : change_task(c, &change);
     }
     cli_text_release(&title);
     cli_text_release(&data);

@@ -105,19 +105,13 @@ static int read_file(struct transfer *t, char **bytes, size_t *n)
 
 static int load(struct transfer *t)
 {
-    char *bytes;
-    size_t n;
+    char *bytes = NULL;
+    size_t n = 0;
     int status = read_file(t, &bytes, &n);
     if (status == 0)
         status = parse(t, bytes, n);
     free(bytes);
     return status;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
 }
 
 /* Formats of tasks; NULL: it is one of facts. */
@@ -126,9 +120,10 @@ static const char *task_format(const struct cli *c)
     const char *name = c->options[OPT_FORMAT_IN], *file = c->args[0];
     if (name != NULL)
         return strcmp(name, "beads") == 0 ? "beads" : strcmp(name, "queue") == 0 ? "queue" : NULL;
-    if (ends_with(file, ".md"))
+    if (edge_ends_with(file, ".md"))
         return "queue";
-    return ends_with(file, "issues.jsonl") || ends_with(file, "beads.jsonl") ? "beads" : NULL;
+    return edge_ends_with(file, "issues.jsonl") || edge_ends_with(file, "beads.jsonl") ? "beads"
+                                                                                       : NULL;
 }
 
 /* --- what is there already -------------------------------------------------------------------- */
@@ -275,7 +270,7 @@ int cmd_import(struct cli *c)
     import_init(&t->im);
     const char *tasks = task_format(c);
     char *bytes = NULL;
-    size_t n;
+    size_t n = 0;
     int status = tasks != NULL ? read_file(t, &bytes, &n) : import_run(t);
     if (status == 0 && tasks != NULL)
         status = task_import(c, tasks, bytes, n);
@@ -350,9 +345,9 @@ static enum import_format export_format(const struct cli *c)
     const char *output = c->options[OPT_OUTPUT];
     if (name != NULL)
         return import_format_of(name);
-    if (output != NULL && ends_with(output, ".csv"))
+    if (output != NULL && edge_ends_with(output, ".csv"))
         return IMPORT_CSV;
-    bool dot = output != NULL && (ends_with(output, ".dot") || ends_with(output, ".gv"));
+    bool dot = output != NULL && (edge_ends_with(output, ".dot") || edge_ends_with(output, ".gv"));
     return dot ? IMPORT_DOT : IMPORT_JSONL;
 }
 
@@ -368,6 +363,14 @@ static void export_notes(struct cli *c, enum import_format format,
     if (counts->left_out > 0)
         cli_note(c, "counters left out, for which %s has no place: %" PRIu64, name,
                  counts->left_out);
+    if (counts->tasks_left_out > 0)
+        cli_note(c,
+                 "left out, as they are no facts: tasks and messages: %" PRIu64
+                 "; `strata export --format beads` writes the tasks",
+                 counts->tasks_left_out);
+    if (counts->files_left_out > 0)
+        cli_note(c, "left out, as they are no facts: tracked files: %" PRIu64,
+                 counts->files_left_out);
     if (counts->reshaped > 0)
         cli_note(c,
                  "values written as observations \"attribute: value\", for which %s has no "
@@ -396,11 +399,13 @@ static int export_run(struct cli *c, enum import_format format, const strata_fac
     export_notes(c, format, &counts);
     if (o->path == NULL || !c->json)
         return 0;
-    return cli_json(c, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "file", o->path, "format",
-                                 import_format_name(format), "lines", (json_int_t)counts.lines,
-                                 "pending", (json_int_t)counts.pending, "left_out",
-                                 (json_int_t)counts.left_out, "reshaped",
-                                 (json_int_t)counts.reshaped));
+    return cli_json(c,
+                    json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "file", o->path, "format",
+                              import_format_name(format), "lines", (json_int_t)counts.lines,
+                              "pending", (json_int_t)counts.pending, "left_out",
+                              (json_int_t)counts.left_out, "reshaped", (json_int_t)counts.reshaped,
+                              "tasks_left_out", (json_int_t)counts.tasks_left_out, "files_left_out",
+                              (json_int_t)counts.files_left_out));
 }
 
 static int export_tasks(struct cli *c)
@@ -421,9 +426,10 @@ static int export_tasks(struct cli *c)
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (status == 0 && c->json && c->options[OPT_OUTPUT] != NULL)
-        return cli_json(c, json_pack("{s:s,s:s,s:I,s:i,s:i,s:i}", "file", c->options[OPT_OUTPUT],
-                                     "format", "beads", "lines", (json_int_t)lines, "pending", 0,
-                                     "left_out", 0, "reshaped", 0));
+        return cli_json(c, json_pack("{s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:i}", "file",
+                                     c->options[OPT_OUTPUT], "format", "beads", "lines",
+                                     (json_int_t)lines, "pending", 0, "left_out", 0, "reshaped", 0,
+                                     "tasks_left_out", 0, "files_left_out", 0));
     return status;
 }
 

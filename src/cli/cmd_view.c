@@ -5,11 +5,29 @@
 
 #include <string.h>
 
+static bool is_queue(const char *name)
+{
+    return strcmp(name, "queue") == 0;
+}
+
 static json_t *view_json(const strata_view *v)
 {
-    return json_pack("{s:s,s:s?,s:o,s:b}", "name", v->name, "entity",
-                     v->subject[0] != '\0' ? v->subject : NULL, "file",
+    const char *subject = v->subject[0] != '\0' ? v->subject : NULL;
+    bool queue = is_queue(v->name);
+    return json_pack("{s:s,s:s?,s:s?,s:o,s:b}", "name", v->name, "entity", queue ? NULL : subject,
+                     "channel", queue ? subject : NULL, "file",
                      cli_json_text(v->path, strlen(v->path)), "committed", v->committed);
+}
+
+/* --entity, or of a queue --channel. */
+static int subject_of(struct cli *c, const char **subject)
+{
+    bool queue = is_queue(c->args[0]);
+    if (cli_given(c, queue ? OPT_ENTITY_VIEW : OPT_CHANNEL))
+        return cli_usage(c, queue ? "a queue is of a channel: --channel"
+                                  : "only a queue is of a channel");
+    *subject = c->options[queue ? OPT_CHANNEL : OPT_ENTITY_VIEW];
+    return 0;
 }
 
 static void put_view(const strata_view *v)
@@ -29,12 +47,13 @@ int cmd_view_add(struct cli *c)
     strata_view_options options = {
         .size = sizeof(options),
         .name = c->args[0],
-        .subject = c->options[OPT_ENTITY_VIEW],
         .path = c->options[OPT_FILE],
         .committed = cli_given(c, OPT_COMMITTED),
     };
     strata_view v = {0};
-    int status = cli_open(c);
+    int status = subject_of(c, &options.subject);
+    if (status == 0)
+        status = cli_open(c);
     if (status != 0)
         return status;
     int code = strata_view_add(c->s, &options, &v);
@@ -51,11 +70,13 @@ int cmd_view_add(struct cli *c)
 
 int cmd_view_remove(struct cli *c)
 {
-    int status = cli_open(c);
+    const char *subject = NULL;
+    int status = subject_of(c, &subject);
+    if (status == 0)
+        status = cli_open(c);
     if (status != 0)
         return status;
-    int code =
-        strata_view_remove(c->s, c->args[0], c->options[OPT_ENTITY_VIEW], c->options[OPT_FILE]);
+    int code = strata_view_remove(c->s, c->args[0], subject, c->options[OPT_FILE]);
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (c->json)

@@ -2,8 +2,9 @@
  * cmd_work.c - `work -- COMMAND`: a worker loop for commands in any language.
  *
  * Each task is claimed for a short term, which is renewed while the command lives, and with the
- * worker's run file: when the worker dies, its task is free at once; when it is stopped, as soon as
- * the term has passed. A command whose term could not be renewed is ended before the term is.
+ * worker's run file, which the command inherits: when both have died, the task is free at once; when
+ * the worker is stopped, as soon as the term has passed. A command whose worker died, or whose term
+ * could not be renewed, is ended before the term is (guard.h).
  */
 #include "cli/child.h"
 #include "cli/task.h"
@@ -89,7 +90,7 @@ static void store_checkpoint(struct worker *w)
 {
     struct stat st;
     char *text;
-    if (w->task.token == 0 || stat(w->checkpoint, &st) != 0 ||
+    if (stat(w->checkpoint, &st) != 0 ||
         (st.st_size == w->checkpoint_size && st.st_mtim.tv_sec == w->checkpointed.tv_sec &&
          st.st_mtim.tv_nsec == w->checkpointed.tv_nsec))
         return;
@@ -100,7 +101,8 @@ static void store_checkpoint(struct worker *w)
         (void)fclose(f);
     uint64_t asked_ms = child_now_ms();
     int code = strata_task_checkpoint(w->c->s, w->task.id, w->task.token, text, n, w->term_ms);
-    renewed(w, code, asked_ms);
+    if (w->task.token != 0) /* what is assigned has no term */
+        renewed(w, code, asked_ms);
     if (code != STRATA_OK && code != STRATA_CONFLICT)
         cli_warn(w->c, "the checkpoint of %s was not kept: %s", w->task.id,
                  strata_last_error(w->c->s)->message);
@@ -191,13 +193,14 @@ static int run_command(struct worker *w, const strata_task *t, struct child *chi
     (void)snprintf(fence, sizeof(fence), "STRATA_FENCE=%" PRIu64, w->task.token);
     (void)snprintf(file, sizeof(file), "STRATA_CHECKPOINT=%s", w->checkpoint);
     const char *const environment[] = {id, title, fence, file, NULL};
-    child->environment = environment;
     (void)write_file(w->checkpoint, t->checkpoint, t->checkpoint_size);
     note_file(w);
     int status = give_input(w, t);
     if (status != 0)
         return status;
+    child->environment = environment;
     bool ran = child_run(child);
+    child->environment = NULL;
     int error = ran ? child->error : errno;
     if (child->told != 0)
         end_asked = child->told;
@@ -213,7 +216,9 @@ static int do_task(struct worker *w)
 {
     strata_task t;
     struct child child = {.argv = w->c->args,
-                          .inherit_fd = -1,
+                          .inherit_fd = w->run_fd,
+                          .until_ms = &w->until_ms,
+                          .term_ms = w->term_ms,
                           .tick = tick,
                           .tick_arg = w,
                           .tick_ms = w->term_ms / 5,
@@ -223,6 +228,7 @@ static int do_task(struct worker *w)
     if (code != STRATA_OK)
         return cli_fail(w->c, code);
     int status = run_command(w, &t, &child);
+    w->lost = w->lost || child_now_ms() >= w->until_ms;
     if (status == 0 && !w->lost)
         store_checkpoint(w);
     if (status == 0 && w->lost)

@@ -2,8 +2,9 @@
  * complete.c - completion scripts from the table, for bash, zsh and fish. They are static: a key
  * press never opens a workspace.
  *
- * bash and zsh walk the words to find the command (one word, or two after the name of a group)
- * and offer its sub-commands, the choices of an option, or its options.
+ * bash and zsh walk the words to find the command (one word, or two after the name of a group; what
+ * follows is its arguments) and offer its sub-commands, the choices of an option, or its options. Some
+ * names of groups are commands, too: `log` and `log verify`.
  */
 #include "cli/cli.h"
 
@@ -46,16 +47,32 @@ static bool option_of(const struct cli_command *command, size_t id)
            (id < OPT_GLOBAL_COUNT || (command->options & CLI_SET(id)) != 0);
 }
 
-/* "jsonl|csv" names choices; "N", "DIR" a kind of argument. */
+/* "jsonl|csv" names choices; "N", "DIR" a kind of argument. The next choice from p on, with its size;
+ * NULL when there is none. */
+static const char *next_choice(const char *p, size_t *n)
+{
+    for (; p != NULL && *p != '\0'; p += *n + (p[*n] != '\0')) {
+        *n = strcspn(p, "|");
+        if (*n > 0 && *p != '-' && strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789-_") == *n)
+            return p;
+    }
+    return NULL;
+}
+
 static bool has_choices(const char *arg)
 {
-    return arg != NULL && strchr(arg, '|') != NULL;
+    size_t n;
+    return arg != NULL && strchr(arg, '|') != NULL && next_choice(arg, &n) != NULL;
 }
 
 static void put_choices(const char *arg)
 {
-    for (const char *p = arg; *p != '\0'; p++)
-        (void)putchar(*p == '|' ? ' ' : *p);
+    const char *separator = "";
+    size_t n;
+    for (const char *p = next_choice(arg, &n); p != NULL; p = next_choice(p + n, &n)) {
+        (void)printf("%s%.*s", separator, (int)n, p);
+        separator = " ";
+    }
 }
 
 /* The pattern of all options that take an argument, so that it is not taken for the command. */
@@ -72,15 +89,53 @@ static void put_taking_pattern(void)
     }
 }
 
+/* ":fact|:log", the first words of groups. */
 static void put_groups_pattern(void)
 {
     char word[64];
     const char *separator = "";
     for (size_t i = 0; i < cli_command_count; i++)
         if (new_group(i, word, sizeof(word))) {
-            (void)printf("%s%s", separator, word);
+            (void)printf("%s:%s", separator, word);
             separator = "|";
         }
+}
+
+/* "fact:set|log:verify", the commands of groups. */
+static void put_members_pattern(void)
+{
+    const char *separator = "";
+    for (size_t i = 0; i < cli_command_count; i++) {
+        size_t n = strcspn(cli_commands[i].name, " ");
+        if (cli_commands[i].name[n] == '\0' || cli_commands[i].hidden)
+            continue;
+        (void)printf("%s%.*s:%s", separator, (int)n, cli_commands[i].name,
+                     cli_commands[i].name + n + 1);
+        separator = "|";
+    }
+}
+
+/* The loop over the words before the one that is typed, the same in bash and zsh. */
+static void put_walk(void)
+{
+    (void)fputs("        case $word in\n        ", stdout);
+    put_taking_pattern();
+    (void)fputs(") ((i++)) ;;\n"
+                "        -*) ;;\n"
+                "        *)  case $command:$word in\n"
+                "            ",
+                stdout);
+    put_groups_pattern();
+    (void)fputs(") command=$word ;;\n"
+                "            :*) command=$word; break ;;\n"
+                "            ",
+                stdout);
+    put_members_pattern();
+    (void)puts(") command=\"$command $word\"; break ;;\n"
+               "            *) break ;;\n"
+               "            esac ;;\n"
+               "        esac\n"
+               "    done");
 }
 
 /* --- bash ------------------------------------------------------------------------------------- */
@@ -93,7 +148,7 @@ static void bash_word(const char *word, const char *summary)
 
 static void bash_command(const struct cli_command *command)
 {
-    (void)printf("    '%s') words='", command->name);
+    (void)printf("    '%s') words+='", command->name);
     if (has_choices(command->arguments)) {
         put_choices(command->arguments);
         (void)putchar(' ');
@@ -126,22 +181,9 @@ static void complete_bash(void)
                "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
                "    local command= words= word i\n"
                "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-               "        word=${COMP_WORDS[i]}\n"
-               "        case $word in");
-    (void)fputs("        ", stdout);
-    put_taking_pattern();
-    (void)puts(") ((i++)) ;;\n"
-               "        -*) ;;\n"
-               "        *)  command=${command:+$command }$word\n"
-               "            case $command in");
-    (void)fputs("            ", stdout);
-    put_groups_pattern();
-    (void)puts(") ;;\n"
-               "            *) break ;;\n"
-               "            esac ;;\n"
-               "        esac\n"
-               "    done\n"
-               "    case $command:$prev in");
+               "        word=${COMP_WORDS[i]}");
+    put_walk();
+    (void)puts("    case $command:$prev in");
     put_choice_cases("COMPREPLY=($(compgen -W '", "' -- \"$cur\")); return ;;");
     (void)puts("    *:--dir|*:-C|*:--state-dir) COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n"
                "    esac\n"
@@ -157,6 +199,8 @@ static void complete_bash(void)
                     (void)printf("%s ", cli_commands[j].name + strlen(word) + 1);
             (void)puts("' ;;");
         }
+    (void)puts("    esac\n"
+               "    case $command in");
     for (size_t i = 0; i < cli_command_count; i++)
         if (!cli_commands[i].hidden)
             bash_command(&cli_commands[i]);
@@ -209,45 +253,36 @@ static void complete_zsh(void)
                "{\n"
                "    local command= word\n"
                "    local -i i\n"
-               "    local -a found\n"
+               "    local -a found commands\n"
                "    for ((i = 2; i < CURRENT; i++)); do\n"
-               "        word=$words[i]\n"
-               "        case $word in");
-    (void)fputs("        ", stdout);
-    put_taking_pattern();
-    (void)puts(") ((i++)) ;;\n"
-               "        -*) ;;\n"
-               "        *)  command=${command:+$command }$word\n"
-               "            case $command in");
-    (void)fputs("            ", stdout);
-    put_groups_pattern();
-    (void)puts(") ;;\n"
-               "            *) break ;;\n"
-               "            esac ;;\n"
-               "        esac\n"
-               "    done\n"
-               "    case $command:$words[CURRENT-1] in");
+               "        word=$words[i]");
+    put_walk();
+    (void)puts("    case $command:$words[CURRENT-1] in");
     put_choice_cases("compadd ", "; return ;;");
     (void)puts("    *:--dir|*:-C|*:--state-dir) _files -/; return ;;\n"
                "    esac\n"
                "    case $command in");
-    (void)fputs("    '') found=(", stdout);
+    (void)fputs("    '') commands=(", stdout);
     each_first_word(zsh_entry);
-    (void)puts(" ); _describe command found; return ;;");
+    (void)puts(" ) ;;");
     for (size_t i = 0; i < cli_command_count; i++)
         if (new_group(i, word, sizeof(word))) {
-            (void)printf("    '%s') found=(", word);
+            (void)printf("    '%s') commands=(", word);
             for (size_t j = i; j < cli_command_count; j++)
                 if (in_group(&cli_commands[j], word))
                     zsh_entry(cli_commands[j].name + strlen(word) + 1, cli_commands[j].summary);
-            (void)puts(" ); _describe command found; return ;;");
+            (void)puts(" ) ;;");
         }
+    (void)puts("    esac\n"
+               "    case $command in");
     for (size_t i = 0; i < cli_command_count; i++)
         if (!cli_commands[i].hidden)
             zsh_command(&cli_commands[i]);
     (void)puts("    esac\n"
                "    if [[ $words[CURRENT] == -* ]]; then\n"
                "        _describe option found\n"
+               "    elif (($#commands)); then\n"
+               "        _describe command commands\n"
                "    else\n"
                "        _files\n"
                "    fi\n"
@@ -305,8 +340,13 @@ static void fish_command(const struct cli_command *command)
                    command->name[n] != '\0' ? "; and __fish_seen_subcommand_from " : "",
                    command->name[n] != '\0' ? command->name + n + 1 : "");
     if (command->name[n] != '\0') {
-        (void)printf("complete -c strata -f -n '__fish_seen_subcommand_from %s' -a %s -d ", word,
-                     command->name + n + 1);
+        (void)printf("complete -c strata -f -n '__fish_seen_subcommand_from %s; and not "
+                     "__fish_seen_subcommand_from ",
+                     word);
+        for (size_t i = 0; i < cli_command_count; i++)
+            if (in_group(&cli_commands[i], word))
+                (void)printf("%s ", cli_commands[i].name + n + 1);
+        (void)printf("' -a %s -d ", command->name + n + 1);
         fish_text(command->summary);
         (void)putchar('\n');
     }

@@ -7,11 +7,11 @@
  */
 #include "cli/transfer.h"
 #include "edge/graph.h"
+#include "edge/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* The memory format needs all of an entity before its line can be written. */
 struct entity_text {
@@ -30,6 +30,8 @@ struct export
     enum import_format format;
     struct entity_text entity;
     char *last_node; /* dot: the entity whose node was written last */
+    bool facts_only;
+    char *last_left; /* the entity that was left out last */
 };
 
 /* --- pieces ----------------------------------------------------------------------------------- */
@@ -93,13 +95,9 @@ static void put_dot(FILE *out, const char *text)
 
 static void put_time(FILE *out, uint64_t ms)
 {
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[32];
-    if (gmtime_r(&seconds, &tm) == NULL || strftime(text, sizeof text, "%FT%T", &tm) == 0)
-        fputs("\"\"", out);
-    else
-        fprintf(out, "\"%s.%03uZ\"", text, (unsigned)(ms % 1000));
+    char stamp[EDGE_STAMP_SIZE];
+    edge_stamp(ms, stamp);
+    fprintf(out, "\"%s\"", stamp);
 }
 
 /* --- our exchange format, CSV ----------------------------------------------------------------- */
@@ -210,11 +208,10 @@ static int memory_observation(struct export *x, const strata_attribute *a, const
         return STRATA_OK;
     }
     size_t n = strlen(a->attribute);
-    char *text = malloc(n + 2 + item->value_size);
+    char *text = malloc(n + 2 + item->value_size + 1);
     if (text == NULL)
         return STRATA_NO_MEMORY;
-    memcpy(text, a->attribute, n);
-    memcpy(text + n, ": ", 2);
+    (void)snprintf(text, n + 3, "%s: ", a->attribute);
     memcpy(text + n + 2, item->value, item->value_size);
     put_json(out, text, n + 2 + item->value_size);
     free(text);
@@ -307,9 +304,25 @@ static int export_item(struct export *x, const strata_attribute *a, const strata
     return STRATA_OK;
 }
 
+/* Tasks, messages and tracked files have commands of their own, and cannot be imported as facts. */
+static int leave_out(struct export *x, const strata_attribute *a)
+{
+    if (x->last_left != NULL && strcmp(x->last_left, a->entity) == 0)
+        return STRATA_OK;
+    free(x->last_left);
+    x->last_left = strdup(a->entity);
+    if (strata_entity_kind(a->entity) == STRATA_ENTITY_NUMBERED)
+        x->counts->tasks_left_out++;
+    else
+        x->counts->files_left_out++;
+    return x->last_left != NULL ? STRATA_OK : STRATA_NO_MEMORY;
+}
+
 static int visit_attribute(void *arg, const strata_attribute *a)
 {
     struct export *x = arg;
+    if (x->facts_only && strata_entity_kind(a->entity) != STRATA_ENTITY_FACT)
+        return leave_out(x, a);
     x->counts->pending += a->pending;
     for (size_t i = 0; i < a->count; i++) {
         if (!graph_is_visible(&a->items[i]))
@@ -342,7 +355,10 @@ static int visit_counter(void *arg, const char *name, int64_t total)
 int export_write(strata *s, enum import_format format, const strata_fact_query *query, FILE *out,
                  struct export_counts *counts)
 {
-    struct export x = {.out = out, .counts = counts, .format = format};
+    struct export x = {.out = out,
+                       .counts = counts,
+                       .format = format,
+                       .facts_only = format != IMPORT_DOT && query->entity == NULL};
     memset(counts, 0, sizeof *counts);
     if (format == IMPORT_CSV)
         fputs("entity,attribute,value,kind,link\r\n", out);
@@ -357,5 +373,6 @@ int export_write(strata *s, enum import_format format, const strata_fact_query *
     if (format == IMPORT_DOT)
         fputs("}\n", out);
     free(x.last_node);
+    free(x.last_left);
     return rc;
 }

@@ -175,6 +175,13 @@ static int check_patterns(struct cli *c, const char *const *patterns, size_t cou
     return 0;
 }
 
+static int unreadable(struct cli *c, const char *path)
+{
+    return cli_error(c, STRATA_INVALID, "it was not touched; see to it, then try again",
+                     "%s cannot be changed: %s", path,
+                     errno == EINVAL ? "it has a NUL byte: it is no text" : strerror(errno));
+}
+
 int git_merge_check(struct cli *c, const char *dir, const char *const *patterns, size_t count)
 {
     char path[PATH_MAX], command[PATH_MAX + 64];
@@ -186,7 +193,10 @@ int git_merge_check(struct cli *c, const char *dir, const char *const *patterns,
     if (!driver_command(command, sizeof command))
         return cli_error(c, STRATA_INVALID, NULL,
                          "--git-merge: Git could not call this program under its name");
-    return 0;
+    char *text = user_file_read(path);
+    status = text != NULL ? 0 : unreadable(c, path);
+    free(text);
+    return status;
 }
 
 int git_merge_add(struct cli *c, const char *dir, const char *const *patterns, size_t count)
@@ -219,6 +229,8 @@ int git_merge_remove(struct cli *c, const char *dir, bool *removed)
     if (!attributes_path(dir, path))
         return 0;
     char *text = user_file_read(path), *start = text != NULL ? find_block(text, &end, &cut) : NULL;
+    if (text == NULL)
+        return unreadable(c, path);
     if (start != NULL) {
         if (cut && start > text && *end == '\0')
             start--;

@@ -88,7 +88,7 @@ static void put_options(cli_set set)
 {
     (void)puts(".Bl -tag -width Ds");
     for (size_t id = 0; id < OPT_COUNT; id++)
-        if ((set & ((uint64_t)1 << id)) != 0 && !cli_options[id].hidden)
+        if ((set & CLI_SET(id)) != 0 && !cli_options[id].hidden)
             put_option(&cli_options[id]);
     (void)puts(".El");
 }
@@ -96,7 +96,7 @@ static void put_options(cli_set set)
 static bool visible(cli_set set)
 {
     for (size_t id = 0; id < OPT_COUNT; id++)
-        if ((set & ((uint64_t)1 << id)) != 0 && !cli_options[id].hidden)
+        if ((set & CLI_SET(id)) != 0 && !cli_options[id].hidden)
             return true;
     return false;
 }

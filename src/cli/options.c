@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SHOWN_SIZE 96
@@ -339,15 +340,6 @@ static int digits(const char **p, int count)
     return n;
 }
 
-/* Days from 1970-01-01 to a day of the Gregorian calendar; no time zone file is read. */
-static int64_t days_of(int year, int month, int day)
-{
-    int64_t y = year - (month <= 2);
-    int64_t era = y / 400, in_era = y - era * 400;
-    int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
-}
-
 static bool parse_day(const char **p, int64_t *ms)
 {
     static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -361,7 +353,8 @@ static bool parse_day(const char **p, int64_t *ms)
     bool leap = month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     if (day < 1 || day > lengths[month - 1] + leap)
         return false;
-    *ms = days_of(year, month, day) * 86400000;
+    struct tm tm = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
+    *ms = (int64_t)timegm(&tm) * 1000;
     return true;
 }
 

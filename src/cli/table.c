@@ -476,10 +476,12 @@ const struct cli_command cli_commands[] = {
      {{"strata op prune --older-than 90d", "results of the last 90 days stay"}}, cmd_op_prune, false},
     {"lock", "NAME -- COMMAND [ARGUMENT ...]", 1, 4096, ON(OPT_TTL),
      "run a command while holding a lock",
-     "The lock is renewed while the command lives. When it is lost (this machine was stopped for "
-     "longer than the term), the command is ended. The command finds STRATA_FENCE, a number that "
-     "only grows, in its environment. --wait says how long to wait for the lock; not at all if "
-     "not given. Exit status: the command's own; 115 when the lock was not to be had.",
+     "The lock is renewed while the command lives. When it cannot be renewed in time, or this "
+     "program is killed, the command and its process group are asked to end, and ended before the "
+     "lock's term is over. A descendant that left the group is not: it can know by STRATA_FENCE, a "
+     "number that only grows, in its environment. --wait says how long to wait for the lock; not "
+     "at all if not given. Exit status: the command's own; 113 when the lock was lost, 115 when it "
+     "was not to be had.",
      {{"strata lock deploy --wait 10s -- ./deploy.sh", "one at a time"}},
      cmd_lock, false},
     {"lock acquire", "NAME", 1, 1, ON(OPT_TTL), "take a lock; prints its token",
@@ -577,10 +579,11 @@ const struct cli_command cli_commands[] = {
      {{"strata prime --agent ann", "for ann"}},
      cmd_prime, false},
     {"hook", "NAME", 1, 1, 0,
-     "what an agent's client calls by itself: session-start, pre-edit, post-edit, session-end",
+     "what an agent's client calls by itself: session-start, pre-edit, post-read, post-edit, session-end",
      "Reads what the client tells from standard input, as JSON. session-start prints `strata prime` "
      "and gives the session its name; pre-edit refuses (exit status 2) to edit a file that another "
-     "agent has reserved; session-end gives reservations back. Anything that is wrong with a hook is "
+     "agent has reserved; post-read and post-edit are for tracked files: an edit is merged against what its "
+     "agent has read; session-end gives reservations back. Anything that is wrong with a hook is "
      "passed over.",
      {{"strata hook session-start", "in the client's settings; `strata init --agents` writes them"}},
      cmd_hook, false},
@@ -600,24 +603,28 @@ const struct cli_command cli_commands[] = {
      "Works outside of a workspace too. JSON Lines (by the ending of PATH, or by what is in the "
      "files) are merged record by record and field by field: no addition and no change is lost, "
      "and nothing deleted comes back. Where both sides changed the same lines of another text, "
-     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers.\n\n"
+     "Markdown keeps both versions, ours first, and any other text gets Git's conflict markers. A view is "
+     "made from the state where that has seen both sides, else merged line by line.\n\n"
      "What somebody should look at is listed on standard error; with --json everything that was "
      "merged is. In a workspace, when Git calls, what has to be decided is pending, too (strata "
      "pending). Exit status: 0 when nothing is lost, 1 when it could not be merged.",
      {{"strata merge-driver %O %A %B %L %P", "as Git calls it"},
       {"strata merge-driver base.jsonl ours.jsonl theirs.jsonl", "by hand; the result is in ours.jsonl"}},
      cmd_merge_driver, false},
-    {"view add", "heartbeat|facts", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_COMMITTED),
+    {"view add", "heartbeat|facts|queue", 1, 1,
+     ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL) | ON(OPT_COMMITTED),
      "show a part of the state as Markdown, to read and to edit",
      "heartbeat: who does what, in HEARTBEAT.md. facts: a table, in FACTS.md; with --entity the page "
-     "of one, in ENTITY.md. The view is a block between two comments; the rest of the file stays "
+     "of one, in ENTITY.md. queue: the tasks, in QUEUE.md; with --channel those of one channel. The "
+     "view is a block between two comments; the rest of the file stays "
      "yours. Whatever is changed in its lines, by any editor, is written to the state when the next "
      "strata command runs in this work tree.",
      {{"strata view add heartbeat --file AGENTS-STATUS.md", "the board"},
       {"strata view add facts", "all facts"},
-      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"}},
+      {"strata view add facts --entity api --file docs/api.md", "a page for one entity"},
+      {"strata view add queue --channel docs", "tasks as a list with boxes"}},
      cmd_view_add, false},
-    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW),
+    {"view remove", "NAME", 1, 1, ON(OPT_FILE) | ON(OPT_ENTITY_VIEW) | ON(OPT_CHANNEL),
      "take a view out of its file",
      "Edits are taken in first. The state stays as it is. A file with nothing else in it goes.",
      {{"strata view remove heartbeat", "the block goes"}}, cmd_view_remove, false},

@@ -32,15 +32,15 @@ static const char *text_field(json_t *o, const char *name)
 
 static int read_links(struct task_items *t, size_t line, json_t *o, strata_task_item *item)
 {
-    json_t *list = json_object_get(o, "dependencies"), *one;
-    size_t count = json_array_size(list), i;
+    json_t *list = json_object_get(o, "dependencies");
+    size_t count = json_array_size(list);
     struct strata_task_link *links =
         count > 0 ? task_items_memory(t, count * sizeof(*links)) : NULL;
     if (count > 0 && links == NULL)
         return task_items_fail(t, STRATA_NO_MEMORY, line, "out of memory");
     item->links = links;
-    json_array_foreach(list, i, one)
-    {
+    for (size_t i = 0; i < count; i++) {
+        json_t *one = json_array_get(list, i);
         const char *type = text_field(one, "type"), *on = text_field(one, "depends_on_id");
         if (type == NULL || on == NULL || on[0] == '\0')
             return task_items_fail(t, STRATA_INVALID, line,
@@ -141,6 +141,8 @@ static void put_status(json_t *o, const strata_task *t)
                          strcmp(t->state, "deferred") == 0);
     const char *now = open ? "open" : strcmp(t->state, "claimed") == 0 ? "in_progress" : t->state;
     const char *meant = was != NULL ? state_of(was) : NULL;
+    if (open && was == NULL && json_object_get(o, "status") != NULL)
+        return; /* no word, so nothing that it could mean */
     if (was != NULL && strcmp(meant != NULL ? meant : "open", now) == 0)
         return;
     if (strcmp(now, "done") == 0 || strcmp(now, "cancelled") == 0 || strcmp(now, "failed") == 0)
@@ -188,7 +190,7 @@ static void put_links(json_t *o, const strata_task *t, const char *key,
             (void)json_array_append_new(kept, json_pack("{s:s,s:s,s:s}", "issue_id", key,
                                                         "depends_on_id", other, "type", "blocks"));
     }
-    if (json_array_size(kept) > 0 || list != NULL)
+    if (json_array_size(kept) > 0 || json_is_array(list))
         (void)json_object_set(o, "dependencies", kept);
     json_decref(kept);
 }

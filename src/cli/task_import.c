@@ -3,82 +3,50 @@
 
 #include "cli/task.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-void task_items_release(struct task_items *t)
-{
-    for (size_t i = 0; i < t->text_count; i++)
-        free(t->texts[i]);
-    free(t->texts);
-    free(t->list);
-    *t = (struct task_items){.count = 0};
-}
-
-void *task_items_memory(struct task_items *t, size_t size)
-{
-    if (t->text_count == t->text_cap) {
-        size_t cap = t->text_cap == 0 ? 256 : t->text_cap * 2;
-        void **texts = realloc(t->texts, cap * sizeof(*texts));
-        if (texts == NULL)
-            return NULL;
-        t->texts = texts;
-        t->text_cap = cap;
-    }
-    void *p = calloc(1, size);
-    if (p != NULL)
-        t->texts[t->text_count++] = p;
-    return p;
-}
-
-char *task_items_text(struct task_items *t, const char *p, size_t n)
-{
-    char *copy = task_items_memory(t, n + 1);
-    if (copy != NULL && n > 0)
-        memcpy(copy, p, n);
-    return copy;
-}
-
-strata_task_item *task_items_add(struct task_items *t)
-{
-    if (t->count == t->cap) {
-        size_t cap = t->cap == 0 ? 256 : t->cap * 2;
-        strata_task_item *list = realloc(t->list, cap * sizeof(*list));
-        if (list == NULL)
-            return NULL;
-        t->list = list;
-        t->cap = cap;
-    }
-    strata_task_item *item = &t->list[t->count++];
-    *item = (strata_task_item){.priority = STRATA_PRIORITY_NONE};
-    return item;
-}
-
-int task_items_fail(struct task_items *t, int code, size_t line, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(t->error, sizeof(t->error), format, args);
-    va_end(args);
-    t->error_line = line;
-    return code;
-}
-
 /* --- import ----------------------------------------------------------------------------------- */
 
-static int report(struct cli *c, const char *format, const strata_task_imported *r)
+static json_t *unread_json(const struct task_items *t)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < t->unread_count && i < TASK_UNREAD_MAX; i++)
+        (void)json_array_append_new(
+            list, json_pack("{s:I,s:I,s:s}", "from", (json_int_t)t->unread[i].from, "to",
+                            (json_int_t)t->unread[i].to, "why", t->unread[i].why));
+    return list;
+}
+
+static void tell_unread(struct cli *c, const struct task_items *t)
+{
+    for (size_t i = 0; i < t->unread_count && i < TASK_UNREAD_MAX; i++) {
+        const struct task_unread *u = &t->unread[i];
+        if (u->from == u->to)
+            cli_note(c, "%s, line %zu was not read: %s", c->args[0], u->from, u->why);
+        else
+            cli_note(c, "%s, lines %zu to %zu were not read: %s", c->args[0], u->from, u->to,
+                     u->why);
+    }
+    if (t->unread_count > TASK_UNREAD_MAX)
+        cli_note(c, "%zu more places were not read", t->unread_count - TASK_UNREAD_MAX);
+}
+
+static int report(struct cli *c, const char *format, const struct task_items *items,
+                  const strata_task_imported *r)
 {
     bool dry_run = cli_given(c, OPT_DRY_RUN);
+    tell_unread(c, items);
     if (r->unknown > 0)
         cli_note(c, "%llu links to tasks that are nowhere were left out",
                  (unsigned long long)r->unknown);
     if (c->json)
-        return cli_json(c, json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:I}", "file", c->args[0],
-                                     "format", format, "dry_run", dry_run, "added",
-                                     (json_int_t)r->added, "changed", (json_int_t)r->changed,
-                                     "same", (json_int_t)r->same, "unknown", (json_int_t)r->unknown,
-                                     "records", (json_int_t)r->records));
+        return cli_json(c,
+                        json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:o}", "file", c->args[0],
+                                  "format", format, "dry_run", dry_run, "added",
+                                  (json_int_t)r->added, "changed", (json_int_t)r->changed, "same",
+                                  (json_int_t)r->same, "unknown", (json_int_t)r->unknown, "records",
+                                  (json_int_t)r->records, "unread", unread_json(items)));
     if (!c->quiet)
         (void)printf("%s: %llu tasks %s, %llu changed, %llu as before\n", format,
                      (unsigned long long)r->added, dry_run ? "would be added" : "added",
@@ -100,7 +68,7 @@ int task_import(struct cli *c, const char *format, const char *bytes, size_t n)
         status = cli_open(c);
     if (status == 0) {
         code = strata_task_import(c->s, items.list, items.count, cli_given(c, OPT_DRY_RUN), &r);
-        status = code == STRATA_OK ? report(c, format, &r) : cli_fail(c, code);
+        status = code == STRATA_OK ? report(c, format, &items, &r) : cli_fail(c, code);
     }
     task_items_release(&items);
     return status;

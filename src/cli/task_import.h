@@ -1,8 +1,9 @@
 /*
  * task_import.h - tasks of other trackers on their way into the workspace and out of it:
  *   task_import.c  reading the file, what `import` and `export` say
+ *   task_items.c   what was read
  *   task_beads.c   JSON Lines as the tracker beads writes them
- *   task_queue.c   Markdown lists
+ *   task_queue.c   Markdown lists; task_table.c: tables in them
  */
 #ifndef ST_CLI_TASK_IMPORT_H
 #define ST_CLI_TASK_IMPORT_H
@@ -11,12 +12,23 @@
 
 #include "strata.h"
 
+/* Lines that look like tasks and were not read. */
+struct task_unread {
+    size_t from, to;
+    const char *why; /* static */
+};
+
+/* So many are told one by one. */
+#define TASK_UNREAD_MAX 20
+
 /* What was read; strings are owned by `texts`. */
 struct task_items {
     strata_task_item *list;
     size_t count, cap;
     void **texts;
     size_t text_count, text_cap;
+    struct task_unread unread[TASK_UNREAD_MAX];
+    size_t unread_count; /* may be more than are kept */
     size_t error_line;
     char error[300];
 };

@@ -18,6 +18,8 @@ struct export_counts {
     uint64_t lines;    /* facts, rows, objects, nodes and edges */
     uint64_t pending;  /* attributes of which only the shown value was written */
     uint64_t left_out; /* counters that the format has no place for */
+    /* What cannot be taken in as facts: tasks and messages, tracked files. */
+    uint64_t tasks_left_out, files_left_out;
     uint64_t reshaped; /* memory: attributes written as observations "attribute: value" */
 };
 

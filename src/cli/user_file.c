@@ -30,9 +30,16 @@ static char *read_whole(FILE *f)
 
 char *user_file_read(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    /* What is no file may keep us waiting when it is opened. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return errno == ENOENT ? strdup("") : NULL;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        (void)close(fd);
+        errno = EISDIR;
+        return NULL;
+    }
     FILE *f = fdopen(fd, "r");
     char *text = f != NULL ? read_whole(f) : NULL;
     int saved = errno;

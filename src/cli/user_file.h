@@ -13,7 +13,8 @@
 #define USER_FILE_SIZE_MAX (1024 * 1024)
 
 /* The text with a NUL behind it, to be freed; "" when there is no file. NULL with errno: it cannot be
- * read; ELOOP: it is a symbolic link; EFBIG: too long; EINVAL: it has a NUL, so is no text. */
+ * read; ELOOP: it is a symbolic link; EFBIG: too long; EISDIR: no regular
+ * file; EINVAL: it has a NUL, so is no text. */
 char *user_file_read(const char *path);
 
 /* Flushed, with the mode of the file that it replaces. False with errno: that file is as it was. */

@@ -3,91 +3,13 @@
 
 #include "cli/child.h"
 #include "cli/user_file.h"
+#include "edge/tree.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-/* --- the plugin: one directory for three clients ---------------------------------------------- */
-
-static const char claude_json[] = "{\"name\":\"strata\",\"version\":\"" STRATA_VERSION
-                                  "\",\"description\":\"Shared memory, tasks "
-                                  "and once-only actions of the agents on one workspace\"}\n";
-static const char codex_json[] =
-    "{\"name\":\"strata\",\"version\":\"" STRATA_VERSION
-    "\",\"description\":\"Shared memory, tasks "
-    "and once-only actions of the agents on one workspace\",\"skills\":\"./skills/\","
-    "\"mcpServers\":\"./.mcp.json\"}\n";
-static const char marketplace_json[] =
-    "{\"name\":\"strata\",\"owner\":{\"name\":\"strata\"},\"plugins\":[{\"name\":\"strata\","
-    "\"source\":\"./\"}]}\n";
-static const char mcp_json[] =
-    "{\"mcpServers\":{\"strata\":{\"command\":\"strata\",\"args\":[\"mcp\"]}}}\n";
-static const char hooks_json[] =
-    "{\"hooks\":{"
-    "\"SessionStart\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"strata hook session-start\","
-    "\"timeout\":10}]}],"
-    "\"PreToolUse\":[{\"matcher\":\"Edit|Write|MultiEdit|NotebookEdit\",\"hooks\":[{\"type\":"
-    "\"command\",\"command\":\"strata hook pre-edit\",\"timeout\":5}]}],"
-    "\"PostToolUse\":[{\"matcher\":\"Edit|Write|MultiEdit|NotebookEdit\",\"hooks\":[{\"type\":"
-    "\"command\",\"command\":\"strata hook post-edit\",\"timeout\":5}]}],"
-    "\"SessionEnd\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"strata hook session-end\","
-    "\"timeout\":5}]}]}}\n";
-static const char skill_md[] =
-    "---\n"
-    "name: strata\n"
-    "description: Work with other agents on this workspace: shared facts, tasks, messages, and "
-    "actions that must not happen twice. Use at the start of work and before mail, deployments and "
-    "payments.\n"
-    "---\n\n"
-    "1. Call the tool `prime` (or run `strata prime`): your unfinished task, messages, the rules.\n"
-    "2. Take work with `next`; save checkpoints with `update`; end with done or fail.\n"
-    "3. `fact_search` before you assume, `fact_set` when others have to know.\n"
-    "4. `once_begin` before what must not happen twice; do it only when told to; `once_report`.\n"
-    "5. If a `strata` command says that the state is read-only here, use the MCP tools: they "
-    "work.\n";
-
-static const struct {
-    const char *path, *text;
-} plugin[] = {
-    {"/plugin/.claude-plugin/plugin.json", claude_json},
-    {"/plugin/.claude-plugin/marketplace.json", marketplace_json},
-    {"/plugin/.codex-plugin/plugin.json", codex_json},
-    {"/plugin/.mcp.json", mcp_json},
-    {"/plugin/hooks/hooks.json", hooks_json},
-    {"/plugin/skills/strata/SKILL.md", skill_md},
-};
-
-/* Makes the directories of a path below the state directory. */
-static bool make_parents(const char *state_dir, const char *path)
-{
-    char part[PATH_MAX];
-    size_t base = strlen(state_dir);
-    (void)snprintf(part, sizeof part, "%s%s", state_dir, path);
-    for (char *slash = strchr(part + base + 1, '/'); slash != NULL;
-         slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return false;
-        *slash = '/';
-    }
-    return true;
-}
-
-static int write_plugin(struct cli *c, const char *state_dir)
-{
-    char path[PATH_MAX];
-    for (size_t i = 0; i < sizeof plugin / sizeof plugin[0]; i++) {
-        (void)snprintf(path, sizeof path, "%s%s", state_dir, plugin[i].path);
-        if (!make_parents(state_dir, plugin[i].path) ||
-            !user_file_replace(path, plugin[i].text, strlen(plugin[i].text)))
-            return cli_error(c, STRATA_IO, NULL, "cannot write %s: %s", path, strerror(errno));
-    }
-    return 0;
-}
 
 /* --- what was changed outside ----------------------------------------------------------------- */
 
@@ -98,7 +20,7 @@ static void wired_path(const char *state_dir, char out[PATH_MAX])
 
 static bool is_wired(const char *state_dir, const char *what)
 {
-    char path[PATH_MAX], line[PATH_MAX + 16];
+    char path[PATH_MAX], line[PATH_MAX + 128];
     wired_path(state_dir, path);
     FILE *f = fopen(path, "re");
     bool found = false;
@@ -126,76 +48,151 @@ static int note_wired(struct cli *c, const char *state_dir, const char *what)
 
 /* --- the clients' own programs ---------------------------------------------------------------- */
 
-#define SERVER "{\"command\":\"strata\",\"args\":[\"mcp\"]}"
+#define SERVER     "{\"command\":\"strata\",\"args\":[\"mcp\"]}"
+#define WORDS_MAX  10
+#define PLUGIN_DIR "<plugin>" /* stands for the plugin's directory */
+#define MARKET     "<market>" /* for the name under which Claude Code finds it */
+#define PLUGIN_ID  "<id>"     /* for the plugin's full name */
 
+/* Commands that wire a client, and that take it back: one after the other. Claude Code knows what
+ * belongs to one work tree (by its own local settings, which are not tracked), and takes tools,
+ * skill and hooks from the plugin; the others have one list of servers for all that a user does. */
 static const struct client {
     const char *name;
-    const char *add[12], *remove[8]; /* the program first */
+    bool local; /* to a work tree */
+    const char *add[2][WORDS_MAX], *remove[2][WORDS_MAX];
 } clients[] = {
     {"claude",
-     {"claude", "mcp", "add", "--scope", "local", "strata", "--", "strata", "mcp"},
-     {"claude", "mcp", "remove", "--scope", "local", "strata"}},
+     true,
+     {{"claude", "plugin", "marketplace", "add", "--scope", "local", PLUGIN_DIR},
+      {"claude", "plugin", "install", "--scope", "local", PLUGIN_ID}},
+     {{"claude", "plugin", "uninstall", "--scope", "local", PLUGIN_ID},
+      {"claude", "plugin", "marketplace", "remove", "--scope", "local", MARKET}}},
     {"codex",
-     {"codex", "mcp", "add", "strata", "--", "strata", "mcp"},
-     {"codex", "mcp", "remove", "strata"}},
+     false,
+     {{"codex", "mcp", "add", "strata", "--", "strata", "mcp"}},
+     {{"codex", "mcp", "remove", "strata"}}},
     {"openclaw",
-     {"openclaw", "mcp", "set", "strata", SERVER},
-     {"openclaw", "mcp", "unset", "strata"}},
+     false,
+     {{"openclaw", "mcp", "set", "strata", SERVER}},
+     {{"openclaw", "mcp", "unset", "strata"}}},
 };
 
-static void put_command(FILE *f, const char *const *argv)
+/* One command, filled in. */
+struct words {
+    char *argv[WORDS_MAX + 1];
+    char plugin[PATH_MAX + sizeof "/plugin"], id[WIRE_MARKET_SIZE + sizeof "strata@"];
+    char market[WIRE_MARKET_SIZE];
+};
+
+static void fill_in(struct words *w, const char *const *from, const char *state_dir,
+                    const char *market)
 {
-    for (size_t i = 0; argv[i] != NULL; i++)
-        (void)fprintf(f, strpbrk(argv[i], " {\"") != NULL ? "%s'%s'" : "%s%s", i > 0 ? " " : "",
-                      argv[i]);
+    (void)snprintf(w->plugin, sizeof w->plugin, "%s/plugin", state_dir);
+    (void)snprintf(w->market, sizeof w->market, "%s", market);
+    (void)snprintf(w->id, sizeof w->id, "strata@%s", market);
+    size_t i = 0;
+    for (; i < WORDS_MAX && from[i] != NULL; i++)
+        w->argv[i] = strcmp(from[i], PLUGIN_DIR) == 0  ? w->plugin
+                     : strcmp(from[i], MARKET) == 0    ? w->market
+                     : strcmp(from[i], PLUGIN_ID) == 0 ? w->id
+                                                       : (char *)(uintptr_t)from[i];
+    w->argv[i] = NULL;
+}
+
+static void put_command(FILE *f, const struct words *w)
+{
+    for (size_t i = 0; w->argv[i] != NULL; i++)
+        (void)fprintf(f, strpbrk(w->argv[i], " {\"") != NULL ? "%s'%s'" : "%s%s", i > 0 ? " " : "",
+                      w->argv[i]);
 }
 
 /* Without a terminal, or where only data is wanted, nobody can say yes. */
-static bool ask(struct cli *c, const char *const *argv)
+static bool ask(struct cli *c, const struct words *list, size_t count)
 {
     char answer[16];
     if (cli_given(c, OPT_YES))
         return true;
     if (c->json || c->quiet || !isatty(STDIN_FILENO))
         return false;
-    (void)fputs("run `", stderr);
-    put_command(stderr, argv);
+    for (size_t i = 0; i < count; i++) {
+        (void)fputs(i == 0 ? "run `" : "`, `", stderr);
+        put_command(stderr, &list[i]);
+    }
     (void)fputs("`? [y/N] ", stderr);
     return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-/* Longest time for a client's own program. Milliseconds: some look for updates first. */
-#define CLIENT_MS 60000
+/* Longest time for a client's own program. Milliseconds: one was seen to take 95 s on a machine
+ * with much else to do. */
+#define CLIENT_MS 300000
 
-static bool run(const char *const *argv)
+/* The last line that a program said. */
+static void last_line(const char *text, size_t size, char out[200])
+{
+    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == ' '))
+        size--;
+    const char *begin = size > 0 ? memrchr(text, '\n', size) : NULL;
+    begin = begin != NULL ? begin + 1 : text;
+    (void)snprintf(out, 200, "%.*s", (int)(size - (size_t)(begin - text)), size > 0 ? begin : "");
+}
+
+static bool run(struct cli *c, struct words *w, const char *dir)
 {
     static const char *const none[] = {NULL};
-    char *copy[12] = {NULL};
-    for (size_t i = 0; argv[i] != NULL && i < 11; i++)
-        copy[i] = (char *)(uintptr_t)argv[i];
+    char said[200], shown[600];
     struct child child = {
-        .argv = copy, .environment = none, .inherit_fd = -1, .timeout_ms = CLIENT_MS, .keep = true};
-    bool good = child_run(&child) && child.started && child.status == 0;
+        .argv = w->argv,
+        .environment = none,
+        .dir = dir,
+        .inherit_fd = -1,
+        .timeout_ms = CLIENT_MS,
+        .keep = true,
+        .silent = true, /* our standard output is data */
+    };
+    bool good = child_run(&child) && child.started && child.status == 0 && !child.timed_out;
+    last_line(child.err_size > 0 ? child.err : child.out,
+              child.err_size > 0 ? child.err_size : child.out_size, said);
+    if (!good && child.timed_out)
+        cli_warn(c, "%s did not end within %d s", w->argv[0], CLIENT_MS / 1000);
+    else if (!good)
+        cli_warn(c, "%s ended with status %d: %s", w->argv[0], child.status,
+                 cli_clean(said, shown, sizeof shown));
     child_release(&child);
     return good;
 }
 
-static int wire_client(struct cli *c, const char *state_dir, const struct client *client)
+/* Whether all of a client's commands were run: asks, and says what is left to do. */
+static bool run_all(struct cli *c, const char *const from[2][WORDS_MAX], const char *state_dir,
+                    const char *market, const char *dir)
 {
-    char what[64];
-    (void)snprintf(what, sizeof what, "client %s", client->name);
-    if (is_wired(state_dir, what) || child_check(client->add[0]) != 0)
-        return 0;
-    if (ask(c, client->add) && run(client->add)) {
-        cli_note(c, "%s knows Strata now", client->name);
-        return note_wired(c, state_dir, what);
-    }
-    if (!c->json && !c->quiet) {
+    struct words list[2];
+    size_t count = 0, done = 0;
+    for (; count < 2 && from[count][0] != NULL; count++)
+        fill_in(&list[count], from[count], state_dir, market);
+    if (ask(c, list, count))
+        while (done < count && run(c, &list[done], dir))
+            done++;
+    for (size_t i = done; i < count && !c->json && !c->quiet; i++) {
         (void)fputs("left to do: ", stdout);
-        put_command(stdout, client->add);
+        put_command(stdout, &list[i]);
         (void)putchar('\n');
     }
-    return 0;
+    return done == count;
+}
+
+static int wire_client(struct cli *c, const char *state_dir, const struct client *client,
+                       const char *market, const char *tree)
+{
+    char what[PATH_MAX + 128];
+    (void)snprintf(what, sizeof what, client->local ? "client %s %s %s" : "client %s", client->name,
+                   market, tree);
+    if (is_wired(state_dir, what) || child_check(client->name) != 0)
+        return 0;
+    if (!run_all(c, client->add, state_dir, market, tree))
+        return 0;
+    cli_note(c, "%s knows Strata now", client->name);
+    return note_wired(c, state_dir, what);
 }
 
 /* --- AGENTS.md -------------------------------------------------------------------------------- */
@@ -248,24 +245,35 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir)
     return status == 0 ? note_wired(c, state_dir, what) : status;
 }
 
-static bool unwire_file(const char *path)
+/* True when our block is not in it any more. */
+static bool unwire_file(struct cli *c, const char *path)
 {
     char *text = user_file_read(path);
-    bool good = text != NULL && cut_block(text);
+    bool good = text != NULL;
     /* A file that has nothing else was made by us. */
-    if (good)
+    if (good && cut_block(text))
         good = text[0] == '\0' ? unlink(path) == 0 : user_file_replace(path, text, strlen(text));
+    if (!good)
+        cli_note(c, "%s was left as it is: it cannot be changed: %s", path, strerror(errno));
     free(text);
     return good;
 }
 
 /* --- both ways -------------------------------------------------------------------------------- */
 
-int wire_agents(struct cli *c, const char *state_dir, const char *dir)
+int wire_agents(struct cli *c, const strata_init_result *made, const char *dir)
 {
-    int status = write_plugin(c, state_dir);
+    char market[WIRE_MARKET_SIZE], tree[EDGE_PATH_SIZE];
+    const char *state_dir = made->state_dir;
+    /* Two workspaces of one user are two things to Claude Code. */
+    (void)snprintf(market, sizeof market, "strata-%.8s", made->replica);
+    if (!edge_tree(dir, tree))
+        return cli_error(c, STRATA_IO, NULL, "%s: %s", dir, strerror(errno));
+    if (child_check("strata") != 0)
+        cli_warn(c, "no program `strata` is found along PATH: clients start it by that name");
+    int status = wire_plugin_write(c, state_dir, market);
     for (size_t i = 0; status == 0 && i < sizeof clients / sizeof clients[0]; i++)
-        status = wire_client(c, state_dir, &clients[i]);
+        status = wire_client(c, state_dir, &clients[i], market, tree);
     if (status == 0 && cli_given(c, OPT_AGENTS_MD))
         status = wire_agents_md(c, state_dir, dir);
     if (status != 0 || c->json || c->quiet)
@@ -281,63 +289,45 @@ int wire_agents(struct cli *c, const char *state_dir, const char *dir)
     return 0;
 }
 
-static bool unwire_client(struct cli *c, const char *name)
+/* "NAME" or "NAME MARKET TREE". */
+static bool unwire_client(struct cli *c, const char *state_dir, const char *what)
 {
-    for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
-        if (strcmp(clients[i].name, name) != 0)
-            continue;
-        if (ask(c, clients[i].remove) && run(clients[i].remove))
-            return true;
-        if (!c->json && !c->quiet) {
-            (void)fputs("left to do: ", stdout);
-            put_command(stdout, clients[i].remove);
-            (void)putchar('\n');
-        }
-    }
+    char name[32], market[WIRE_MARKET_SIZE] = "";
+    int end = 0, words = sscanf(what, "%31s %23s %n", name, market, &end);
+    const char *tree = words == 2 ? what + end : NULL;
+    for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++)
+        if (strcmp(clients[i].name, name) == 0 && clients[i].local == (tree != NULL))
+            /* A work tree that is gone took its settings with it. */
+            return (tree != NULL && access(tree, F_OK) != 0) ||
+                   run_all(c, clients[i].remove, state_dir, market, tree);
     return false;
 }
-
-static void remove_plugin(const char *state_dir, json_t *list)
-{
-    static const char *const directories[] = {
-        "/plugin/.claude-plugin", "/plugin/.codex-plugin", "/plugin/hooks",
-        "/plugin/skills/strata",  "/plugin/skills",        "/plugin",
-    };
-    char path[PATH_MAX];
-    bool any = false;
-    for (size_t i = 0; i < sizeof plugin / sizeof plugin[0]; i++) {
-        (void)snprintf(path, sizeof path, "%s%s", state_dir, plugin[i].path);
-        any = unlink(path) == 0 || any;
-    }
-    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
-        (void)snprintf(path, sizeof path, "%s%s", state_dir, directories[i]);
-        (void)rmdir(path);
-    }
-    if (any)
-        (void)json_array_append_new(list, json_string("plugin"));
-}
+_Static_assert(WIRE_MARKET_SIZE == 24, "the format above names it");
 
 int unwire_agents(struct cli *c, const char *state_dir, json_t **list)
 {
-    char path[PATH_MAX], line[PATH_MAX + 16], kept[8 * PATH_MAX] = "";
+    char path[PATH_MAX], line[PATH_MAX + 128], kept[8 * PATH_MAX] = "";
+    bool plugin_used = false;
     *list = json_array();
     wired_path(state_dir, path);
     FILE *f = fopen(path, "re");
     while (f != NULL && fgets(line, sizeof line, f) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         bool file = strncmp(line, "file ", 5) == 0, client = strncmp(line, "client ", 7) == 0;
-        if ((file && (unwire_file(line + 5) || access(line + 5, F_OK) != 0)) ||
-            (client && unwire_client(c, line + 7))) {
+        if ((file && (access(line + 5, F_OK) != 0 || unwire_file(c, line + 5))) ||
+            (client && unwire_client(c, state_dir, line + 7))) {
             (void)json_array_append_new(*list, cli_json_text(line, strlen(line)));
             continue;
         }
+        plugin_used = plugin_used || (client && strchr(line + 7, ' ') != NULL);
         size_t n = strlen(kept);
         if (n + strlen(line) + 2 <= sizeof kept)
             strcat(strcpy(kept + n, line), "\n");
     }
     if (f != NULL)
         (void)fclose(f);
-    remove_plugin(state_dir, *list);
+    if (!plugin_used)
+        wire_plugin_remove(state_dir, *list);
     if (kept[0] == '\0')
         (void)unlink(path);
     else if (!user_file_replace(path, kept, strlen(kept)))

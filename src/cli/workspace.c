@@ -211,7 +211,7 @@ int cmd_init(struct cli *c)
     if (result.joined && !options.dry_run)
         take_first(c, dir, &result);
     if (cli_given(c, OPT_AGENTS) && !options.dry_run)
-        status = wire_agents(c, result.state_dir, dir);
+        status = wire_agents(c, &result, dir);
     if (status != 0)
         return status;
     if (options.name != NULL && !result.created && strcmp(options.name, result.name) != 0)
@@ -295,7 +295,37 @@ int cmd_uninit(struct cli *c)
 
 /* --- status ----------------------------------------------------------------------------------- */
 
-static int status_json(struct cli *c, const strata_status *st, size_t in_doubt, size_t approval)
+static json_t *totals_json(const strata_task_totals *t)
+{
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "total", (json_int_t)t->tasks,
+                     "ready", (json_int_t)t->to_be_had, "claimed", (json_int_t)t->claimed,
+                     "waiting", (json_int_t)t->waiting, "deferred", (json_int_t)t->deferred, "held",
+                     (json_int_t)t->held, "done", (json_int_t)t->done, "failed",
+                     (json_int_t)t->failed, "cancelled", (json_int_t)t->cancelled);
+}
+
+/* "tasks      3 ready, 1 claimed, 2 waiting, 40 done": what there is */
+static void put_totals(const strata_task_totals *t)
+{
+    const struct {
+        const char *word;
+        uint64_t count;
+    } list[] = {{"ready", t->to_be_had},   {"claimed", t->claimed},    {"waiting", t->waiting},
+                {"deferred", t->deferred}, {"held", t->held},          {"done", t->done},
+                {"failed", t->failed},     {"cancelled", t->cancelled}};
+    const char *before = "tasks      ";
+    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+        if (list[i].count == 0)
+            continue;
+        (void)printf("%s%llu %s", before, (unsigned long long)list[i].count, list[i].word);
+        before = ", ";
+    }
+    if (t->tasks > 0)
+        (void)printf("%s\n", t->failed > 0 ? " (what waits for a failed one goes on waiting)" : "");
+}
+
+static int status_json(struct cli *c, const strata_status *st, const strata_task_totals *tasks,
+                       size_t in_doubt, size_t approval)
 {
     json_t *replicas = json_array();
     for (size_t i = 0; i < st->replica_count; i++) {
@@ -306,7 +336,7 @@ static int status_json(struct cli *c, const strata_status *st, size_t in_doubt, 
         (void)json_array_append_new(replicas, o);
     }
     json_t *data = json_pack(
-        "{s:s,s:s,s:s,s:o,s:i,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:b,s:b,s:I,s:I,s:s?}",
+        "{s:s,s:s,s:s,s:o,s:i,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:b,s:b,s:I,s:I,s:s?,s:o}",
         "workspace", st->workspace, "replica", st->replica, "name", st->name, "state_dir",
         cli_json_text(st->state_dir, strlen(st->state_dir)), "epoch", (int)st->epoch, "digest",
         st->digest, "records", (json_int_t)st->records, "attributes", (json_int_t)st->attributes,
@@ -314,7 +344,7 @@ static int status_json(struct cli *c, const strata_status *st, size_t in_doubt, 
         (json_int_t)st->waiting, "quarantined_bytes", (json_int_t)st->quarantined, "log_bytes",
         (json_int_t)st->log_size, "replicas", replicas, "read_only", st->read_only, "index_behind",
         st->index_behind, "operations_in_doubt", (json_int_t)in_doubt, "operations_to_approve",
-        (json_int_t)approval, "agent", c->agent);
+        (json_int_t)approval, "agent", c->agent, "tasks", totals_json(tasks));
     return cli_json(c, data);
 }
 
@@ -348,7 +378,7 @@ static void put_replica(struct cli *c, const strata_replica_info *r)
     (void)putchar('\n');
 }
 
-static void status_text(struct cli *c, const strata_status *st)
+static void status_text(struct cli *c, const strata_status *st, const strata_task_totals *tasks)
 {
     (void)printf("workspace  %s\nstate      ", st->workspace);
     cli_put_text(stdout, st->state_dir, strlen(st->state_dir), 0);
@@ -359,6 +389,7 @@ static void status_text(struct cli *c, const strata_status *st)
                  st->pending > 0 ? " (strata pending)" : "");
     (void)printf("unseen     %llu%s\n", (unsigned long long)st->unseen,
                  st->unseen > 0 ? " (strata pending --unseen)" : "");
+    put_totals(tasks);
     (void)printf("records    %llu, ", (unsigned long long)st->records);
     put_size(st->log_size);
     (void)putchar('\n');
@@ -380,18 +411,21 @@ static void status_text(struct cli *c, const strata_status *st)
 int cmd_status(struct cli *c)
 {
     strata_status st = {0};
+    strata_task_totals tasks = {0};
     size_t in_doubt = 0, approval = 0;
     int status = cli_open(c);
     if (status != 0)
         return status;
     int code = cli_operations_waiting(c, NULL, &in_doubt, &approval);
     if (code == STRATA_OK)
+        code = strata_task_totals_get(c->s, &tasks);
+    if (code == STRATA_OK)
         code = strata_status_get(c->s, &st);
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (c->json)
-        return status_json(c, &st, in_doubt, approval);
-    status_text(c, &st);
+        return status_json(c, &st, &tasks, in_doubt, approval);
+    status_text(c, &st, &tasks);
     if (in_doubt > 0)
         (void)printf(
             "in doubt   %zu once-only operations: a person settles them (strata pending)\n",

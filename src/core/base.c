@@ -188,6 +188,20 @@ bool st_parse_hex64(const char *p, uint64_t *value)
     return true;
 }
 
+void st_put_u64(char *at, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (char)(unsigned char)(value >> (56 - 8 * i));
+}
+
+uint64_t st_get_u64(const char *at)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | (unsigned char)at[i];
+    return value;
+}
+
 void st_buf_add_varint(struct st_buf *b, uint64_t value)
 {
     char bytes[10];

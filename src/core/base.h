@@ -63,8 +63,8 @@ struct st_alloc {
  */
 struct st_buf {
     char *p;
-    size_t n;   /* bytes in use */
-    size_t cap; /* bytes allocated */
+    size_t n;                     /* bytes in use */
+    size_t cap;                   /* bytes allocated */
     const struct st_alloc *alloc; /* borrowed for the life of the buffer */
     bool failed;
 };
@@ -82,6 +82,9 @@ void st_buf_add_char(struct st_buf *b, char c);
 void st_buf_add_u64(struct st_buf *b, uint64_t value);   /* decimal */
 void st_buf_add_i64(struct st_buf *b, int64_t value);    /* decimal */
 void st_buf_add_hex64(struct st_buf *b, uint64_t value); /* 16 lower-case digits */
+/* 8 bytes, big-endian: sorted as numbers. For index rows, as the next. */
+void st_put_u64(char *at, uint64_t value);
+uint64_t st_get_u64(const char *at);
 /* LEB128, 1 to 10 bytes; for index rows, never for log records. */
 void st_buf_add_varint(struct st_buf *b, uint64_t value);
 

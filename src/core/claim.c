@@ -99,9 +99,10 @@ static enum st_code reopen(struct st_ledger *l, struct st_head *h, const struct 
                                               : ST_VERDICT_DONE;
     if (out->verdict != ST_VERDICT_DONE)
         return ST_OK;
-    uint64_t token = c->token;
 #ifndef ST_DEFECT_CLAIM_REOPEN_KEEPS_TOKEN
-    token = st_head_token(h);
+    uint64_t token = st_head_token(h);
+#else
+    uint64_t token = c->token;
 #endif
     if (token == 0) {
         out->verdict = ST_VERDICT_INVALID;

@@ -170,7 +170,7 @@ static enum st_code acquire(struct st_ledger *l, struct st_head *h, const struct
 {
     out->token = lease->token;
     out->verdict = ST_VERDICT_SKIPPED;
-    if (c->alternative && l->taken)
+    if (c->alternative && l->taken != 0)
         return ST_OK;
     out->verdict = ST_VERDICT_ENDED;
 #ifndef ST_DEFECT_CLAIM_DONE_TAKEN

@@ -17,8 +17,7 @@ void st_ledger_init(struct st_ledger *l, const struct st_kv *kv, const struct st
 
 void st_ledger_entry(struct st_ledger *l)
 {
-    l->granted = 0;
-    l->taken = false;
+    l->granted = l->taken = 0;
 }
 
 void st_ledger_release(struct st_ledger *l)
@@ -290,8 +289,13 @@ static enum st_code generation(struct st_ledger *l, struct st_head *h, const str
     if (!c->forced)
 #endif
         h->generation = c->generation;
-    if (c->forced)
+    if (c->forced) {
         h->doubt = h->generation;
+        /* What the lost part left may have been copied: what comes now is later than all of it. */
+#ifndef ST_DEFECT_COPIES_BEHIND
+        h->copies = h->generation << ST_TOKEN_NUMBER_BITS;
+#endif
+    }
     code = st_head_write(l, h);
     if (!c->forced)
         return code;
@@ -374,12 +378,14 @@ enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *comma
     struct st_command c = *command;
     if (c.kind == ST_CMD_START && c.token == 0)
         c.token = l->granted;
+    if (c.kind == ST_CMD_CLAIM_FINISH && c.token == 0)
+        c.token = l->taken;
     enum st_code code = apply(l, &c, out);
     bool done = code == ST_OK && out->verdict == ST_VERDICT_DONE;
     if (c.kind == ST_CMD_GRANT)
         l->granted = done ? out->token : 0;
     if (c.kind == ST_CMD_LEASE_ACQUIRE && done)
-        l->taken = true;
+        l->taken = out->token;
     return code;
 }
 

@@ -92,7 +92,8 @@
  *   claim-checkpoint  current token, no outcome yet; keeps the text, extends the term. Of a claim
  *                     that lapsed and that nobody took since: held again
  *   claim-finish      current token, no outcome yet (also when it lapsed since): done, failed, or
- *                     retry (given back); the same again: SAME. So an outcome is accepted once
+ *                     retry (given back); the same again: SAME. So an outcome is accepted once.
+ *                     Token 0: of the acquire before it in the same entry
  *   claim-reopen      the token as it was seen; not held; done or failed: may be taken again. Takes
  *                     a new token, so that whoever ended it cannot end it again
  *   release           given back: a finish with that token is refused from then on
@@ -104,9 +105,9 @@
  *
  * Executors. `run` names a locked file (src/strong) that is free when nothing of the executor runs.
  * An operation with a run is over when that file is free, whatever its deadline says: nobody else
- * may have its effect while the executor lives. A claim with a run is over when the file is free or
- * its deadline has passed, whichever is first: a worker that was stopped, and so neither dies nor
- * renews, does not keep a task for ever. Whatever has no run is over by its deadline.
+ * may have its effect while the executor lives. A lease with a run is over when the file is free or
+ * its deadline has passed, whichever is first: a holder that was stopped, and so neither dies nor
+ * renews, does not keep a task or a lock for ever. Whatever has no run is over by its deadline.
  *
  * Reservations. Leases of kind path; the name is a pattern (glob.h). Many at a time, each with its
  * own token; granted unless it overlaps one of another holder (agent and incarnation) and not both
@@ -308,7 +309,8 @@ struct st_head {
     bool sealed;
     struct st_str successor; /* sealed: who goes on; else: who this generation belongs to. Lent */
     uint64_t position;       /* sealed: where it goes on; else: where this generation began */
-    uint64_t copies;         /* the last number given out in the outbox */
+    uint64_t copies; /* the last number given out in the outbox; after a forced move above those of
+                        every earlier generation */
 };
 
 struct st_ledger {
@@ -316,8 +318,8 @@ struct st_ledger {
     const struct st_alloc *alloc;   /* borrowed */
     struct st_buf key, value, list; /* scratch */
     /* Of the entry whose commands are being applied. */
-    uint64_t granted; /* token of its last grant */
-    bool taken;       /* one of its acquires was granted */
+    uint64_t granted; /* token of its last grant; 0: refused, or none */
+    uint64_t taken;   /* of its last acquire that was granted; 0: none was */
 };
 
 struct st_ledger_result {
@@ -332,7 +334,7 @@ void st_ledger_init(struct st_ledger *l, const struct st_kv *kv, const struct st
 void st_ledger_release(struct st_ledger *l);
 
 /* An entry begins: several commands that were ordered as one. A start with token 0 means the token
- * of the grant before it in the same entry. */
+ * of the grant before it in the same entry, a claim-finish that of the acquire. */
 void st_ledger_entry(struct st_ledger *l);
 /* ST_OK whatever the verdict; else the store failed or a row is damaged: roll back. */
 enum st_code st_ledger_apply(struct st_ledger *l, const struct st_command *c,

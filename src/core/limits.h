@@ -54,4 +54,9 @@
  * advance the local clock. Milliseconds: 5 minutes, far above any NTP error. */
 #define ST_CLOCK_AHEAD_MS_MAX (5 * 60 * 1000)
 
+/* An agent is alive while its last sign of life is not older than the first, silent up to the
+ * second, gone beyond: thinking for minutes is not death. Milliseconds. */
+#define ST_ALIVE_MS  (2u * 60 * 1000)
+#define ST_SILENT_MS (60u * 60 * 1000)
+
 #endif

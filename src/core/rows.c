@@ -96,8 +96,7 @@ bool st_pending(const struct st_item *items, size_t count, uint64_t members, boo
 void st_row_add_u64(struct st_buf *out, uint64_t value)
 {
     char bytes[8];
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (char)(unsigned char)(value >> (56 - 8 * i));
+    st_put_u64(bytes, value);
     st_buf_add(out, bytes, sizeof(bytes));
 }
 
@@ -105,13 +104,6 @@ void st_row_add_writer(struct st_buf *out, struct st_writer w)
 {
     st_row_add_u64(out, w.replica);
     st_row_add_u64(out, w.epoch);
-}
-
-static size_t put_u64(char *at, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        at[i] = (char)(unsigned char)(value >> (56 - 8 * i));
-    return 8;
 }
 
 static size_t put_varint(char *at, uint64_t value)
@@ -145,9 +137,7 @@ bool st_row_take_u64(struct st_str *s, uint64_t *value)
 {
     if (s->n < 8)
         return false;
-    *value = 0;
-    for (int i = 0; i < 8; i++)
-        *value = *value << 8 | (unsigned char)s->p[i];
+    *value = st_get_u64(s->p);
     s->p += 8;
     s->n -= 8;
     return true;
@@ -223,9 +213,9 @@ static bool take_flags(struct st_str *s, enum st_item_kind *kind, enum st_value_
 static void add_origin(struct st_buf *out, const struct st_item *item)
 {
     char bytes[16 + 5 * 10];
-    size_t n = put_u64(bytes, item->dot.writer.replica);
-    n += put_u64(bytes + n, item->dot.writer.epoch);
-    n += put_varint(bytes + n, item->dot.counter);
+    st_put_u64(bytes, item->dot.writer.replica);
+    st_put_u64(bytes + 8, item->dot.writer.epoch);
+    size_t n = 16 + put_varint(bytes + 16, item->dot.counter);
     n += put_varint(bytes + n, item->op);
     n += put_varint(bytes + n, item->time.ms);
     n += put_varint(bytes + n, item->time.logical);

@@ -3,10 +3,12 @@
  *
  * Values (v: varint, bytes: v length and that many bytes):
  *   summary  byte flags (1 task, 2 message, 4 acknowledged, 8 reported), byte state, byte priority,
- * v waits, v not_before, bytes channel, bytes agent, bytes key, bytes to totals   v tasks, v
- * unfinished, v ready, v messages
+ *            v waits, v not_before, bytes channel, bytes agent, bytes key, bytes to
+ *   totals   v tasks, v unfinished, v ready, v messages, v waiting, v deferred, v failed, v cancelled
  */
 #include "core/task_internal.h"
+
+#include "core/date.h"
 
 /* --- names ------------------------------------------------------------------------------------ */
 
@@ -63,15 +65,6 @@ static bool digits(struct st_str text, size_t at, size_t count, unsigned *out)
     return true;
 }
 
-/* Days since 1970-01-01; Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". */
-static int64_t days_of(unsigned year, unsigned month, unsigned day)
-{
-    int64_t y = (int64_t)year - (month <= 2);
-    int64_t era = y / 400, of_era = y - era * 400;
-    int64_t of_year = (153 * (int64_t)(month + (month > 2 ? -3u : 9u)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 bool st_time_parse(struct st_str t, uint64_t *ms)
 {
     unsigned year, month, day, hour, minute, second, milli = 0;
@@ -91,7 +84,7 @@ bool st_time_parse(struct st_str t, uint64_t *ms)
     if (end + 1 != t.n || t.p[end] != 'Z' || year < 1970 || month < 1 || month > 12 || day < 1 ||
         day > 31 || hour > 23 || minute > 59 || second > 60)
         return false;
-    uint64_t days = (uint64_t)days_of(year, month, day);
+    uint64_t days = (uint64_t)st_date_days((struct st_date){year, month, day});
     *ms = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + milli;
     return true;
 }
@@ -287,6 +280,10 @@ void st_task_totals_encode(struct st_buf *out, const struct st_task_totals *t)
     st_buf_add_varint(out, t->unfinished);
     st_buf_add_varint(out, t->ready);
     st_buf_add_varint(out, t->messages);
+    st_buf_add_varint(out, t->waiting);
+    st_buf_add_varint(out, t->deferred);
+    st_buf_add_varint(out, t->failed);
+    st_buf_add_varint(out, t->cancelled);
 }
 
 enum st_code st_task_totals_read(const struct st_kv *kv, struct st_task_totals *out)
@@ -299,7 +296,9 @@ enum st_code st_task_totals_read(const struct st_kv *kv, struct st_task_totals *
     if (code != ST_OK)
         return code;
     return st_take_varint(&row, &out->tasks) && st_take_varint(&row, &out->unfinished) &&
-                   st_take_varint(&row, &out->ready) && st_take_varint(&row, &out->messages)
+                   st_take_varint(&row, &out->ready) && st_take_varint(&row, &out->messages) &&
+                   st_take_varint(&row, &out->waiting) && st_take_varint(&row, &out->deferred) &&
+                   st_take_varint(&row, &out->failed) && st_take_varint(&row, &out->cancelled)
                ? ST_OK
                : ST_DAMAGED;
 }

@@ -86,6 +86,8 @@ static inline bool st_task_ready(const struct st_task *t)
 
 struct st_task_totals {
     uint64_t tasks, unfinished, ready, messages; /* messages: not acknowledged */
+    uint64_t waiting, deferred; /* of the open ones; deferred: ready, with a not_before */
+    uint64_t failed, cancelled;
 };
 
 /* RFC 3339 in UTC with seconds and maybe milliseconds, as the program writes it. */

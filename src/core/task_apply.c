@@ -150,6 +150,16 @@ static void count(uint64_t *total, bool was, bool is)
     *total += (uint64_t)is - (uint64_t)was;
 }
 
+static bool is_waiting(const struct st_task *t)
+{
+    return t->is_task && !t->is_message && t->state == ST_TASK_OPEN && t->waits > 0;
+}
+
+static bool is_deferred(const struct st_task *t)
+{
+    return st_task_ready(t) && t->not_before_ms != 0;
+}
+
 static enum st_code totals_follow(struct st_state *s, const struct st_task *old,
                                   const struct st_task *new)
 {
@@ -163,8 +173,12 @@ static enum st_code totals_follow(struct st_state *s, const struct st_task *old,
     count(&t.unfinished, was && !st_task_finished(old->state), is && !st_task_finished(new->state));
     count(&t.ready, st_task_ready(old), st_task_ready(new));
     count(&t.messages, in_inbox(old), in_inbox(new));
-    if (t.tasks == before.tasks && t.unfinished == before.unfinished && t.ready == before.ready &&
-        t.messages == before.messages)
+    count(&t.waiting, is_waiting(old), is_waiting(new));
+    count(&t.deferred, is_deferred(old), is_deferred(new));
+    count(&t.failed, was && old->state == ST_TASK_FAILED, is && new->state == ST_TASK_FAILED);
+    count(&t.cancelled, was && old->state == ST_TASK_CANCELLED,
+          is && new->state == ST_TASK_CANCELLED);
+    if (memcmp(&t, &before, sizeof t) == 0)
         return ST_OK;
     st_buf_reset(&s->task.key);
     st_buf_add_text(&s->task.key, "qn");
@@ -475,7 +489,7 @@ enum st_code st_task_close(struct st_state *s)
     if (site->entity.p == NULL)
         return ST_OK;
     struct st_task_id id;
-    struct st_task old, new;
+    struct st_task old = {0}, new;
     ST_ASSERT(st_task_id_parse(site->entity, &id));
     enum st_code code = summary_load(s, id, &site->old, &old);
     new = old;

@@ -5,7 +5,9 @@
  * not refuse it halfway through.
  */
 #include "edge/import.h"
+#include "edge/text.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -203,6 +205,7 @@ int import_add(struct import *im, size_t line, const strata_op *op)
     }
     if (copy.entity == NULL || !ok)
         return import_fail(im, STRATA_NO_MEMORY, line, "out of memory");
+    assert(im->lines != NULL && im->ops != NULL);
     im->lines[im->count] = (uint32_t)line;
     im->ops[im->count++] = copy;
     return STRATA_OK;
@@ -299,12 +302,6 @@ enum import_format import_format_of(const char *name)
     return IMPORT_UNKNOWN;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 /* Whether the first line is an object of the memory server. A line that does not parse is left to
  * the parser of our own format, which says what is wrong with it. */
 static enum import_format guess_json(const char *p, size_t n)
@@ -326,9 +323,9 @@ enum import_format import_guess(const char *name, const char *bytes, size_t n)
         const char *end = memchr(bytes + at, '\n', n - at);
         return guess_json(bytes + at, end != NULL ? (size_t)(end - (bytes + at)) : n - at);
     }
-    if (name != NULL && ends_with(name, ".csv"))
+    if (name != NULL && edge_ends_with(name, ".csv"))
         return IMPORT_CSV;
-    if (name != NULL && (ends_with(name, ".jsonl") || ends_with(name, ".ndjson")))
+    if (name != NULL && (edge_ends_with(name, ".jsonl") || edge_ends_with(name, ".ndjson")))
         return IMPORT_JSONL;
     /* Nothing in it: every format agrees. */
     if (at == n)

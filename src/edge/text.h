@@ -5,6 +5,8 @@
 #define ST_EDGE_TEXT_H
 
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 #include "strata.h"
 
@@ -24,6 +26,13 @@ void edge_put_origin(FILE *f, uint64_t now_ms, const char *agent, const char *re
                      bool where);
 /* The lines of one attribute in a listing. */
 void edge_put_attribute(FILE *f, uint64_t now_ms, const strata_attribute *a);
+/* Whether a file's name ends like that, in any case. */
+static inline bool edge_ends_with(const char *name, const char *ending)
+{
+    size_t n = strlen(name), m = strlen(ending);
+    return n >= m && strcasecmp(name + n - m, ending) == 0;
+}
+
 /* A copy of text for a message: valid UTF-8, no control characters, cut to fit. Returns out. */
 const char *edge_clean(const char *text, char *out, size_t size);
 

@@ -19,10 +19,19 @@ bool st_line_next(struct st_str *rest, struct st_str *line)
     return true;
 }
 
-static bool starts(struct st_str s, const char *text)
+bool st_line_starts(struct st_str s, const char *text)
 {
     size_t n = strlen(text);
     return s.n >= n && memcmp(s.p, text, n) == 0;
+}
+
+struct st_str st_line_trim(struct st_str s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = (struct st_str){s.p + 1, s.n - 1};
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
 }
 
 /* Takes a word that ends at a space or at the end. */
@@ -38,12 +47,9 @@ static struct st_str take_word(struct st_str *s)
 
 enum st_mark_kind st_block_mark(struct st_str line, const char *key, char hash[ST_BLOCK_HASH_SIZE])
 {
-    while (line.n > 0 && (line.p[0] == ' ' || line.p[0] == '\t')) {
-        line.p++;
-        line.n--;
-    }
-    bool begin = starts(line, begin_text);
-    if (!begin && !starts(line, end_text))
+    line = st_line_trim(line);
+    bool begin = st_line_starts(line, begin_text);
+    if (!begin && !st_line_starts(line, end_text))
         return ST_MARK_NONE;
     size_t skip = begin ? sizeof begin_text - 1 : sizeof end_text - 1;
     struct st_str rest = {line.p + skip, line.n - skip};
@@ -62,6 +68,20 @@ enum st_mark_kind st_block_mark(struct st_str line, const char *key, char hash[S
         }
     }
     return ST_MARK_BEGIN;
+}
+
+bool st_block_mark_key(struct st_str line, char key[ST_BLOCK_KEY_SIZE])
+{
+    line = st_line_trim(line);
+    if (!st_line_starts(line, begin_text))
+        return false;
+    struct st_str rest = {line.p + sizeof begin_text - 1, line.n - (sizeof begin_text - 1)};
+    struct st_str word = take_word(&rest);
+    if (word.n == 0 || word.n >= ST_BLOCK_KEY_SIZE || memchr(word.p, 0, word.n) != NULL)
+        return false;
+    memcpy(key, word.p, word.n);
+    key[word.n] = '\0';
+    return true;
 }
 
 bool st_line_is_conflict(struct st_str line)

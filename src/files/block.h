@@ -49,12 +49,17 @@ typedef enum st_line_class st_line_classify(struct st_str line);
 void st_blocks_find(struct st_str text, const char *key, st_line_classify *classify,
                     struct st_blocks *out);
 
+/* Without spaces and tabs at both ends. */
+struct st_str st_line_trim(struct st_str s);
+bool st_line_starts(struct st_str s, const char *text);
 /* Takes the next line off *rest; *line is without its end (\n or \r\n). False: no more. */
 bool st_line_next(struct st_str *rest, struct st_str *line);
 
 enum st_mark_kind { ST_MARK_NONE, ST_MARK_BEGIN, ST_MARK_END };
 /* Whether the line is a marker of this key (of any, when NULL); hash may be NULL. */
 enum st_mark_kind st_block_mark(struct st_str line, const char *key, char hash[ST_BLOCK_HASH_SIZE]);
+/* The key of a begin, of whatever view. False: it is none, or no key of ours. */
+bool st_block_mark_key(struct st_str line, char key[ST_BLOCK_KEY_SIZE]);
 /* Whether Git wrote it: <<<<<<< ======= ||||||| >>>>>>> */
 bool st_line_is_conflict(struct st_str line);
 

@@ -1,6 +1,7 @@
 /* jsonl_fields.c - see jsonl_fields.h. */
 #include "files/jsonl_fields.h"
 
+#include "core/date.h"
 #include "files/jsonscan.h"
 
 #include <jansson.h>
@@ -56,14 +57,6 @@ struct instant {
     int64_t s, ns;
 };
 
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400, in_era = year - era * 400;
-    int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
-}
-
 /* A JSON string with a time of RFC 3339; without an offset it is taken as UTC. */
 static bool parse_time(struct st_str text, struct instant *out)
 {
@@ -89,8 +82,8 @@ static bool parse_time(struct st_str text, struct instant *out)
             !take_char(&p, end, ":") || !take_digits(&p, end, 2, &om))
             return false;
     }
-    out->s = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
-             sign * (oh * 3600 + om * 60);
+    out->s = st_date_days((struct st_date){year, month, day}) * 86400 + hour * 3600 + minute * 60 +
+             second - sign * (oh * 3600 + om * 60);
     return p == end;
 }
 

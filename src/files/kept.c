@@ -23,7 +23,7 @@ static bool path_of(char out[ST_PATH_SIZE], const char *dir, const char *name)
 /* --- bounding --------------------------------------------------------------------------------- */
 
 struct kept_file {
-    char name[ST_BLOCK_HASH_SIZE];
+    char name[48]; /* a rendering; or one that a process left when it died: <hash>.<hex>.new */
     uint64_t size;
     int64_t used_ns;
 };
@@ -39,9 +39,10 @@ static int note_file(void *arg, const char *name)
 {
     struct kept_list *k = arg;
     char path[ST_PATH_SIZE];
-    struct stat st;
-    if (strlen(name) != ST_BLOCK_HASH_SIZE - 1 || !path_of(path, k->dir, name) ||
-        stat(path, &st) < 0)
+    struct st_file_stamp stamp;
+    struct st_fault ignored;
+    if (strlen(name) >= sizeof k->list->name || !path_of(path, k->dir, name) ||
+        st_file_stamp_get(path, &stamp, &ignored) != ST_OK)
         return 0;
     if (k->count == k->cap) {
         size_t cap = k->cap == 0 ? 256 : k->cap * 2;
@@ -53,8 +54,8 @@ static int note_file(void *arg, const char *name)
     }
     struct kept_file *f = &k->list[k->count++];
     strcpy(f->name, name);
-    f->size = (uint64_t)st.st_size;
-    f->used_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    f->size = stamp.size;
+    f->used_ns = stamp.mtime_ns;
     k->size += f->size;
     return 0;
 }
@@ -126,11 +127,12 @@ enum st_code st_kept_save(const struct st_env *env, const char *dir, const char 
         return st_fail(fault, ST_LIMIT, "the path of the state is too long");
     st_buf_init(&text, st_alloc_libc());
     encode(r, &text);
-    enum st_code code = text.failed ? st_fail(fault, ST_NO_MEMORY, "out of memory")
-                                    : st_file_put(env, path, st_buf_str(&text), false, fault);
+    enum st_code code = text.failed
+                            ? st_fail(fault, ST_NO_MEMORY, "out of memory")
+                            : st_file_put_shared(env, path, st_buf_str(&text), false, fault);
     if (code != ST_OK && fault->system == ENOENT) {
         env->mkdir(env->ctx, dir);
-        code = st_file_put(env, path, st_buf_str(&text), false, fault);
+        code = st_file_put_shared(env, path, st_buf_str(&text), false, fault);
     }
     st_buf_release(&text);
     /* Looking through the directory costs more than saving: one time in thirty-two will do. */
@@ -189,13 +191,12 @@ static bool decode(struct st_str file, const char *key, const char *hash, struct
     return !r->failed && !r->text.failed;
 }
 
-enum st_code st_kept_load(const struct st_env *env, const char *dir, const char *key,
-                          const char *hash, struct st_rendering *out)
+enum st_code st_kept_load(const char *dir, const char *key, const char *hash,
+                          struct st_rendering *out)
 {
     char path[ST_PATH_SIZE];
     struct st_buf text;
     struct st_fault fault;
-    (void)env;
     st_rendering_init(out);
     if (hash[0] == '\0' || !path_of(path, dir, hash))
         return ST_NOT_FOUND;

@@ -15,7 +15,7 @@
  * rendering  hash of the block that was last written or taken in (view.h)
  * content    checksum of the whole file as it was last looked at, hex; 0: never
  * stamp      <size> <inode> <mtime ns> <ctime ns> <when it was looked at, ns>
- * base       document: the dots of the versions that the file has, with a comma between them
+ * base       document: the dot of the version that the file has; empty: none is known
  *
  * A stamp is trusted when the file was last changed well before it was looked at: within the grain
  * of the file system's clock a second change would leave the same stamp.
@@ -53,7 +53,7 @@ struct st_registry {
     struct st_entry *list;
     size_t count, cap;
     uint64_t epoch, counter; /* of our log when the views were last rendered */
-    int64_t board_ns;        /* change time of the board then */
+    int64_t board_ns;        /* change times of the board, and of claims, then */
     uint64_t checked_ms;
     struct st_arena arena;
 };

@@ -43,6 +43,12 @@ enum st_code st_file_stamp_get(const char *path, struct st_file_stamp *out, stru
     return regular(path, &st, fault);
 }
 
+int64_t st_file_mtime_ns(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? stamp_of(&st).mtime_ns : 0;
+}
+
 bool st_file_stamp_equal(const struct st_file_stamp *a, const struct st_file_stamp *b)
 {
     return a->size == b->size && a->inode == b->inode && a->mtime_ns == b->mtime_ns &&
@@ -98,11 +104,9 @@ enum st_code st_file_get(const char *path, size_t max, struct st_buf *out,
     return code;
 }
 
-enum st_code st_file_put(const struct st_env *env, const char *path, struct st_str text, bool flush,
-                         struct st_fault *fault)
+static enum st_code put_by(const struct st_env *env, const char *beside, const char *path,
+                           struct st_str text, bool flush, struct st_fault *fault)
 {
-    char beside[ST_PATH_SIZE + 8];
-    snprintf(beside, sizeof beside, "%s.new", path);
     int fd = env->open(env->ctx, beside, ST_OPEN_WRITE | ST_OPEN_CREATE);
     if (fd < 0)
         return st_fail_system(fault, fd, "cannot write %s", beside);
@@ -115,6 +119,29 @@ enum st_code st_file_put(const struct st_env *env, const char *path, struct st_s
     if (r == 0)
         r = env->rename(env->ctx, beside, path);
     return r == 0 ? ST_OK : st_fail_system(fault, r, "cannot write %s", path);
+}
+
+enum st_code st_file_put(const struct st_env *env, const char *path, struct st_str text, bool flush,
+                         struct st_fault *fault)
+{
+    char beside[ST_PATH_SIZE + 8];
+    snprintf(beside, sizeof beside, "%s.new", path);
+    return put_by(env, beside, path, text, flush, fault);
+}
+
+enum st_code st_file_put_shared(const struct st_env *env, const char *path, struct st_str text,
+                                bool flush, struct st_fault *fault)
+{
+    char beside[ST_PATH_SIZE + 32];
+    uint64_t number = 0;
+#ifndef ST_DEFECT_ONE_NAME_BESIDE
+    env->random(env->ctx, &number, sizeof number);
+#endif
+    snprintf(beside, sizeof beside, "%s.%016llx.new", path, (unsigned long long)number);
+    enum st_code code = put_by(env, beside, path, text, flush, fault);
+    if (code != ST_OK)
+        env->unlink(env->ctx, beside);
+    return code;
 }
 
 /* --- replacing -------------------------------------------------------------------------------- */

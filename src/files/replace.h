@@ -10,7 +10,7 @@
  * seen.
  *
  * The text beside is `.<name>.strata-new` in the same directory. A process may die with it there,
- * so the caller writes down first (st_replace_journal) which inode it has: with that inode it is
+ * so the caller writes down first which inode it has: with that inode it is
  * ours and can go, with another it is what was displaced, and has to be looked at.
  */
 #ifndef ST_FILES_REPLACE_H
@@ -34,15 +34,22 @@ struct st_file_stamp {
 
 /* ST_OK, ST_NOT_FOUND, ST_INVALID (a symbolic link, a directory, a device). */
 enum st_code st_file_stamp_get(const char *path, struct st_file_stamp *out, struct st_fault *fault);
+/* When it was last changed, whatever it is; 0: it is not there. */
+int64_t st_file_mtime_ns(const char *path);
 bool st_file_stamp_equal(const struct st_file_stamp *a, const struct st_file_stamp *b);
 
 /* Appends the whole file to out. stamp may be NULL. Does not follow a symbolic link at the end.
  * ST_NOT_FOUND, ST_INVALID, ST_LIMIT (over max bytes), ... */
 enum st_code st_file_get(const char *path, size_t max, struct st_buf *out,
                          struct st_file_stamp *stamp, struct st_fault *fault);
-/* Writes a small file of ours: aside, then rename. */
+/* Writes a small file of ours: beside it, then rename. Under a lock. */
 enum st_code st_file_put(const struct st_env *env, const char *path, struct st_str text, bool flush,
                          struct st_fault *fault);
+
+/* The same where several may do it at once. A process that dies leaves what it has written, under a name
+ * that ends in .new. */
+enum st_code st_file_put_shared(const struct st_env *env, const char *path, struct st_str text,
+                                bool flush, struct st_fault *fault);
 
 /* The name of the text beside `path`. False: too long. */
 bool st_replace_beside(const char *path, char out[]);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct st_view *const views[] = {&st_view_heartbeat, &st_view_facts};
+static const struct st_view *const views[] = {&st_view_heartbeat, &st_view_facts, &st_view_queue};
 
 const struct st_view *st_view_at(size_t i)
 {
@@ -175,14 +175,6 @@ static enum st_code edits_begin(const struct st_view *view, const struct st_rend
     return ST_OK;
 }
 
-static bool is_blank(struct st_str line)
-{
-    for (size_t i = 0; i < line.n; i++)
-        if (line.p[i] != ' ' && line.p[i] != '\t')
-            return false;
-    return true;
-}
-
 static enum st_code add_new(struct st_edits *e, struct st_str line)
 {
     struct st_edit *edit = edit_add(e, ST_EDIT_ADDED);
@@ -230,7 +222,8 @@ static enum st_code look_at(const struct st_view *view, struct st_edits *e,
                             const struct id_table *t, struct st_str line)
 {
     struct st_str id;
-    if (is_blank(line) || st_line_is_conflict(line) || st_block_mark(line, NULL, NULL) != 0)
+    if (st_line_trim(line).n == 0 || st_line_is_conflict(line) ||
+        st_block_mark(line, NULL, NULL) != 0)
         return ST_OK;
     if (view->identify(line, &id))
         return look_at_id(view, e, t, line, id);
@@ -319,5 +312,6 @@ void st_file_ops_release(struct st_file_ops *ops)
 {
     st_arena_reset(&ops->arena);
     free(ops->list);
+    free(ops->wishes);
     memset(ops, 0, sizeof *ops);
 }

@@ -20,6 +20,7 @@
 
 #include "core/state.h"
 #include "files/block.h"
+#include "files/task_line.h"
 #include "store/arena.h"
 #include "store/env.h"
 #include "store/fault.h"
@@ -34,6 +35,10 @@ struct st_view_source {
     const char *state_dir; /* for the board */
     const char *subject;   /* "" when the view takes none */
     uint64_t now_ms;
+    bool founding; /* plain numbers of tasks are made here */
+    /* Who has claimed a task; NULL: nobody, or it is not known here. Lent. */
+    const char *(*holder)(void *arg, struct st_str entity);
+    void *holder_arg;
 };
 
 /* --- rendering -------------------------------------------------------------------------------- */
@@ -81,6 +86,8 @@ struct st_edits {
     size_t repeated; /* lines with an id that another line has already */
     size_t unknown;  /* lines with an id that the rendering does not have */
     bool base_known;
+    char
+        base[ST_BLOCK_HASH_SIZE]; /* the rendering's name; "": not known. For the caller to fill. */
 };
 
 struct st_view;
@@ -97,10 +104,26 @@ struct st_file_op {
     struct st_op op;
 };
 
+/*
+ * What is not for a record alone to say, but for the commands on tasks: a new one gets a number, an
+ * end is for the ledger to accept, a cycle is refused.
+ */
+enum st_wish_kind { ST_WISH_ADD, ST_WISH_DEPEND, ST_WISH_STATE };
+
+struct st_wish {
+    enum st_wish_kind kind;
+    struct st_str entity;     /* depend, state; add: not empty when it is there already */
+    struct st_str value;      /* depend: on which number or key; state: a word */
+    struct st_task_line line; /* add; its key names it, its seq is what its author called it */
+};
+
 struct st_file_ops {
     struct st_arena arena;
     struct st_file_op *list;
     size_t count, cap;
+    struct st_wish *wishes;
+    size_t wish_count, wish_cap;
+    size_t unknown; /* lines, or names in them, of what is not known here: not taken in */
 };
 
 void st_file_ops_release(struct st_file_ops *ops);
@@ -108,19 +131,53 @@ void st_file_ops_release(struct st_file_ops *ops);
 bool st_file_ops_add(struct st_file_ops *ops, struct st_str agent, const struct st_op *op,
                      const struct st_dot *dots, size_t dot_count);
 
+/* --- writing facts (view_write.c) ------------------------------------------------------------- */
+
+/* What a line says of an attribute. Strings are borrowed. */
+struct st_view_fact {
+    struct st_str entity, attribute, value;
+    enum st_item_kind kind;
+    bool link;
+};
+
+bool st_view_has_dot(const struct st_dot *dots, size_t count, struct st_dot dot);
+bool st_view_item_is(const struct st_item *item, const struct st_view_fact *f);
+/* Set, unset, add or remove; all but add supersede `dots`. False: out of memory. */
+bool st_view_op_add(struct st_file_ops *ops, enum st_op_kind kind, const struct st_view_fact *f,
+                    const struct st_dot *dots, size_t count);
+/* Sets the attribute, or (ST_ITEM_ABSENT) unsets it; supersedes `dots`, which showed `was`. Nothing
+ * when it says so already, or did since the rendering: the edit came in before. */
+enum st_code st_view_register_write(const struct st_view_source *src, const struct st_view_fact *f,
+                                    const struct st_view_fact *was, const struct st_dot *dots,
+                                    size_t count, struct st_read_scratch *scratch,
+                                    struct st_file_ops *out);
+
+/* Whether somebody wrote this since the rendering whose line has these dots. */
+bool st_view_written_since(const struct st_view_source *src, const struct st_view_fact *f,
+                           const struct st_dot *dots, size_t count);
+/* Whether somebody ever wrote this. ST_NO_MEMORY, ... */
+enum st_code st_view_was_written(const struct st_view_source *src, const struct st_view_fact *f,
+                                 bool *was);
+/* Copies the wish with its strings. False: out of memory. */
+bool st_view_wish_add(struct st_file_ops *ops, const struct st_wish *wish);
+
 /* --- the views -------------------------------------------------------------------------------- */
 
 struct st_view {
     const char *name;
     const char *file;   /* when none is given; NULL: made from the subject */
-    bool takes_subject; /* an entity; may be left out */
+    bool takes_subject; /* an entity, of the queue a channel; may be left out */
     bool names_are_ids; /* an author chooses the id of a new item: an unknown one is an addition */
     bool shows_board;   /* renders heartbeats: changes with time, not with records alone */
+    bool shows_claims;  /* wants `holder` */
     enum st_code (*render)(const struct st_view_source *source, struct st_rendering *out);
     bool (*identify)(struct st_str line, struct st_str *id);
     st_line_classify *classify;
     enum st_code (*apply)(const struct st_view_source *source, const struct st_edits *edits,
                           struct st_file_ops *out);
+    /* Whether what a rendered line shows was ever in the state. NULL: only what it shows now is
+     * known to have been. */
+    enum st_code (*knows)(const struct st_view_source *source, struct st_str line, bool *known);
 };
 
 /* NULL when there is no view of that name. */
@@ -136,5 +193,6 @@ void st_rendering_hash(const char *key, struct st_str text, char out[ST_BLOCK_HA
 
 extern const struct st_view st_view_heartbeat;
 extern const struct st_view st_view_facts;
+extern const struct st_view st_view_queue;
 
 #endif

@@ -22,24 +22,12 @@
  */
 #include "files/view.h"
 
-#include "store/index.h"
+#include "store/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-struct fact {
-    struct st_str entity, attribute, value;
-    enum st_item_kind kind;
-    bool link;
-};
-
 /* --- cells ------------------------------------------------------------------------------------ */
-
-static bool starts(struct st_str s, const char *text)
-{
-    size_t n = strlen(text);
-    return s.n >= n && memcmp(s.p, text, n) == 0;
-}
 
 static void add_cell(struct st_buf *out, struct st_str s)
 {
@@ -50,15 +38,15 @@ static void add_cell(struct st_buf *out, struct st_str s)
         while (c == ' ' && spaces < s.n && s.p[spaces] == ' ')
             spaces++;
         bool at_end = c == ' ' && (spaces == s.n || i == 0 || out->p[out->n - 1] == 's');
-        const char *spelled = c == '\\'                 ? "\\\\"
-                              : c == '|'                ? "\\|"
-                              : c == '\n'               ? "\\n"
-                              : c == '\r'               ? "\\r"
-                              : c == '\t'               ? "\\t"
-                              : starts(rest, "<!--")    ? "\\<"
-                              : at_end && i == 0        ? "\\s"
-                              : at_end && spaces == s.n ? "\\s"
-                                                        : NULL;
+        const char *spelled = c == '\\'                      ? "\\\\"
+                              : c == '|'                     ? "\\|"
+                              : c == '\n'                    ? "\\n"
+                              : c == '\r'                    ? "\\r"
+                              : c == '\t'                    ? "\\t"
+                              : st_line_starts(rest, "<!--") ? "\\<"
+                              : at_end && i == 0             ? "\\s"
+                              : at_end && spaces == s.n      ? "\\s"
+                                                             : NULL;
         if (spelled != NULL)
             st_buf_add_text(out, spelled);
         else
@@ -66,7 +54,7 @@ static void add_cell(struct st_buf *out, struct st_str s)
     }
 }
 
-static void add_value_cell(struct st_buf *out, const struct fact *f)
+static void add_value_cell(struct st_buf *out, const struct st_view_fact *f)
 {
     if (f->kind == ST_ITEM_ABSENT) {
         st_buf_add_text(out, "\\unset");
@@ -76,9 +64,9 @@ static void add_value_cell(struct st_buf *out, const struct fact *f)
         st_buf_add_text(out, "+ ");
     if (f->link)
         st_buf_add_text(out, "-> ");
-    else if (starts(f->value, "-> ") ||
+    else if (st_line_starts(f->value, "-> ") ||
              (f->kind != ST_ITEM_MEMBER &&
-              (starts(f->value, "+ ") || st_str_equal(f->value, ST_STR("+")))))
+              (st_line_starts(f->value, "+ ") || st_str_equal(f->value, ST_STR("+")))))
         st_buf_add_char(out, '\\');
     add_cell(out, f->value);
 }
@@ -114,21 +102,12 @@ static void add_decoded(struct st_buf *out, struct st_str cell)
     }
 }
 
-static struct st_str trim(struct st_str s)
-{
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = (struct st_str){s.p + 1, s.n - 1};
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 #define CELLS_MAX 4
 
 /* The cells of a row, trimmed; *tail is what stands behind the last bar. */
 static size_t split_row(struct st_str line, struct st_str cells[CELLS_MAX], struct st_str *tail)
 {
-    line = trim(line);
+    line = st_line_trim(line);
     size_t count = 0, from = 1;
     *tail = (struct st_str){"", 0};
     if (line.n == 0 || line.p[0] != '|')
@@ -141,11 +120,11 @@ static size_t split_row(struct st_str line, struct st_str cells[CELLS_MAX], stru
         if (line.p[i] != '|')
             continue;
         if (count < CELLS_MAX)
-            cells[count] = trim((struct st_str){line.p + from, i - from});
+            cells[count] = st_line_trim((struct st_str){line.p + from, i - from});
         count++;
         from = i + 1;
     }
-    *tail = trim((struct st_str){line.p + from, line.n - from});
+    *tail = st_line_trim((struct st_str){line.p + from, line.n - from});
     return count;
 }
 
@@ -177,20 +156,20 @@ static bool identify(struct st_str line, struct st_str *id)
     return split_row(line, cells, &tail) > 0 && id_of_tail(tail, id);
 }
 
-static void decode_value(struct st_str cell, struct fact *f, struct st_buf *out)
+static void decode_value(struct st_str cell, struct st_view_fact *f, struct st_buf *out)
 {
     f->kind = ST_ITEM_VALUE;
     if (st_str_equal(cell, ST_STR("\\unset"))) {
         f->kind = ST_ITEM_ABSENT;
         return;
     }
-    if (starts(cell, "+ ") || st_str_equal(cell, ST_STR("+"))) {
+    if (st_line_starts(cell, "+ ") || st_str_equal(cell, ST_STR("+"))) {
         f->kind = ST_ITEM_MEMBER;
-        cell = trim((struct st_str){cell.p + 1, cell.n - 1});
+        cell = st_line_trim((struct st_str){cell.p + 1, cell.n - 1});
     }
-    if (starts(cell, "-> ")) {
+    if (st_line_starts(cell, "-> ")) {
         f->link = true;
-        cell = trim((struct st_str){cell.p + 3, cell.n - 3});
+        cell = st_line_trim((struct st_str){cell.p + 3, cell.n - 3});
     }
     add_decoded(out, cell);
 }
@@ -199,11 +178,12 @@ static void decode_value(struct st_str cell, struct fact *f, struct st_buf *out)
  * The fact of a row: two cells (subject says whose) or three. The subject may be empty: then a row
  * with two cells is checked for form only. Strings are lent by `text`.
  */
-static bool parse(struct st_str line, struct st_str subject, struct st_buf *text, struct fact *f)
+static bool parse(struct st_str line, struct st_str subject, struct st_buf *text,
+                  struct st_view_fact *f)
 {
     struct st_str cells[CELLS_MAX], tail;
     size_t n = split_row(line, cells, &tail), at[3];
-    *f = (struct fact){0};
+    *f = (struct st_view_fact){0};
     st_buf_reset(text);
     if (n != 2 && n != 3)
         return false;
@@ -230,8 +210,8 @@ static enum st_line_class classify(struct st_str line)
 {
     struct st_str id;
     struct st_buf text;
-    struct fact f;
-    line = trim(line);
+    struct st_view_fact f;
+    line = st_line_trim(line);
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         if (st_str_equal(line, st_str_of(heads[i])))
             return ST_LINE_FIXED;
@@ -252,7 +232,7 @@ struct renderer {
 };
 
 /* What an id stands for: the attribute; one of several values of it; a member. */
-static void add_id(struct renderer *r, const struct fact *f, const struct st_dot *candidate)
+static void add_id(struct renderer *r, const struct st_view_fact *f, const struct st_dot *candidate)
 {
     struct st_buf *id = &r->id;
     st_buf_reset(id);
@@ -273,8 +253,8 @@ static void add_id(struct renderer *r, const struct fact *f, const struct st_dot
     st_buf_add_text(&r->out->text, text);
 }
 
-static void render_line(struct renderer *r, const struct fact *f, const struct st_dot *candidate,
-                        bool pending)
+static void render_line(struct renderer *r, const struct st_view_fact *f,
+                        const struct st_dot *candidate, bool pending)
 {
     struct st_buf *t = &r->out->text;
     st_buf_add_text(t, "| ");
@@ -291,10 +271,10 @@ static void render_line(struct renderer *r, const struct fact *f, const struct s
     st_rendering_end_line(r->out);
 }
 
-static struct fact fact_of(const struct st_attribute *a, const struct st_item *item)
+static struct st_view_fact fact_of(const struct st_attribute *a, const struct st_item *item)
 {
-    return (struct fact){a->entity, a->attribute, item->value, item->kind,
-                         item->value_kind == ST_VALUE_LINK};
+    return (struct st_view_fact){a->entity, a->attribute, item->value, item->kind,
+                                 item->value_kind == ST_VALUE_LINK};
 }
 
 static bool same_value(const struct st_item *a, const struct st_item *b)
@@ -319,7 +299,7 @@ static void render_candidates(struct renderer *r, const struct st_attribute *a, 
         for (size_t k = 0; k < count; k++)
             if (same_value(&a->items[k], &a->items[i]))
                 st_rendering_add_dot(r->out, a->items[k].dot);
-        struct fact f = fact_of(a, &a->items[i]);
+        struct st_view_fact f = fact_of(a, &a->items[i]);
         render_line(r, &f, n == 0 ? NULL : &a->items[i].dot, true);
     }
 }
@@ -330,7 +310,7 @@ static void render_members(struct renderer *r, const struct st_attribute *a, siz
         st_rendering_add_dot(r->out, a->items[i].dot);
         if (i + 1 < a->count && same_value(&a->items[i], &a->items[i + 1]))
             continue; /* several additions of one member */
-        struct fact f = fact_of(a, &a->items[i]);
+        struct st_view_fact f = fact_of(a, &a->items[i]);
         render_line(r, &f, NULL, false);
     }
 }
@@ -348,7 +328,7 @@ static enum st_code render_attribute(void *arg, const struct st_attribute *a)
     } else if (a->shown < registers && a->items[a->shown].kind == ST_ITEM_VALUE) {
         for (size_t i = 0; i < registers; i++)
             st_rendering_add_dot(r->out, a->items[i].dot);
-        struct fact f = fact_of(a, &a->items[a->shown]);
+        struct st_view_fact f = fact_of(a, &a->items[a->shown]);
         render_line(r, &f, NULL, false);
     }
     render_members(r, a, registers);
@@ -386,102 +366,21 @@ struct applier {
     size_t dot_cap;
 };
 
-static bool in_dots(const struct st_dot *dots, size_t count, struct st_dot dot)
-{
-    for (size_t i = 0; i < count; i++)
-        if (st_dot_compare(dots[i], dot) == 0)
-            return true;
-    return false;
-}
-
-static bool item_is(const struct st_item *item, const struct fact *f)
-{
-    return item->kind == f->kind && (item->value_kind == ST_VALUE_LINK) == f->link &&
-           st_str_equal(item->value, f->value);
-}
-
-static enum st_code add_op(struct applier *a, enum st_op_kind kind, const struct fact *f,
+static enum st_code add_op(struct applier *a, enum st_op_kind kind, const struct st_view_fact *f,
                            const struct st_dot *dots, size_t count)
 {
-    struct st_op op = {
-        .kind = kind,
-        .entity = f->entity,
-        .attribute = f->attribute,
-        .value_kind = f->link ? ST_VALUE_LINK : ST_VALUE_TEXT,
-        .has_at = kind != ST_OP_ADD,
-    };
-    if (kind != ST_OP_UNSET)
-        op.value = f->value;
-    return st_file_ops_add(a->out, (struct st_str){"", 0}, &op, dots, count) ? ST_OK : ST_NO_MEMORY;
+    return st_view_op_add(a->out, kind, f, dots, count) ? ST_OK : ST_NO_MEMORY;
 }
 
-/* How many writes of an attribute are looked back through, to see whether an edit came in before.
- */
-#define LOOK_BACK_MAX 256
-
-/* Whether somebody wrote this already since the rendering: a process that took the edit in may have
- * died before it wrote the file. */
-static bool written_since(const struct st_view_source *src, const struct fact *f,
-                          const struct st_dot *dots, size_t count)
+static enum st_code write_register(struct applier *a, const struct st_view_fact *f,
+                                   const struct st_view_fact *was, const struct st_dot *dots,
+                                   size_t count)
 {
-    struct st_buf key;
-    uint64_t number = 0;
-    bool found = false, older = false;
-    st_buf_init(&key, st_alloc_libc());
-    st_key_register(&key, f->entity, f->attribute);
-    if (src->index == NULL || key.failed ||
-        st_index_head(src->index, st_buf_str(&key), &number) != ST_OK)
-        number = 0;
-    st_buf_release(&key);
-    for (int i = 0; number != 0 && !found && !older && i < LOOK_BACK_MAX; i++) {
-        struct st_index_entry entry;
-        struct st_record r;
-        if (st_index_entry(src->index, number, &entry) != ST_OK ||
-            st_index_record(src->index, &entry, &r) != ST_OK)
-            break;
-        const struct st_op *op = &r.ops[entry.op];
-        older = in_dots(dots, count, r.dot);
-        found = !older && (f->kind == ST_ITEM_ABSENT
-                               ? op->kind == ST_OP_UNSET
-                               : op->kind == ST_OP_SET && st_str_equal(op->value, f->value) &&
-                                     (op->value_kind == ST_VALUE_LINK) == f->link);
-        number = entry.previous;
-    }
-    return found;
-}
-
-/* Sets or unsets the attribute; supersedes `dots`, which showed `was`. */
-static enum st_code write_register(struct applier *a, const struct fact *f, const struct fact *was,
-                                   const struct st_dot *dots, size_t count)
-{
-    struct st_attribute now;
-    enum st_code code = st_attribute_read(a->src->kv, f->entity, f->attribute, &a->scratch, &now);
-    if (code != ST_OK)
-        return code;
-    enum st_op_kind kind = f->kind == ST_ITEM_ABSENT ? ST_OP_UNSET : ST_OP_SET;
-    bool live = false, there = false, again = false;
-    for (size_t i = 0; i < now.count; i++) {
-        live = live || in_dots(dots, count, now.items[i].dot);
-        there = there || item_is(&now.items[i], f);
-        again = again || item_is(&now.items[i], was);
-    }
-#ifndef ST_DEFECT_VIEW_TAKES_TWICE
-    if (!live && (there || (!again && written_since(a->src, f, dots, count))))
-        return ST_OK;
-#endif
-    if (live || !again)
-        return add_op(a, kind, f, dots, count);
-    /* The same value was written again since: that is what was shown, too. */
-    size_t n = 0;
-    struct st_dot same[16];
-    for (size_t i = 0; i < now.count && n < 16; i++)
-        if (item_is(&now.items[i], was))
-            same[n++] = now.items[i].dot;
-    return add_op(a, kind, f, same, n);
+    return st_view_register_write(a->src, f, was, dots, count, &a->scratch, a->out);
 }
 
 /* A line without an id. It supersedes only that there was nothing. */
-static enum st_code add_fact(struct applier *a, const struct fact *f)
+static enum st_code add_fact(struct applier *a, const struct st_view_fact *f)
 {
     struct st_attribute now;
     enum st_code code = st_attribute_read(a->src->kv, f->entity, f->attribute, &a->scratch, &now);
@@ -490,7 +389,7 @@ static enum st_code add_fact(struct applier *a, const struct fact *f)
     size_t n = 0;
     struct st_dot absences[16];
     for (size_t i = 0; i < now.count; i++) {
-        if (item_is(&now.items[i], f))
+        if (st_view_item_is(&now.items[i], f))
             return ST_OK;
         if (now.items[i].kind == ST_ITEM_ABSENT && n < 16)
             absences[n++] = now.items[i].dot;
@@ -499,23 +398,38 @@ static enum st_code add_fact(struct applier *a, const struct fact *f)
     return add_op(a, kind, f, absences, now.present ? 0 : n);
 }
 
-static enum st_code remove_member(struct applier *a, const struct fact *f, const struct st_edit *e)
+static enum st_code remove_member(struct applier *a, const struct st_view_fact *f,
+                                  const struct st_edit *e)
 {
     struct st_attribute now;
     enum st_code code = st_attribute_read(a->src->kv, f->entity, f->attribute, &a->scratch, &now);
     for (size_t i = 0; code == ST_OK && i < now.count; i++)
-        if (in_dots(e->dots, e->dot_count, now.items[i].dot) && item_is(&now.items[i], f))
+        if (st_view_has_dot(e->dots, e->dot_count, now.items[i].dot) &&
+            st_view_item_is(&now.items[i], f))
             return add_op(a, ST_OP_REMOVE, f, e->dots, e->dot_count);
     return code; /* gone already, or added anew since */
 }
 
-static bool same_attribute(const struct fact *a, const struct fact *b)
+static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+{
+    struct st_buf text;
+    struct st_view_fact f;
+    enum st_code code = ST_OK;
+    *known = classify(line) == ST_LINE_FIXED;
+    st_buf_init(&text, st_alloc_libc());
+    if (!*known && parse(line, st_str_of(src->subject), &text, &f))
+        code = st_view_was_written(src, &f, known);
+    st_buf_release(&text);
+    return code;
+}
+
+static bool same_attribute(const struct st_view_fact *a, const struct st_view_fact *b)
 {
     return st_str_equal(a->entity, b->entity) && st_str_equal(a->attribute, b->attribute);
 }
 
-static bool parse_edit(struct applier *a, const struct st_edit *e, struct fact *before,
-                       struct fact *after)
+static bool parse_edit(struct applier *a, const struct st_edit *e, struct st_view_fact *before,
+                       struct st_view_fact *after)
 {
     struct st_str subject = st_str_of(a->src->subject);
     bool had = e->before.n == 0 || parse(e->before, subject, &a->before, before);
@@ -524,8 +438,8 @@ static bool parse_edit(struct applier *a, const struct st_edit *e, struct fact *
 }
 
 /* What is left of one line of a group: its value, if it is still a value of the same attribute. */
-static bool left_of(struct applier *a, const struct st_edit *e, struct fact *before,
-                    struct fact *after)
+static bool left_of(struct applier *a, const struct st_edit *e, struct st_view_fact *before,
+                    struct st_view_fact *after)
 {
     if (!parse_edit(a, e, before, after) || e->kind == ST_EDIT_REMOVED)
         return false;
@@ -535,7 +449,7 @@ static bool left_of(struct applier *a, const struct st_edit *e, struct fact *bef
 /* The lines of one attribute, several when it is pending: `all` has what they all show. */
 static enum st_code apply_group(struct applier *a, const struct st_edit *e, size_t n)
 {
-    struct fact before = {0}, after = {0};
+    struct st_view_fact before = {0}, after = {0};
     size_t left = 0, all = 0;
     enum st_code code = ST_OK;
     for (size_t i = 0; i < n; i++)
@@ -561,7 +475,8 @@ static enum st_code apply_group(struct applier *a, const struct st_edit *e, size
         else if (stays && e[i].kind == ST_EDIT_CHANGED)
             code = write_register(a, &after, &before, e[i].dots, e[i].dot_count);
         else if (!stays && left == 0 && i == 0) {
-            struct fact absent = {before.entity, before.attribute, {"", 0}, ST_ITEM_ABSENT, false};
+            struct st_view_fact absent = {
+                before.entity, before.attribute, {"", 0}, ST_ITEM_ABSENT, false};
             code = write_register(a, &absent, &before, a->dots, all);
         }
         if (code == ST_OK && !stays && e[i].kind == ST_EDIT_CHANGED &&
@@ -573,7 +488,7 @@ static enum st_code apply_group(struct applier *a, const struct st_edit *e, size
 
 static enum st_code apply_member(struct applier *a, const struct st_edit *e)
 {
-    struct fact before = {0}, after = {0};
+    struct st_view_fact before = {0}, after = {0};
     if (!parse_edit(a, e, &before, &after))
         return ST_OK;
     enum st_code code = remove_member(a, &before, e);
@@ -586,7 +501,7 @@ static enum st_code apply_member(struct applier *a, const struct st_edit *e)
 static size_t group_size(struct applier *a, const struct st_edit *e, size_t count)
 {
     struct st_str subject = st_str_of(a->src->subject);
-    struct fact first, other;
+    struct st_view_fact first, other;
     if (!parse(e->before, subject, &a->before, &first) || first.kind == ST_ITEM_MEMBER)
         return 0;
     size_t n = 1;
@@ -606,7 +521,7 @@ static bool all_kept(const struct st_edit *e, size_t n)
 
 static enum st_code apply_added(struct applier *a, const struct st_edit *e)
 {
-    struct fact before = {0}, after = {0};
+    struct st_view_fact before = {0}, after = {0};
     return parse_edit(a, e, &before, &after) ? add_fact(a, &after) : ST_OK;
 }
 
@@ -647,4 +562,5 @@ const struct st_view st_view_facts = {
     .identify = identify,
     .classify = classify,
     .apply = apply,
+    .knows = knows,
 };

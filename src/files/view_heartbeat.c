@@ -11,15 +11,12 @@
  */
 #include "files/view.h"
 
+#include "core/date.h"
 #include "store/board.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* An agent that has given no sign of life for this long is shown as gone. As `strata agent list`.
- */
-#define GONE_MS (60u * 60 * 1000)
 
 struct row {
     char agent[ST_AGENT_SIZE_MAX + 1];
@@ -35,11 +32,20 @@ struct board {
     bool failed;
 };
 
-static struct row *row_of(struct board *b, struct st_str agent)
+static struct row *row_find(const struct board *b, struct st_str agent)
 {
     for (size_t i = 0; i < b->count; i++)
         if (st_str_equal(agent, st_str_of(b->rows[i].agent)))
             return &b->rows[i];
+    return NULL;
+}
+
+/* The row of the agent, made if need be. NULL: out of memory. */
+static struct row *row_of(struct board *b, struct st_str agent)
+{
+    struct row *found = row_find(b, agent);
+    if (found != NULL)
+        return found;
     if (b->count == b->cap) {
         size_t cap = b->cap == 0 ? 16 : b->cap * 2;
         struct row *rows = realloc(b->rows, cap * sizeof *rows);
@@ -106,22 +112,18 @@ static enum st_code board_read(const struct st_view_source *src, struct board *b
 /* "2026-11-24T00:21Z": to the minute, UTC. */
 static void add_minute(struct st_buf *out, uint64_t ms)
 {
-    uint64_t z = ms / 86400000 + 719468, era = z / 146097, in_era = z % 146097;
-    uint64_t of_era = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-    uint64_t in_year = in_era - (365 * of_era + of_era / 4 - of_era / 100);
-    uint64_t mp = (5 * in_year + 2) / 153, month = mp < 10 ? mp + 3 : mp - 9;
-    uint64_t year = of_era + era * 400 + (month <= 2), day = in_year - (153 * mp + 2) / 5 + 1;
-    uint64_t minute = ms / 60000 % 1440;
+    struct st_date d = st_date_of((int64_t)(ms / 86400000));
+    unsigned minute = (unsigned)(ms / 60000 % 1440);
     char text[48];
-    snprintf(text, sizeof text, "%04u-%02u-%02uT%02u:%02uZ", (unsigned)(year > 9999 ? 9999 : year),
-             (unsigned)month, (unsigned)day, (unsigned)(minute / 60), (unsigned)(minute % 60));
+    snprintf(text, sizeof text, "%04u-%02u-%02uT%02u:%02uZ", (unsigned)(d.year % 10000),
+             (unsigned)d.month, (unsigned)d.day, minute / 60, minute % 60);
     st_buf_add_text(out, text);
 }
 
 static void render_row(const struct row *row, uint64_t now_ms, struct st_rendering *out)
 {
     struct st_buf *t = &out->text;
-    bool gone = row->beat_ms + GONE_MS < now_ms;
+    bool gone = row->beat_ms + ST_SILENT_MS < now_ms;
     st_buf_add_text(t, "- [agent:");
     st_buf_add_text(t, row->agent);
     st_buf_add_text(t, "]");
@@ -159,27 +161,13 @@ static enum st_code render(const struct st_view_source *src, struct st_rendering
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
-static struct st_str trim(struct st_str s)
-{
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s = (struct st_str){s.p + 1, s.n - 1};
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
-static bool starts(struct st_str s, struct st_str prefix)
-{
-    return s.n >= prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0;
-}
-
 /* What stands behind "- " or "* ". */
 static bool bullet(struct st_str line, struct st_str *rest)
 {
-    line = trim(line);
+    line = st_line_trim(line);
     if (line.n < 2 || (line.p[0] != '-' && line.p[0] != '*') || line.p[1] != ' ')
         return false;
-    *rest = trim((struct st_str){line.p + 2, line.n - 2});
+    *rest = st_line_trim((struct st_str){line.p + 2, line.n - 2});
     return true;
 }
 
@@ -194,8 +182,8 @@ static struct st_str without_times(struct st_str s)
         open--;
     struct st_str inside = {s.p + open, s.n - open};
     bool ours =
-        open > 0 && (starts(inside, ST_STR("since 2")) || starts(inside, ST_STR("gone since 2")));
-    return ours ? trim((struct st_str){s.p, open - 1}) : s;
+        open > 0 && (st_line_starts(inside, "since 2") || st_line_starts(inside, "gone since 2"));
+    return ours ? st_line_trim((struct st_str){s.p, open - 1}) : s;
 }
 
 /* "[agent:ann] text", or "ann: text" */
@@ -204,14 +192,14 @@ static bool parse(struct st_str line, struct st_str *agent, struct st_str *statu
     struct st_str rest;
     if (!bullet(line, &rest))
         return false;
-    *tagged = starts(rest, ST_STR("[agent:"));
+    *tagged = st_line_starts(rest, "[agent:");
     if (*tagged)
         rest = (struct st_str){rest.p + 7, rest.n - 7};
     const char *end = memchr(rest.p, *tagged ? ']' : ':', rest.n);
     if (end == NULL)
         return false;
     *agent = (struct st_str){rest.p, (size_t)(end - rest.p)};
-    *status = without_times(trim((struct st_str){end + 1, rest.n - agent->n - 1}));
+    *status = without_times(st_line_trim((struct st_str){end + 1, rest.n - agent->n - 1}));
     return st_agent_check(*agent) == ST_OK;
 }
 
@@ -232,14 +220,6 @@ static enum st_line_class classify(struct st_str line)
 }
 
 /* --- edits ------------------------------------------------------------------------------------ */
-
-static const struct row *row_find(const struct board *b, struct st_str agent)
-{
-    for (size_t i = 0; i < b->count; i++)
-        if (st_str_equal(agent, st_str_of(b->rows[i].agent)))
-            return &b->rows[i];
-    return NULL;
-}
 
 static bool say(struct st_file_ops *out, struct st_str agent, struct st_str status)
 {
@@ -301,6 +281,33 @@ static enum st_code apply(const struct st_view_source *src, const struct st_edit
     return code;
 }
 
+/* Of an agent the last status is kept: what was said before that was in the state, too. */
+static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+{
+    struct board b;
+    struct st_str agent, status;
+    bool tagged;
+    *known = false;
+    if (!parse(line, &agent, &status, &tagged))
+        return ST_OK;
+    enum st_code code = board_read(src, &b);
+    const struct row *row = code == ST_OK ? row_find(&b, agent) : NULL;
+    const char *since = memmem(line.p, line.n, "(since ", 7);
+    if (row != NULL && since == NULL) {
+        *known = true; /* a sign of life */
+    } else if (row != NULL && row->said) {
+        struct st_buf now;
+        st_buf_init(&now, st_alloc_libc());
+        add_minute(&now, row->status_ms);
+        size_t left = (size_t)(line.p + line.n - since) - 7;
+        int order = memcmp(now.p, since + 7, left < now.n ? left : now.n);
+        *known = order > 0 || (order == 0 && st_str_equal(status, st_str_of(row->status)));
+        st_buf_release(&now);
+    }
+    free(b.rows);
+    return code;
+}
+
 const struct st_view st_view_heartbeat = {
     .name = "heartbeat",
     .file = "HEARTBEAT.md",
@@ -310,4 +317,5 @@ const struct st_view st_view_heartbeat = {
     .identify = identify,
     .classify = classify,
     .apply = apply,
+    .knows = knows,
 };

@@ -9,9 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Terms longer than this would outlive any agent. Milliseconds: 30 days. */
-#define TERM_MS_MAX (30ull * 24 * 3600 * 1000)
-
 struct entry {
     struct st_command commands[ST_ENTRY_COMMANDS_MAX];
     struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
@@ -26,11 +23,24 @@ static struct st_command *add(struct entry *e, enum st_command_kind kind, const 
     return c;
 }
 
+/* Copies that are on disk already, by whoever's flush, are told for nothing; for more than these a
+ * flush is made. Until they are told, every process looks at them. */
+#define UNTOLD_MAX 32
+
+static bool copies_durable(strata *s)
+{
+    struct st_dot d = s->claims_by;
+    if (d.counter == 0 || st_log_durable(&s->log, d.writer.epoch, d.counter))
+        return true;
+    return s->claims_untold > UNTOLD_MAX &&
+           st_log_wait_durable(&s->log, d.writer.epoch, d.counter) == ST_OK;
+}
+
 /* Whatever has been copied since the last entry is told first. */
 static void entry_begin(strata *s, struct entry *e)
 {
     e->count = 0;
-    if (s->claims_copied == 0)
+    if (s->claims_untold == 0 || !copies_durable(s))
         return;
     e->commands[e->count++] =
         (struct st_command){.kind = ST_CMD_CLAIM_COPIED, .position = s->claims_copied};
@@ -39,8 +49,8 @@ static void entry_begin(strata *s, struct entry *e)
 static int entry_submit(strata *s, struct entry *e)
 {
     int code = st_lib_submit(s, e->commands, e->count, e->results);
-    if (code == STRATA_OK)
-        s->claims_copied = 0;
+    if (code == STRATA_OK && e->commands[0].kind == ST_CMD_CLAIM_COPIED)
+        s->claims_untold = 0;
     return code;
 }
 
@@ -52,7 +62,7 @@ static struct st_deadline term(strata *s, uint64_t term_ms)
 
 static int check_name(strata *s, const char *name, uint64_t term_ms)
 {
-    if (term_ms > TERM_MS_MAX)
+    if (term_ms > ST_TERM_MS_MAX)
         return st_lib_fail(s, ST_LIMIT, "a claim is for 30 days at most");
     return st_lib_name(s, "claim's name", name);
 }
@@ -77,23 +87,19 @@ static int check_text(strata *s, const char *what, const char *text, size_t size
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
-/* Held as long as both its run, if it has one, and its term last (core/ledger.h). */
 static bool claim_of(strata *s, const struct st_lease *from, struct st_claim *out)
 {
-    struct st_deadline deadline = st_lib_deadline(s, &from->deadline, from->earlier);
-    bool passed;
     *out = (struct st_claim){
         .name = st_arena_text(&s->arena, from->name),
         .holder = st_arena_text(&s->arena, from->holder),
         .token = from->token,
         .incarnation = from->incarnation,
         .run = from->run,
+        .held = st_strong_lease_holds(s->strong, from),
         .outcome = from->outcome,
         .since_ms = from->since_ms,
+        .left_ms = st_lib_deadline_left(s, &from->deadline, from->earlier),
     };
-    out->left_ms = st_lib_deadline_left(s, &deadline, &passed);
-    out->held =
-        from->held && !passed && (from->run == 0 || st_strong_run_alive(s->strong, from->run));
     return out->name != NULL && out->holder != NULL;
 }
 
@@ -107,19 +113,11 @@ static enum st_code look_one(strata *s, const char *name, struct st_claim *out, 
         return code;
     if (!claim_of(s, &lease, out))
         return ST_NO_MEMORY;
-    if (e == NULL || !lease.held)
-        return ST_OK;
-    struct st_deadline deadline = st_lib_deadline(s, &lease.deadline, lease.earlier);
-    if (!out->held) {
-        struct st_command *c = add(e, ST_CMD_LEASE_LAPSE, name);
-        c->token = lease.token;
-        bool dead = lease.run != 0 && !st_strong_run_alive(s->strong, lease.run);
-        if (!dead)
-            c->deadline = deadline; /* stale should it be renewed before this is ordered */
-    } else if (st_strong_deadline_state(s->strong, &deadline) == ST_DEADLINE_OTHER_CLOCK) {
-        struct st_command *c = add(e, ST_CMD_LEASE_REARM, name);
-        c->token = lease.token;
-        c->deadline = st_strong_deadline(s->strong, deadline.term_ns);
+    struct st_command first;
+    if (e != NULL && st_strong_expire(s->strong, &lease, &first)) {
+        first.key = st_str_of(name); /* the lease's own was lent */
+        ST_ASSERT(e->count < ST_ENTRY_COMMANDS_MAX);
+        e->commands[e->count++] = first;
     }
     return ST_OK;
 }
@@ -127,6 +125,7 @@ static enum st_code look_one(strata *s, const char *name, struct st_claim *out, 
 static int look_all(strata *s, const char *const *names, size_t count, struct st_claim *out,
                     struct entry *e)
 {
+    memset(out, 0, count * sizeof *out);
     if (st_strong_begin(s->strong) != ST_OK)
         return st_lib_strong_fault(s);
     enum st_code code = ST_OK;
@@ -213,6 +212,21 @@ int st_claims_kept(strata *s, const char *name, struct st_claim_kept *out)
     return got == ST_OK ? STRATA_OK : st_lib_fail(s, got, "the ledger cannot be read");
 }
 
+int st_claims_position(strata *s, const char *name, uint64_t *position)
+{
+    struct st_claim_kept kept = {.position = 0};
+    int code = st_lib_strong_open(s);
+    if (code != STRATA_OK)
+        return code;
+    if (st_strong_peek(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    enum st_code got = st_claim_kept_read(st_strong_ledger(s->strong), st_str_of(name), &kept);
+    *position = got == ST_OK ? kept.position : 0;
+    st_strong_end(s->strong);
+    return got == ST_OK || got == ST_NOT_FOUND ? STRATA_OK
+                                               : st_lib_fail(s, got, "the ledger cannot be read");
+}
+
 /* --- refusals --------------------------------------------------------------------------------- */
 
 static const char *who(const char *agent)
@@ -255,7 +269,7 @@ static int refused(strata *s, const char *name, uint64_t token, const struct st_
     else
         say_taken(s, &claim, reason, sizeof reason);
     st_lib_fail(s, ST_CONFLICT, "not accepted: %s", reason);
-    if (claim.token != 0 && claim.token != token)
+    if (token != 0 && claim.token != 0 && claim.token != token)
         st_lib_hint(s, "your token is not the current one: your term had ended, and the task is no "
                        "longer yours. Stop working on it");
     return ST_CONFLICT;
@@ -278,86 +292,172 @@ static int check_end(strata *s, const struct st_claim_end *end)
     return code == STRATA_OK ? check_text(s, "result", end->result, end->result_size) : code;
 }
 
-/* None was free: says so of the first that is in the way. */
-static int none_free(strata *s, const struct st_claim *claims, size_t count)
+/* Of these one entry asks for some: for more than one, as somebody may be faster. */
+#define FREE_MAX 64
+#define ASKED    4u
+/* Whether a holder's process still lives is looked up so often; else its term counts. Nanoseconds. */
+#define PROBE_NS 200000000ull
+
+/* What is known of the names that are wanted. */
+struct choice {
+    const char *const *names;
+    size_t count, equal;
+    size_t free[FREE_MAX]; /* which are free, in order */
+    size_t free_count, free_equal;
+    struct st_claim in_the_way; /* the first that is not free; name NULL: all are */
+    size_t asked[FREE_MAX];     /* what the entry asks for */
+    size_t asked_count;
+};
+
+/* Held, as far as one can tell without looking for its process. */
+static bool surely_held(strata *s, const struct st_lease *lease)
 {
-    char reason[400];
-    for (size_t i = 0; i < count; i++) {
-        if (count > 1 && !claims[i].held)
-            continue;
-        say_taken(s, &claims[i], reason, sizeof reason);
-        if (count > 1)
-            return st_lib_fail(s, ST_TIMEOUT, "none of %zu is free: %s", count, reason);
-        return st_lib_fail(s, claims[i].held ? ST_TIMEOUT : ST_CONFLICT, "%s", reason);
-    }
-    return st_lib_fail(s, ST_TIMEOUT, "none of %zu is free", count);
+    struct st_deadline d = st_strong_deadline_here(s->strong, &lease->deadline, lease->earlier);
+    return lease->held && lease->run != 0 &&
+           st_strong_deadline_state(s->strong, &d) == ST_DEADLINE_AHEAD;
 }
 
-/* The first that was granted by the entry. */
-static void find_granted(const struct entry *e, size_t first, const char *const *names,
-                         const size_t *index, struct st_claim *out)
+static enum st_code choose_one(strata *s, struct choice *x, size_t i, bool probe, struct entry *e)
 {
-    for (size_t i = first; i < e->count; i++) {
-        if (e->results[i].verdict != ST_VERDICT_DONE)
-            continue;
-        out->name = names[index[i - first]];
-        out->token = e->results[i].token;
+    struct st_claim c;
+    if (!probe) {
+        struct st_lease lease;
+        enum st_code code = st_lease_read(st_strong_ledger(s->strong), ST_LEASE_CLAIM,
+                                          st_str_of(x->names[i]), &lease);
+        if (code == ST_OK && surely_held(s, &lease))
+            return ST_OK;
+    }
+    enum st_code code = look_one(s, x->names[i], &c, e);
+    if (code != ST_OK)
+        return code;
+    if (!c.held && c.outcome != ST_CLAIM_DONE && c.outcome != ST_CLAIM_FAILED) {
+        x->free[x->free_count++] = i;
+        x->free_equal += i < x->equal;
+    } else if (x->in_the_way.name == NULL && (c.held || x->count == 1)) {
+        x->in_the_way = c;
+    }
+    return ST_OK;
+}
+
+static int choose(strata *s, struct choice *x, bool probe, size_t wanted, struct entry *e)
+{
+    if (st_strong_peek(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    enum st_code code = ST_OK;
+    size_t room = ST_ENTRY_COMMANDS_MAX - ST_CLAIMS_MAX - 2;
+    for (size_t i = 0; i < x->count && code == ST_OK && x->free_count < wanted && e->count < room;
+         i++)
+        code = choose_one(s, x, i, probe, e);
+    st_strong_end(s->strong);
+    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
+}
+
+/* Who was beaten to what it wanted looks further down the list, at a place of its own: of 64 that
+ * all want the first, one gets it. */
+static size_t start_at(strata *s, const struct choice *x)
+{
+    size_t among = x->free_equal > 0 ? x->free_equal : x->free_count;
+    uint64_t random = 0;
+    if (among > s->claim_spread)
+        among = s->claim_spread;
+    if (among < 2 || s->log.env->random(s->log.env->ctx, &random, sizeof random) < 0)
+        return 0;
+    return random % among;
+}
+
+static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run, struct entry *e)
+{
+    size_t start = start_at(s, x);
+    for (size_t k = 0; k < x->free_count && k < ASKED; k++) {
+        size_t i = x->free[(start + k) % x->free_count];
+        struct st_command *c = add(e, ST_CMD_LEASE_ACQUIRE, x->names[i]);
+        c->alternative = true;
+        c->run = run;
+        c->deadline = term(s, term_ms);
+        x->asked[x->asked_count++] = i;
+    }
+}
+
+/* What the entry from `first` on was granted. */
+static void find_granted(strata *s, const struct entry *e, size_t first, const struct choice *x,
+                         struct st_claim *out)
+{
+    size_t i = 0;
+    while (i < x->asked_count && e->results[first + i].verdict != ST_VERDICT_DONE)
+        i++;
+    if (i < x->asked_count) {
+        out->name = x->names[x->asked[i]];
+        out->token = e->results[first + i].token;
         out->held = true;
-        return;
     }
+    if (x->asked_count == 0)
+        return;
+    if (i == 0 && s->claim_spread > 1)
+        s->claim_spread /= 2;
+    else if (i > 0 && s->claim_spread < FREE_MAX)
+        s->claim_spread = s->claim_spread * 2 + 1;
 }
 
-static int take(strata *s, const char *const *names, size_t count, uint64_t term_ms, uint64_t run,
+/* None was free: says so of the first that is in the way. */
+static int none_free(strata *s, const struct choice *x)
+{
+    char reason[400] = "others were faster";
+    const struct st_claim *c = &x->in_the_way;
+    if (c->name != NULL)
+        say_taken(s, c, reason, sizeof reason);
+    if (x->count == 1)
+        return st_lib_fail(s, c->name == NULL || c->held ? ST_TIMEOUT : ST_CONFLICT, "%s", reason);
+    return st_lib_fail(s, ST_TIMEOUT, "none of %zu is free: %s", x->count, reason);
+}
+
+static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
                 const struct st_claim_end *end, struct st_claim *out)
 {
-    struct st_claim claims[ST_CLAIMS_MAX];
-    size_t index[ST_CLAIMS_MAX], wanted = 0;
     struct entry e;
+    uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
+    bool probe = x->count == 1 || s->claim_probed_ns == 0 || now - s->claim_probed_ns > PROBE_NS;
+    size_t wanted = s->claim_spread > 1 ? FREE_MAX : ASKED;
     entry_begin(s, &e);
     size_t told = e.count;
-    int code = look_all(s, names, count, claims, &e);
+    int code = choose(s, x, probe, wanted, &e);
+    if (code == STRATA_OK && x->free_count == 0 && !probe) {
+        probe = true;
+        code = choose(s, x, probe, wanted, &e);
+    }
     if (code != STRATA_OK)
         return code;
+    if (probe)
+        s->claim_probed_ns = now;
     size_t end_at = e.count;
     if (end != NULL)
         add_end(&e, end);
     size_t first = e.count;
-    for (size_t i = 0; i < count; i++) {
-        bool ended = claims[i].outcome == ST_CLAIM_DONE || claims[i].outcome == ST_CLAIM_FAILED;
-        if (claims[i].held || ended)
-            continue;
-        struct st_command *c = add(&e, ST_CMD_LEASE_ACQUIRE, names[i]);
-        c->alternative = true;
-        c->run = run;
-        c->deadline = term(s, term_ms);
-        index[wanted++] = i;
-    }
+    ask(s, x, term_ms, run, &e);
     /* Terms of another clock begin anew here and now, or they would never end. */
     if (e.count > told)
         code = entry_submit(s, &e);
     if (code != STRATA_OK)
         return code;
-    if (wanted == 0 && end == NULL)
-        return none_free(s, claims, count);
-    find_granted(&e, first, names, index, out);
+    find_granted(s, &e, first, x, out);
     if (end != NULL && e.results[end_at].verdict != ST_VERDICT_DONE &&
         e.results[end_at].verdict != ST_VERDICT_SAME)
         return refused(s, end->name, end->token, &e.results[end_at]);
-    if (out->token != 0 || count == 0)
+    if (out->token != 0 || x->count == 0)
         return STRATA_OK;
-    if (e.count > first && e.results[first].verdict == ST_VERDICT_STALE)
+    if (x->asked_count > 0 && e.results[first].verdict == ST_VERDICT_STALE)
         return st_lib_replaced(s);
-    code = look_all(s, names, count, claims, NULL); /* somebody was faster */
-    return code == STRATA_OK ? none_free(s, claims, count) : code;
+    if (x->count > 1 || x->asked_count == 0)
+        return none_free(s, x);
+    x->free_count = x->free_equal = 0;
+    code = choose(s, x, true, 1, &e); /* somebody was faster: who? */
+    return code == STRATA_OK ? none_free(s, x) : code;
 }
 
-int st_claims_take(strata *s, const char *const *names, size_t count, uint64_t term_ms,
-                   uint64_t run, const struct st_claim_end *end, struct st_claim *out)
+int st_claims_take(strata *s, const char *const *names, size_t count, size_t equal,
+                   uint64_t term_ms, uint64_t run, const struct st_claim_end *end,
+                   struct st_claim *out)
 {
     *out = (struct st_claim){.name = "", .holder = s->agent};
-    if (count > ST_CLAIMS_MAX)
-        return st_lib_fail(s, ST_LIMIT, "%zu claims at once; the limit is %d", count,
-                           ST_CLAIMS_MAX);
     int code = end != NULL ? check_end(s, end) : STRATA_OK;
     for (size_t i = 0; i < count && code == STRATA_OK; i++)
         code = check_name(s, names[i], term_ms);
@@ -367,8 +467,9 @@ int st_claims_take(strata *s, const char *const *names, size_t count, uint64_t t
         code = st_lib_strong_open(s);
     const struct st_env *env = s->log.env;
     uint64_t asked_ns = env->boot_ns(env->ctx);
+    struct choice x = {.names = names, .count = count, .equal = equal};
     if (code == STRATA_OK)
-        code = take(s, names, count, term_ms, run, end, out);
+        code = take(s, &x, term_ms, run, end, out);
     if (out->token == 0)
         return code;
     out->incarnation = s->incarnation;
@@ -441,6 +542,18 @@ int st_claims_checkpoint(strata *s, const char *name, uint64_t token, const char
     return with_token(s, &e, name, token);
 }
 
+/* Whoever ends what nobody has claimed takes it for that, in the same entry. */
+static int finish_unclaimed(strata *s, struct entry *e, const struct st_claim_end *end)
+{
+    struct st_claim claim;
+    int code = look_all(s, &end->name, 1, &claim, e);
+    if (code != STRATA_OK)
+        return code;
+    add(e, ST_CMD_LEASE_ACQUIRE, end->name)->deadline = term(s, 0);
+    add_end(e, end);
+    return with_token(s, e, end->name, 0);
+}
+
 int st_claims_finish(strata *s, const struct st_claim_end *end)
 {
     struct entry e;
@@ -449,6 +562,8 @@ int st_claims_finish(strata *s, const struct st_claim_end *end)
         code = open_for(s, end->name, 0, &e);
     if (code != STRATA_OK)
         return code;
+    if (end->token == 0)
+        return finish_unclaimed(s, &e, end);
     add_end(&e, end);
     return with_token(s, &e, end->name, end->token);
 }
@@ -474,40 +589,6 @@ int st_claims_reopen(strata *s, const char *name, const char *reason)
 }
 
 /* --- the outbox ------------------------------------------------------------------------------- */
-
-/* Between two tries. Nanoseconds. */
-#define COPY_POLL_NS 2000000ull
-
-int st_claims_copy_lock(strata *s, int *fd)
-{
-    const struct st_env *env = s->log.env;
-    char path[ST_PATH_SIZE];
-    int code = check_writable(s);
-    *fd = -1;
-    if (code != STRATA_OK)
-        return code;
-    if (snprintf(path, sizeof path, "%s/strong/copy.lock", s->log.dir) >= (int)sizeof path)
-        return st_lib_fail(s, ST_LIMIT, "the path is too long");
-    *fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (*fd < 0)
-        return st_lib_fail(s, ST_IO, "cannot create %s", path);
-    uint64_t until_ns = env->boot_ns(env->ctx) + s->log.wait_ms * ST_NS_PER_MS;
-    while (env->lock_try(env->ctx, *fd) < 0) {
-        if (env->boot_ns(env->ctx) >= until_ns) {
-            env->close(env->ctx, *fd);
-            *fd = -1;
-            return st_lib_fail(s, ST_TIMEOUT, "another process copies outcomes of tasks");
-        }
-        env->sleep_ns(env->ctx, COPY_POLL_NS);
-    }
-    return STRATA_OK;
-}
-
-void st_claims_copy_unlock(strata *s, int fd)
-{
-    if (fd >= 0)
-        s->log.env->close(s->log.env->ctx, fd);
-}
 
 struct outbox {
     strata *s;
@@ -546,10 +627,12 @@ int st_claims_uncopied(strata *s,
     return o.result < 0 ? o.result : STRATA_OK;
 }
 
-void st_claims_copied(strata *s, uint64_t position)
+void st_claims_copied(strata *s, uint64_t position, size_t count, struct st_dot by)
 {
     if (position > s->claims_copied)
         s->claims_copied = position;
+    s->claims_untold += count;
+    s->claims_by = by;
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */

@@ -7,10 +7,10 @@
  *
  * The ledger is the truth about claims; what it keeps of a checkpoint or an outcome has to be
  * copied into the task's channel. The ledger remembers what was not yet copied. So after a strong
- * command, and at any later open: take st_claims_copy_lock(); st_claims_uncopied() gives each claim
- * whose state is to be copied; write the channel record if the channel does not show it already
- * (copying twice is harmless); st_claims_copied() when those records are durable, which costs
- * nothing, as it rides in the next entry.
+ * command, and at any later open: st_claims_uncopied() gives each claim whose state is to be
+ * copied; write the channel record if the channel does not show it already (copying twice is
+ * harmless; the record is written on condition that no later one was); st_claims_copied() when
+ * those records are durable, which costs nothing, as it rides in the next entry.
  *
  * Terms. A claim taken by a command that ends lasts an hour (ST_CLAIM_TERM_MS) and is extended by
  * any command of that agent: st_claims_touch(), which strata_open() calls. A process that lives on
@@ -27,8 +27,7 @@
 
 #include "core/ledger.h"
 
-/* Names of one st_claims_take(): what one entry holds with all lapses. Who has more candidates asks
- * again with the rest. */
+/* Claims that one entry asks for: with what has lapsed they fit it. */
 #define ST_CLAIMS_MAX 16
 /* Agents think for minutes; a dead one's task must not wait for days. */
 #define ST_CLAIM_TERM_MS (60ull * 60 * 1000)
@@ -45,23 +44,25 @@ struct st_claim {
 /* An end that is to be reported. */
 struct st_claim_end {
     const char *name;
-    uint64_t token;
+    uint64_t token;          /* st_claims_finish(), 0: of nobody; it is claimed for that */
     enum st_outcome outcome; /* COMMITTED: done */
     const char *result;      /* may be NULL */
     size_t result_size;      /* at most ST_CLAIM_TEXT_SIZE_MAX */
 };
 
 /*
- * Takes the first of the names (at most ST_CLAIMS_MAX, in order of preference) that is free, as one
- * entry with one flush. out->token != 0: taken. STRATA_TIMEOUT: none is free, somebody has them;
- * STRATA_CONFLICT: the only name given is done or failed. term_ms 0: ST_CLAIM_TERM_MS. run: from
+ * Takes the first of the names, which stand in order of preference, that is free, as one entry with
+ * one flush. Where others take at the same time, any of the first `equal` ones is as good as the
+ * first. out->token != 0: taken. STRATA_TIMEOUT: none is free, somebody has them; STRATA_CONFLICT:
+ * the only name given is done or failed. term_ms 0: ST_CLAIM_TERM_MS. run: from
  * st_claims_run_begin(), or 0.
  *
  * `end` (may be NULL) is reported in the same entry. When it is refused that is the result
  * (STRATA_CONFLICT), and out->token tells whether the next was taken all the same.
  */
-int st_claims_take(strata *s, const char *const *names, size_t count, uint64_t term_ms,
-                   uint64_t run, const struct st_claim_end *end, struct st_claim *out);
+int st_claims_take(strata *s, const char *const *names, size_t count, size_t equal,
+                   uint64_t term_ms, uint64_t run, const struct st_claim_end *end,
+                   struct st_claim *out);
 
 /* How things stand; out has `count` elements. Writes nothing. */
 int st_claims_look(strata *s, const char *const *names, size_t count, struct st_claim *out);
@@ -70,6 +71,9 @@ int st_claims_held_each(strata *s, const char *agent,
                         int (*visit)(void *arg, const struct st_claim *c), void *arg);
 /* What its holders left. STRATA_NOT_FOUND: nothing. */
 int st_claims_kept(strata *s, const char *name, struct st_claim_kept *out);
+
+/* Where in the outbox that was put last; 0: nothing was left. */
+int st_claims_position(strata *s, const char *name, uint64_t *position);
 
 /* STRATA_CONFLICT, with the reason: the token is not the current one, or it has an outcome. */
 int st_claims_renew(strata *s, const char *name, uint64_t token, uint64_t term_ms);
@@ -81,18 +85,14 @@ int st_claims_finish(strata *s, const struct st_claim_end *end);
 /* A claim that is done or failed may be taken again. STRATA_CONFLICT: somebody has it. */
 int st_claims_reopen(strata *s, const char *name, const char *reason);
 
-/* Who copies holds this lock from before the reading until the records are durable: of two that
- * copy at once, the slower one would write what it read earlier over what the other wrote. Waits as
- * long as the handle waits for any lock (STRATA_TIMEOUT); a process that dies lets it go. */
-int st_claims_copy_lock(strata *s, int *fd);
-void st_claims_copy_unlock(strata *s, int fd);
 /* Claims whose 'kept' is not yet copied, in the order of kept->position; visit may return non-zero
  * to stop, and must not call the handle. */
 int st_claims_uncopied(strata *s,
                        int (*visit)(void *arg, const char *name, const struct st_claim_kept *kept),
                        void *arg);
-/* Everything up to this position has been copied: told with the next entry of this handle. */
-void st_claims_copied(strata *s, uint64_t position);
+/* `count` more claims, up to this position, have been copied, by records up to this one: told with
+ * an entry of this handle when they are durable. They are not shown to it again. */
+void st_claims_copied(strata *s, uint64_t position, size_t count, struct st_dot by);
 
 /* Begins the terms of the agent's claims anew, when that is due: at most every sixth of a term;
  * else it costs a look at the clock, or at one small file the first time. Failing is harmless. */

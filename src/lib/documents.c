@@ -60,11 +60,6 @@ struct job {
     const char *author;
 };
 
-static int no_memory(strata *s)
-{
-    return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-}
-
 /* `text`, `text.2`, ... */
 static struct st_str part_name(size_t number, char out[PART_NAME_SIZE])
 {
@@ -176,7 +171,7 @@ static int read_text(struct job *j, const struct version *v, struct st_buf *out)
     st_lib_end(j->s);
     if (got != ST_OK)
         return st_lib_index_fault(j->s, got);
-    return out->failed ? no_memory(j->s) : STRATA_OK;
+    return out->failed ? st_lib_no_memory(j->s) : STRATA_OK;
 }
 
 /* --- ancestors -------------------------------------------------------------------------------- */
@@ -308,7 +303,7 @@ static int write_version(struct job *j, struct st_str text, const struct st_dot 
             break;
     }
     if (!good)
-        code = no_memory(j->s);
+        code = st_lib_no_memory(j->s);
     if (code == STRATA_OK && count > 0)
         code = st_lib_begin(j->s);
     if (code == STRATA_OK && count > 0) {
@@ -366,7 +361,7 @@ static int merge_two(struct job *j, struct version *shown, struct version *other
     if (code == STRATA_OK &&
         st_lines_merge(st_buf_str(&b), st_buf_str(&x), st_buf_str(&y),
                        first ? ST_PREFER_A : ST_PREFER_B, &out, &overlaps) != ST_OK)
-        code = no_memory(j->s);
+        code = st_lib_no_memory(j->s);
     struct st_str has = first ? st_buf_str(&x) : st_buf_str(&y);
     const struct st_dot both[] = {shown->dot, other->dot};
     if (code == STRATA_OK && (overlaps == 0 || !st_str_equal(st_buf_str(&out), has))) {
@@ -443,7 +438,7 @@ static int set_base(struct job *j, const struct version *v)
     const char *copy = text.failed ? NULL : st_registry_text(&j->s->files->registry, text.p);
     st_buf_release(&text);
     if (copy == NULL)
-        return no_memory(j->s);
+        return st_lib_no_memory(j->s);
     j->e->base = copy;
     j->s->files->changed = true;
     return STRATA_OK;
@@ -493,7 +488,7 @@ static int look_for_recent(struct job *j, const struct version *base, struct st_
     int code = old != base ? read_text(j, old, &before) : STRATA_OK;
     r.before = st_buf_str(&before);
     if (code == STRATA_OK && old != base && st_lines_removed(was, text, note_removed, &r) != ST_OK)
-        code = no_memory(j->s);
+        code = st_lib_no_memory(j->s);
     st_buf_release(&before);
     if (code != STRATA_OK || r.count == 0)
         return code;
@@ -522,7 +517,7 @@ static int merge_edit(struct job *j, const struct version *base, struct st_str t
 #ifndef ST_DEFECT_LAST_WRITER_WINS
     if (code == STRATA_OK && st_lines_merge(st_buf_str(&was), st_buf_str(&now), text, ST_PREFER_B,
                                             &out, &overlaps) != ST_OK)
-        code = no_memory(j->s);
+        code = st_lib_no_memory(j->s);
 #else
     st_buf_add_str(&out, text);
 #endif

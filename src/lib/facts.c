@@ -7,11 +7,6 @@
 #define HAS(o, field)                                                                              \
     ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
 
-static int no_memory(strata *s)
-{
-    return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-}
-
 int strata_fact_get(strata *s, const char *entity, const char *attribute, uint64_t as_of_ms,
                     strata_attribute *out)
 {
@@ -188,7 +183,7 @@ int strata_fact_each(strata *s, const strata_fact_query *query,
     if (got == ST_OK && q.as_of_ms != 0)
         got = visit_as_of(&w);
     if (got != ST_OK)
-        code = got == ST_NO_MEMORY ? no_memory(s) : st_lib_index_fault(s, got);
+        code = got == ST_NO_MEMORY ? st_lib_no_memory(s) : st_lib_index_fault(s, got);
     st_buf_release(&w.names);
     st_lib_end(s);
     return code == STRATA_OK && w.result < 0 ? w.result : code;

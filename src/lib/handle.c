@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* The public list of codes is a copy; here both have to agree. */
-#define SAME(name, public_name) _Static_assert((int)ST_##name == (int)public_name, #name)
+#define SAME(name, public_name) _Static_assert((int)ST_##name == (int)(public_name), #name)
 SAME(OK, STRATA_OK);
 SAME(USAGE, STRATA_USAGE);
 SAME(INVALID, STRATA_INVALID);
@@ -81,6 +81,11 @@ static int fault_into(strata_error *error, const struct st_fault *fault)
     snprintf(error->message, sizeof error->message, "%s", fault->message);
     snprintf(error->hint, sizeof error->hint, "%s", fault->hint);
     return fault->code;
+}
+
+int st_lib_no_memory(strata *s)
+{
+    return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
 int st_lib_fault(strata *s, const struct st_fault *fault)
@@ -245,6 +250,8 @@ void strata_close(strata *s)
 {
     if (s == NULL)
         return;
+    if (s->unsettled)
+        (void)st_task_settle(s); /* else the next command does */
     st_files_close(s);
     st_strong_close(s->strong);
     st_index_close(s->index);

@@ -43,6 +43,7 @@ static enum st_code event_of(strata *s, uint64_t number, const struct st_index_e
         .value_size = value.n,
         .link = op->value_kind == ST_VALUE_LINK,
         .delta = op->delta,
+        .first = entry->previous == 0,
     };
     st_id_format(r->dot, entry->op, out->id);
     bool ok =

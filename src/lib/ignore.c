@@ -79,24 +79,45 @@ static bool rewrite(struct st_str text, struct st_str pattern, bool ignored, str
     return good && there != ignored;
 }
 
-void st_git_ignore(strata *s, const char *path, bool ignored)
+/* Reads, changes, replaces; under the lock, as all work trees of the clone share the file. */
+static enum st_code change(strata *s, const char *file, const char *path, bool ignored,
+                           struct st_fault *fault)
 {
-    char file[ST_PATH_SIZE];
-    struct st_fault fault;
     struct st_buf text, out, pattern;
-    if (!st_find_exclude(s->files->root, file))
-        return;
     st_buf_init(&text, st_alloc_libc());
     st_buf_init(&out, st_alloc_libc());
     st_buf_init(&pattern, st_alloc_libc());
     add_pattern(&pattern, path);
-    enum st_code code = st_file_get(file, EXCLUDE_SIZE_MAX, &text, NULL, &fault);
+    enum st_code code = st_file_get(file, EXCLUDE_SIZE_MAX, &text, NULL, fault);
     if ((code == ST_OK || code == ST_NOT_FOUND) && !pattern.failed &&
         rewrite(st_buf_str(&text), st_buf_str(&pattern), ignored, &out))
-        code = st_file_put(s->log.env, file, st_buf_str(&out), false, &fault);
-    if (code != ST_OK && code != ST_NOT_FOUND)
-        st_lib_notice(s, "Git does not ignore %s: %s", path, fault.message);
+        code = st_file_put(s->log.env, file, st_buf_str(&out), true, fault);
     st_buf_release(&text);
     st_buf_release(&out);
     st_buf_release(&pattern);
+    return code;
+}
+
+void st_git_ignore(strata *s, const char *path, bool ignored)
+{
+    char file[ST_PATH_SIZE], lock[ST_PATH_SIZE + 32];
+    struct st_fault fault;
+    int fd = -1;
+    if (!st_find_exclude(s->files->root, file))
+        return;
+    snprintf(lock, sizeof lock, "%s/views/exclude.lock", s->log.dir);
+#ifndef ST_DEFECT_EXCLUDE_UNLOCKED
+    int locked = st_files_lock(s, lock, &fd, s->log.wait_ms);
+#else
+    int locked = STRATA_OK;
+#endif
+    if (locked != STRATA_OK) {
+        st_lib_notice(s, "Git does not ignore %s: %s", path, s->error.message);
+    } else {
+        enum st_code code = change(s, file, path, ignored, &fault);
+        if (code != ST_OK && code != ST_NOT_FOUND)
+            st_lib_notice(s, "Git does not ignore %s: %s", path, fault.message);
+    }
+    if (fd >= 0)
+        s->log.env->close(s->log.env->ctx, fd);
 }

@@ -15,7 +15,11 @@
  *   merged.c     what a merge of a file could not decide
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
- *   views.c      edits of views taken in, views written
+ *   files_replace.c  replacing them, and what to do after a death
+ *   view_list.c  which views there are   views.c      edits of them taken in, views written
+ *   tracked.c    which files are tracked documents.c  their versions
+ *   view_tasks.c what edits of views want of tasks
+ *   append.c     a line at the end       watch.c      waiting for edits
  *   ignore.c     what Git is told of them
  *   strong.c, operations.c, locks.c, coordinator.c, claims.c, touch.c   layer 3, see strong.h
  *   status.c     status, agents, merge
@@ -30,6 +34,10 @@
 #include "store/index.h"
 #include "store/log.h"
 #include "strata.h"
+
+/* Whether the caller's version of a struct with `size` has this field. */
+#define ST_HAS(o, field)                                                                           \
+    ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
 
 struct st_strong;
 struct st_marks;
@@ -67,10 +75,19 @@ struct strata {
     char workspace_id[17], replica_id[17];
     char *dir;              /* the directory it was opened from; NULL: none is known */
     struct st_files *files; /* NULL until the files of the work tree are looked at */
-    uint64_t claims_copied; /* see claims.h; 0: nothing to tell */
-    uint64_t touch_ns;      /* when the agent's claims may need an extension; 0: at once */
-    struct st_held held;    /* as of the last look */
-    char *names;            /* the file `names`, see status.c; NULL: not read yet */
+    uint64_t op_run;        /* the run file of the operation begun last, and its descriptor */
+    int op_fd;
+    uint64_t claims_copied; /* see claims.h: how far this handle knows the outbox copied */
+    size_t claims_untold;   /* of these, how many it has not told */
+    struct st_dot claims_by;
+    unsigned claim_spread;    /* claims.c: among how many of the first to choose; 0, 1: none */
+    uint64_t claim_probed_ns; /* claims.c: when it was last looked who lives */
+    size_t task_window;       /* task_claims.c: how many of the first to look at; 0: the least */
+    uint64_t settled_ns;      /* task_copy.c: when it was last looked what is to be copied */
+    bool unsettled;           /* this handle has ended a task and not yet told so */
+    uint64_t touch_ns;        /* when the agent's claims may need an extension; 0: at once */
+    struct st_held held;      /* as of the last look */
+    char *names;              /* the file `names`, see status.c; NULL: not read yet */
 };
 
 /* --- errors: each returns the negative code --------------------------------------------------- */
@@ -79,6 +96,7 @@ int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* From a fault of the store. */
 int st_lib_fault(strata *s, const struct st_fault *fault);
+int st_lib_no_memory(strata *s);
 void st_lib_hint(strata *s, const char *hint);
 void st_lib_notice(strata *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Notices about what the log did when it was opened or locked. */
@@ -153,13 +171,20 @@ enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out);
 int st_task_held(strata *s);
 /* NULL: nobody has it. */
 const struct st_held_one *st_task_holder(const strata *s, struct st_str entity);
-/* Names of what this agent may take now, best first; at most max. *assigned: the first is for the
- * agent on this copy, and needs no claim. */
+/* Names of what this agent may take now but for claims, best first; at most max. *equal: how many
+ * are as good as the first. *assigned: the first is for the agent on this copy, and needs no claim. */
 int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
-                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned,
-                       bool only_assigned);
+                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, size_t *equal,
+                       bool *assigned, bool only_assigned);
+/* Whether a claim on it would be right as it stands in the channel. Within a read. */
+enum st_code st_task_may_take(strata *s, const strata_task_query *q, struct st_str entity,
+                              bool *may);
 /* Copies into the channels what the ledger has accepted, and decides about reports. */
 int st_task_settle(strata *s);
+/* Whether the channel has what the ledger keeps of this one, up to a position. Within a read. */
+enum st_code st_task_copied(strata *s, const char *entity, uint64_t position, bool *copied);
+/* The same as st_task_settle() unless it was done a moment ago: for who goes on, and will. */
+int st_task_settle_soon(strata *s);
 /* Whether an agent's name is one on a certain copy. */
 static inline bool st_task_assigned(const char *agent)
 {

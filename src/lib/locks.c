@@ -9,116 +9,112 @@
 
 static bool lock_of(strata *s, const struct st_lease *from, strata_lock *out)
 {
-    struct st_deadline deadline = st_lib_deadline(s, &from->deadline, from->earlier);
     *out = (strata_lock){
         .name = st_arena_text(&s->arena, from->name),
         .holder = st_arena_text(&s->arena, from->holder),
         .token = from->token,
-        .held = from->held,
+        .held = st_strong_lease_holds(s->strong, from),
+        .left_ms = st_lib_deadline_left(s, &from->deadline, from->earlier),
         .since_ms = from->since_ms,
     };
-    bool passed;
-    out->left_ms = st_lib_deadline_left(s, &deadline, &passed);
-    out->held = out->held && !passed;
     return out->name != NULL && out->holder != NULL;
 }
 
-static int lock_look(strata *s, const char *name, strata_lock *out, struct st_deadline *deadline,
-                     bool *written_held)
+/* *first (may be NULL): what has to be written down of it, if `wanted`. */
+static int lock_look(strata *s, const char *name, strata_lock *out, struct st_command *first,
+                     bool *wanted)
 {
     struct st_lease lease;
     memset(out, 0, sizeof *out);
-    *deadline = (struct st_deadline){0};
-    *written_held = false;
     if (st_strong_begin(s->strong) != ST_OK)
         return st_lib_strong_fault(s);
     enum st_code code =
         st_lease_read(st_strong_ledger(s->strong), ST_LEASE_LOCK, st_str_of(name), &lease);
     int result = STRATA_OK;
-    if (code == ST_OK) {
-        *deadline = st_lib_deadline(s, &lease.deadline, lease.earlier);
-        *written_held = lease.held;
-        if (!lock_of(s, &lease, out))
-            result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-    } else if (code != ST_NOT_FOUND) {
+    if (code != ST_OK && code != ST_NOT_FOUND)
         result = st_lib_fail(s, code, "the ledger cannot be read");
+    else if (!lock_of(s, &lease, out))
+        result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    if (result == STRATA_OK && first != NULL) {
+        *wanted = st_strong_expire(s->strong, &lease, first);
+        first->key = st_str_of(name); /* the lease's own was lent */
     }
     st_strong_end(s->strong);
     return result;
 }
 
-/* A lock that is written down as held: what lapsed is written down; a deadline of another boot or
- * time name space starts one full term anew. */
-static int lock_prepare(strata *s, const char *name, strata_lock *lock,
-                        struct st_deadline *deadline, bool *held)
+struct asking {
+    const char *name;
+    uint64_t ttl_ms, run;
+    strata_lock *out;
+    bool got;
+};
+
+/* Asks for the lock, after `first` if that is wanted. */
+static int lock_ask(strata *s, struct asking *a, const struct st_command *first, bool wanted)
 {
-    struct st_ledger_result result;
-    struct st_command c = {.key = st_str_of(name), .lease = ST_LEASE_LOCK, .token = lock->token};
-    switch (st_strong_deadline_state(s->strong, deadline)) {
-    case ST_DEADLINE_PASSED:
-        c.kind = ST_CMD_LEASE_LAPSE;
-        c.deadline = *deadline; /* stale should it be renewed before this is ordered */
-        break;
-    case ST_DEADLINE_OTHER_CLOCK:
-        c.kind = ST_CMD_LEASE_REARM;
-        c.deadline = st_strong_deadline(s->strong, deadline->term_ns);
-        break;
-    default:
+    struct st_command entry[2];
+    struct st_ledger_result results[2];
+    size_t count = 0;
+    if (wanted)
+        entry[count++] = *first;
+    entry[count++] = (struct st_command){
+        .kind = ST_CMD_LEASE_ACQUIRE,
+        .key = st_str_of(a->name),
+        .lease = ST_LEASE_LOCK,
+        .run = a->run,
+        .deadline = st_strong_deadline(s->strong, a->ttl_ms * ST_NS_PER_MS),
+    };
+    int code = st_lib_submit(s, entry, count, results);
+    if (code != STRATA_OK)
+        return code;
+    const struct st_ledger_result *last = &results[count - 1];
+    if (last->verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
+    a->got = last->verdict == ST_VERDICT_DONE;
+    if (!a->got)
         return STRATA_OK;
-    }
-    int code = st_lib_submit(s, &c, 1, &result);
-    return code == STRATA_OK ? lock_look(s, name, lock, deadline, held) : code;
+    struct st_lease mine = {
+        .name = st_str_of(a->name),
+        .holder = st_str_of(s->agent),
+        .token = last->token,
+        .held = true,
+        .deadline = entry[count - 1].deadline,
+        .since_ms = s->log.env->wall_ms(s->log.env->ctx),
+    };
+    return lock_of(s, &mine, a->out) ? code : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
-static int lock_try(strata *s, const char *name, uint64_t ttl_ms, strata_lock *out, bool *got)
+/* Looks why it is not to be had. If its holder's time is over, that is written down and the lock
+ * asked for, as one entry. */
+static int lock_again(strata *s, struct asking *a)
 {
-    struct st_deadline deadline;
-    bool held;
-    *got = false;
-    int code = lock_look(s, name, out, &deadline, &held);
-    if (code == STRATA_OK && held)
-        code = lock_prepare(s, name, out, &deadline, &held);
-    if (code != STRATA_OK || held)
+    struct st_command first;
+    bool wanted = false;
+    int code = lock_look(s, a->name, a->out, &first, &wanted);
+    if (code != STRATA_OK || (a->out->held && !wanted))
         return code;
-    struct st_ledger_result result;
-    struct st_command c = {
-        .kind = ST_CMD_LEASE_ACQUIRE,
-        .key = st_str_of(name),
-        .lease = ST_LEASE_LOCK,
-        .deadline = st_strong_deadline(s->strong, ttl_ms * ST_NS_PER_MS),
-    };
-    code = st_lib_submit(s, &c, 1, &result);
-    if (code == STRATA_OK && result.verdict == ST_VERDICT_STALE)
-        return st_lib_replaced(s);
-    *got = code == STRATA_OK && result.verdict == ST_VERDICT_DONE;
-    if (code != STRATA_OK || !*got)
-        return code == STRATA_OK ? lock_look(s, name, out, &deadline, &held) : code;
-    struct st_lease mine = {
-        .name = c.key,
-        .holder = st_str_of(s->agent),
-        .token = result.token,
-        .held = true,
-        .deadline = c.deadline,
-        .since_ms = c.time_ms,
-    };
-    return lock_of(s, &mine, out) ? code : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    code = lock_ask(s, a, &first, wanted);
+    return code == STRATA_OK && !a->got ? lock_look(s, a->name, a->out, NULL, NULL) : code;
 }
 
 int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
-                        strata_lock *out)
+                        uint64_t run, strata_lock *out)
 {
     const struct st_env *env = s->log.env;
+    struct asking a = {.name = name, .ttl_ms = ttl_ms, .run = run, .out = out};
     memset(out, 0, sizeof *out);
     int code = st_lib_name(s, "lock's name", name);
-    if (code == STRATA_OK && (ttl_ms == 0 || ttl_ms > 30ull * 24 * 3600 * 1000))
+    if (code == STRATA_OK && (ttl_ms == 0 || ttl_ms > ST_TERM_MS_MAX))
         code = st_lib_fail(s, ST_LIMIT, "a lock is for 1 ms to 30 days");
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     uint64_t start = env->boot_ns(env->ctx);
-    bool got = false;
-    while (code == STRATA_OK) {
-        code = lock_try(s, name, ttl_ms, out, &got);
-        if (code != STRATA_OK || got)
+    if (code == STRATA_OK)
+        code = lock_ask(s, &a, NULL, false);
+    while (code == STRATA_OK && !a.got) {
+        code = lock_again(s, &a);
+        if (code != STRATA_OK || a.got)
             return code;
         if (env->boot_ns(env->ctx) - start >= wait_ms * ST_NS_PER_MS)
             return st_lib_fail(s, ST_TIMEOUT, "%s is held by %s for another %llu s at most", name,
@@ -166,13 +162,11 @@ int strata_lock_release(strata *s, const char *name, uint64_t token)
 int strata_fence(strata *s, const char *name, uint64_t token)
 {
     strata_lock lock;
-    struct st_deadline deadline;
-    bool held;
     int code = st_lib_name(s, "lock's name", name);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
-        code = lock_look(s, name, &lock, &deadline, &held);
+        code = lock_look(s, name, &lock, NULL, NULL);
     if (code != STRATA_OK || (lock.held && lock.token == token))
         return code;
     if (!lock.held)

@@ -68,8 +68,8 @@ int strata_message_send(strata *s, const char *to, const char *text, size_t size
         code = agent_known(s, to, &known);
     if (code == STRATA_OK && !known) {
         code = st_lib_fail(s, ST_NOT_FOUND, "nobody called %s was ever heard of", to);
-        st_lib_hint(s, "nothing was sent; `strata agent list` has the names, --create sends it all "
-                       "the same");
+        st_lib_hint(s,
+                    "nothing was sent; an agent is known once it has done or read something here");
     }
     if (code != STRATA_OK)
         return code;

@@ -8,16 +8,12 @@
  */
 #include "lib/strong.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-
-/* Terms longer than this would outlive any program. Milliseconds: 30 days. */
-#define TERM_MS_MAX (30ull * 24 * 3600 * 1000)
-
-#define HAS(o, field) ((o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
 
 const char *strata_op_state_name(int state)
 {
@@ -82,13 +78,14 @@ static int look(strata *s, const char *key, strata_operation *out, struct known 
     enum st_code code = st_operation_read(st_strong_ledger(s->strong), st_str_of(key), &o);
     int result = STRATA_OK;
     if (code == ST_OK) {
-        *known = (struct known){.state = o.state,
-                                .token = o.token,
-                                .run = o.run,
-                                .deadline = st_lib_deadline(s, &o.deadline, o.earlier),
-                                .class = o.class,
-                                .needs_approval = o.needs_approval,
-                                .approved = o.approved};
+        *known =
+            (struct known){.state = o.state,
+                           .token = o.token,
+                           .run = o.run,
+                           .deadline = st_strong_deadline_here(s->strong, &o.deadline, o.earlier),
+                           .class = o.class,
+                           .needs_approval = o.needs_approval,
+                           .approved = o.approved};
         if (!operation_of(s, &o, out))
             result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
         known->alive = out->alive;
@@ -198,107 +195,151 @@ static int answer_of(const struct known *known, enum st_verdict proposed)
     }
 }
 
-/* Propose, grant and start in one entry: either all of it is on disk before the caller may act, or
- * the caller may not. */
-static int try_begin(strata *s, const struct st_command *propose, uint64_t run, uint64_t term_ms,
-                     bool only_grant, struct st_ledger_result results[3])
-{
-    struct st_command entry[3] = {*propose};
-    entry[1] = (struct st_command){.kind = ST_CMD_GRANT, .key = propose->key, .run = run};
-    entry[2] = (struct st_command){.kind = ST_CMD_START, .key = propose->key};
-    if (term_ms != 0)
-        entry[1].deadline = st_strong_deadline(s->strong, term_ms * ST_NS_PER_MS);
-    return st_lib_submit(s, entry, only_grant ? 2 : 3, results);
-}
+/* A key that is to be begun. */
+struct begin {
+    const strata_op_request *request;
+    uint64_t term_ms, now_ms;
+    bool only_grant;
+    uint64_t run; /* 0: it has a term instead */
+    int fd;       /* of the run file; -1: none */
+    struct st_ledger_result results[3];
+    bool granted;
+};
 
-static struct st_command propose_of(strata *s, const strata_op_request *r)
+static struct st_command propose_of(const struct begin *b)
 {
+    const strata_op_request *r = b->request;
     XXH128_hash_t hash = XXH3_128bits(r->parameters, r->parameters_size);
-    uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
-    uint64_t valid = HAS(r, valid_for_ms) ? r->valid_for_ms : 0;
+    uint64_t valid = ST_HAS(r, valid_for_ms) ? r->valid_for_ms : 0;
     return (struct st_command){
         .kind = ST_CMD_PROPOSE,
         .key = st_str_of(r->key),
         .parameters = {hash.low64, hash.high64},
         .class = (enum st_operation_class)r->op_class,
-        .valid_until_ms = valid != 0 ? now + valid : 0,
-        .needs_approval = HAS(r, needs_approval) && r->needs_approval,
+        .valid_until_ms = valid != 0 ? b->now_ms + valid : 0,
+        .needs_approval = ST_HAS(r, needs_approval) && r->needs_approval,
     };
+}
+
+/* Propose, grant and start in one entry: either all of it is on disk before the caller may act, or
+ * the caller may not. */
+static int try_begin(strata *s, struct begin *b)
+{
+    b->now_ms = s->log.env->wall_ms(s->log.env->ctx);
+    struct st_command entry[3] = {propose_of(b)};
+    entry[1] = (struct st_command){.kind = ST_CMD_GRANT, .key = entry[0].key, .run = b->run};
+    entry[2] = (struct st_command){.kind = ST_CMD_START, .key = entry[0].key};
+    if (b->term_ms != 0)
+        entry[1].deadline = st_strong_deadline(s->strong, b->term_ms * ST_NS_PER_MS);
+    int code = st_lib_submit(s, entry, b->only_grant ? 2 : 3, b->results);
+    b->granted = code == STRATA_OK && b->results[1].verdict == ST_VERDICT_DONE &&
+                 (b->only_grant || b->results[2].verdict == ST_VERDICT_DONE);
+    return code;
 }
 
 /* May an operation in doubt be run again without asking anybody? */
 static bool may_reissue(const struct known *known)
 {
-    return known->state == ST_OPERATION_IN_DOUBT &&
+    return known->state == ST_OPERATION_IN_DOUBT && !known->alive &&
            (known->class == ST_CLASS_IDEMPOTENT || known->class == ST_CLASS_KEYED);
 }
 
-static int prepare(strata *s, const strata_op_request *request, strata_operation *operation,
-                   struct known *known)
+/* It was not given out: what a dead executor left is written down, what may be repeated is issued
+ * again, and then it is tried once more. */
+static int try_again(strata *s, struct begin *b, strata_operation *operation, struct known *known)
 {
-    int code = look(s, request->key, operation, known);
-    if (code == STRATA_OK && orphaned(known)) {
-        code = bury(s, request->key, known);
+    const char *key = b->request->key;
+    struct st_ledger_result result;
+    int code = look(s, key, operation, known);
+    bool changed = code == STRATA_OK && orphaned(known);
+    if (changed) {
+        code = bury(s, key, known);
         if (code == STRATA_OK)
-            code = look(s, request->key, operation, known);
+            code = look(s, key, operation, known);
     }
-    if (code == STRATA_OK && may_reissue(known) && !known->alive) {
-        struct st_command c = {.kind = ST_CMD_REISSUE, .key = st_str_of(request->key)};
-        struct st_ledger_result result;
+    if (code == STRATA_OK && may_reissue(known)) {
+        struct st_command c = {.kind = ST_CMD_REISSUE, .key = st_str_of(key)};
+        changed = true;
         code = st_lib_submit(s, &c, 1, &result);
-        if (code == STRATA_OK)
-            code = look(s, request->key, operation, known);
     }
-    return code;
+    if (code != STRATA_OK || !changed)
+        return code;
+    code = try_begin(s, b);
+    return code == STRATA_OK ? look(s, key, operation, known) : code;
 }
 
-static int begin_run(strata *s, const strata_op_request *request, strata_op_answer *answer,
-                     struct known *known)
+/* A key that was new with this entry has no more history than this. */
+static int new_operation(strata *s, const struct begin *b, strata_operation *out)
 {
-    struct st_command propose = propose_of(s, request);
-    struct st_ledger_result results[3];
-    uint64_t term_ms = HAS(request, term_ms) ? request->term_ms : 0;
-    bool only_grant = HAS(request, only_grant) && request->only_grant;
-    uint64_t run = term_ms == 0 ? st_lib_run_id(s) : 0;
-    int fd = -1;
-    if (term_ms == 0 && run == 0)
-        return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
-    if (run != 0 && st_strong_run_begin(s->strong, run, &fd) != ST_OK)
-        return st_lib_strong_fault(s);
-    int code = try_begin(s, &propose, run, term_ms, only_grant, results);
-    if (code == STRATA_OK && results[1].verdict == ST_VERDICT_DONE &&
-        (only_grant || results[2].verdict == ST_VERDICT_DONE)) {
-        answer->answer = STRATA_OP_RUN;
-        answer->token = results[1].token;
-        answer->executor = fd;
-        return look(s, request->key, &answer->operation, known);
-    }
-    if (run != 0)
-        st_strong_run_end(s->strong, run, fd);
+    struct st_command propose = propose_of(b);
+    struct st_operation o = {
+        .key = propose.key,
+        .state = b->only_grant ? ST_OPERATION_GRANTED : ST_OPERATION_EXECUTING,
+        .class = propose.class,
+        .token = b->results[1].token,
+        .attempts = 1,
+        .runs = 1,
+        .holder = st_str_of(s->agent),
+        .run = b->run,
+        .proposed_ms = b->now_ms,
+        .started_ms = b->only_grant ? 0 : b->now_ms,
+    };
+    if (b->term_ms != 0)
+        o.deadline = st_strong_deadline(s->strong, b->term_ms * ST_NS_PER_MS);
+    return operation_of(s, &o, out) ? STRATA_OK : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+}
+
+static int answer(strata *s, struct begin *b, strata_op_answer *out)
+{
+    struct known known = {.state = ST_OPERATION_NONE};
+    int code = try_begin(s, b);
+    if (code == STRATA_OK && b->results[0].verdict == ST_VERDICT_STALE)
+        return st_lib_replaced(s);
+    bool is_new = b->granted && b->results[0].before == ST_OPERATION_NONE;
+    if (code == STRATA_OK && is_new)
+        code = new_operation(s, b, &out->operation);
+    else if (code == STRATA_OK && b->granted)
+        code = look(s, b->request->key, &out->operation, &known);
+    else if (code == STRATA_OK)
+        code = try_again(s, b, &out->operation, &known);
     if (code != STRATA_OK)
         return code;
-    if (results[0].verdict == ST_VERDICT_STALE)
-        return st_lib_replaced(s);
-    code = look(s, request->key, &answer->operation, known);
-    answer->answer = answer_of(known, results[0].verdict);
+    out->answer = b->granted ? STRATA_OP_RUN : answer_of(&known, b->results[0].verdict);
+    return STRATA_OK;
+}
+
+static int begin_run(strata *s, struct begin *b, strata_op_answer *out)
+{
+    if (b->term_ms == 0 && (b->run = st_lib_run_id(s)) == 0)
+        return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
+    if (b->run != 0 && st_strong_run_begin(s->strong, b->run, &b->fd) != ST_OK)
+        return st_lib_strong_fault(s);
+    int code = answer(s, b, out);
+    if (code == STRATA_OK && b->granted) {
+        out->token = b->results[1].token;
+        out->executor = s->op_fd = b->fd;
+        s->op_run = b->run;
+    } else if (b->run != 0) {
+        st_strong_run_end(s->strong, b->run, b->fd);
+    }
     return code;
 }
 
 static int check_term(strata *s, uint64_t term_ms)
 {
-    return term_ms <= TERM_MS_MAX ? STRATA_OK
-                                  : st_lib_fail(s, ST_LIMIT, "a term is at most 30 days");
+    return term_ms <= ST_TERM_MS_MAX ? STRATA_OK
+                                     : st_lib_fail(s, ST_LIMIT, "a term is at most 30 days");
 }
 
-int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *answer)
+int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answer *out)
 {
-    memset(answer, 0, sizeof *answer);
-    answer->executor = -1;
+    memset(out, 0, sizeof *out);
+    out->executor = -1;
     int code = st_lib_name(s, "key", request->key);
     if (code == STRATA_OK &&
         (request->op_class < STRATA_NAKED || request->op_class > STRATA_IDEMPOTENT))
         code = st_lib_fail(s, ST_USAGE, "no operation has the class %d", request->op_class);
-    if (code == STRATA_OK && HAS(request, term_ms))
+    if (code == STRATA_OK && ST_HAS(request, term_ms))
         code = check_term(s, request->term_ms);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
@@ -309,12 +350,27 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
                            "the state in %s is read-only here; nothing was "
                            "recorded",
                            s->log.dir);
-    struct known known;
-    code = prepare(s, request, &answer->operation, &known);
-    return code == STRATA_OK ? begin_run(s, request, answer, &known) : code;
+    struct begin b = {
+        .request = request,
+        .term_ms = ST_HAS(request, term_ms) ? request->term_ms : 0,
+        .only_grant = ST_HAS(request, only_grant) && request->only_grant,
+        .fd = -1,
+    };
+    return begin_run(s, &b, out);
 }
 
 /* --- ending ----------------------------------------------------------------------------------- */
+
+/* The file of an executor that is gone. That of the operation begun last is known. */
+static void clear_run(strata *s, const char *key, int executor)
+{
+    strata_operation o;
+    struct known known = {.run = s->op_run};
+    bool mine = s->op_run != 0 && executor == s->op_fd;
+    if (mine || look(s, key, &o, &known) == STRATA_OK)
+        st_strong_run_clear(s->strong, known.run);
+    s->op_run = 0;
+}
 
 static int end_with(strata *s, struct st_command *c, int executor)
 {
@@ -325,13 +381,11 @@ static int end_with(strata *s, struct st_command *c, int executor)
     if (code == STRATA_OK)
         code = st_lib_submit(s, c, 1, &result);
     /* Only now: until the report is on disk, the executor counts as alive. */
-    if (executor >= 0)
+    if (executor >= 0 && code == STRATA_OK) {
         close(executor);
-    strata_operation o;
-    struct known known;
-    if (code == STRATA_OK && look(s, c->key.p, &o, &known) == STRATA_OK && !o.alive &&
-        known.run != 0)
-        st_strong_run_clear(s->strong, known.run);
+        if (code == STRATA_OK)
+            clear_run(s, c->key.p, executor);
+    }
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
     st_lib_fail(s, ST_CONFLICT, "%s: not accepted (%s); it is %s", c->key.p,
@@ -393,19 +447,63 @@ int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms
 
 /* --- pruning ---------------------------------------------------------------------------------- */
 
+/* Of one entry. */
+#define PRUNE_MAX (ST_ENTRY_COMMANDS_MAX - 1)
+
+struct prunable {
+    strata *s;
+    uint64_t limit_ms;
+    struct st_command commands[PRUNE_MAX];
+    size_t count;
+};
+
+static enum st_code visit_prunable(void *arg, const struct st_operation *o)
+{
+    struct prunable *p = arg;
+    bool ended = o->state == ST_OPERATION_COMMITTED || o->state == ST_OPERATION_FAILED ||
+                 o->state == ST_OPERATION_EXPIRED;
+    if (!ended || o->ended_ms >= p->limit_ms)
+        return ST_OK;
+    const char *key = st_arena_text(&p->s->arena, o->key);
+    if (key == NULL)
+        return ST_NO_MEMORY;
+    p->commands[p->count++] =
+        (struct st_command){.kind = ST_CMD_PRUNE, .key = {key, o->key.n}, .limit_ms = p->limit_ms};
+    return p->count == PRUNE_MAX ? ST_SCAN_STOP : ST_OK;
+}
+
+/* The next ones behind a key. Looking holds nobody up, however many there are. */
+static int look_prunable(strata *s, const char *after, struct prunable *p)
+{
+    if (st_strong_begin(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    enum st_code code = st_operation_each(st_strong_ledger(s->strong), ST_OPERATION_NONE,
+                                          st_str_of(after), visit_prunable, p);
+    st_strong_end(s->strong);
+    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
+}
+
 int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count)
 {
-    struct st_ledger_result result = {.verdict = ST_VERDICT_DONE};
+    struct st_ledger_result results[PRUNE_MAX];
+    struct prunable p = {.s = s, .count = PRUNE_MAX};
+    char after[ST_KEY_SIZE_MAX + 1] = "";
     uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
-    struct st_command c = {.kind = ST_CMD_PRUNE};
     *count = 0;
     if (older_than_ms >= now)
         return st_lib_fail(s, ST_USAGE, "nothing is as old as that");
-    c.limit_ms = now - older_than_ms;
+    p.limit_ms = now - older_than_ms;
     int code = st_lib_strong_open(s);
-    while (code == STRATA_OK && result.verdict == ST_VERDICT_DONE) {
-        code = st_lib_submit(s, &c, 1, &result);
-        *count += code == STRATA_OK ? result.count : 0;
+    while (code == STRATA_OK && p.count == PRUNE_MAX) {
+        p.count = 0;
+        st_arena_reset(&s->arena);
+        code = look_prunable(s, after, &p);
+        if (code == STRATA_OK && p.count > 0)
+            code = st_lib_submit(s, p.commands, p.count, results);
+        for (size_t i = 0; i < p.count && code == STRATA_OK; i++)
+            *count += results[i].verdict == ST_VERDICT_DONE;
+        if (p.count > 0)
+            snprintf(after, sizeof after, "%s", p.commands[p.count - 1].key.p);
     }
     return code;
 }

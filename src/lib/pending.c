@@ -313,7 +313,7 @@ static int settle_locked(strata *s, const char *id, const strata_resolution *res
         code = conflict_of(s, key, &p);
     st_buf_release(&k.bytes);
     struct st_op op = {0};
-    const strata_item *taken;
+    const strata_item *taken = NULL;
     int result = code != ST_OK ? st_lib_index_fault(s, code)
                  : found       ? pick(s, &p, resolution, &op, &taken)
                                : not_pending(s, id);

@@ -27,27 +27,9 @@ static int read_lease(strata *s, struct st_lease *lease)
                : st_lib_fail(s, code, "the ledger cannot be read");
 }
 
-static size_t prepare(strata *s, const struct st_lease *lease, struct st_command *c)
-{
-    struct st_deadline d = st_lib_deadline(s, &lease->deadline, lease->earlier);
-    enum st_deadline_state state = st_strong_deadline_state(s->strong, &d);
-    if (!lease->held || (state != ST_DEADLINE_PASSED && state != ST_DEADLINE_OTHER_CLOCK))
-        return 0;
-    *c = (struct st_command){.kind = ST_CMD_LEASE_LAPSE,
-                             .lease = ST_LEASE_AGENT,
-                             .key = st_str_of(s->agent),
-                             .token = lease->token,
-                             .deadline = d};
-    if (state == ST_DEADLINE_OTHER_CLOCK) {
-        c->kind = ST_CMD_LEASE_REARM;
-        c->deadline = st_strong_deadline(s->strong, d.term_ns);
-    }
-    return 1;
-}
-
 int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation)
 {
-    struct st_lease lease;
+    struct st_lease lease = {0};
     struct st_command entry[2];
     struct st_ledger_result results[2];
     *incarnation = 0;
@@ -58,7 +40,7 @@ int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation)
         code = read_lease(s, &lease);
     if (code != STRATA_OK)
         return code;
-    size_t count = prepare(s, &lease, entry);
+    size_t count = st_strong_expire(s->strong, &lease, &entry[0]) ? 1 : 0;
     entry[count++] = (struct st_command){
         .kind = ST_CMD_LEASE_ACQUIRE,
         .lease = ST_LEASE_AGENT,
@@ -83,7 +65,7 @@ int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation)
 
 int strata_agent_retire(strata *s)
 {
-    struct st_lease lease;
+    struct st_lease lease = {0};
     struct st_ledger_result result;
     int code = need_agent(s);
     if (code == STRATA_OK)

@@ -10,8 +10,7 @@
 
 #include "core/glob.h"
 
-#define TREE_SIZE   18 /* "@<16 hex>/" */
-#define TERM_MS_MAX (30ull * 24 * 3600 * 1000)
+#define TREE_SIZE 18 /* "@<16 hex>/" */
 
 static void tree_id(const char *tree, char out[TREE_SIZE + 1])
 {
@@ -38,9 +37,8 @@ static int full_pattern(strata *s, const char *tree, const char *pattern,
 }
 
 static bool reservation_of(strata *s, const struct st_lease *from, const char *tree,
-                           strata_reservation *out, bool *passed)
+                           strata_reservation *out)
 {
-    struct st_deadline deadline = st_lib_deadline(s, &from->deadline, from->earlier);
     struct st_str pattern = from->name, id = {NULL, 0};
     if (pattern.n > TREE_SIZE && pattern.p[0] == '@') {
         id = (struct st_str){pattern.p + 1, TREE_SIZE - 2};
@@ -54,9 +52,9 @@ static bool reservation_of(strata *s, const struct st_lease *from, const char *t
         .here = from->name.n > TREE_SIZE && memcmp(from->name.p, tree, TREE_SIZE) == 0,
         .shared = from->shared,
         .token = from->token,
+        .left_ms = st_lib_deadline_left(s, &from->deadline, from->earlier),
         .since_ms = from->since_ms,
     };
-    out->left_ms = st_lib_deadline_left(s, &deadline, passed);
     return out->pattern != NULL && out->holder != NULL && out->reason != NULL && out->tree != NULL;
 }
 
@@ -75,11 +73,11 @@ static enum st_code visit_reservation(void *arg, const struct st_lease *lease)
 {
     struct listing *l = arg;
     strata_reservation r;
-    bool passed;
     st_arena_reset(&l->s->arena);
-    if (!reservation_of(l->s, lease, l->tree, &r, &passed))
+    if (!reservation_of(l->s, lease, l->tree, &r))
         return ST_NO_MEMORY;
-    if (passed || (l->path.n > 0 && !st_glob_match(st_str_of(r.pattern), l->path)) ||
+    if (!st_strong_lease_holds(l->s->strong, lease) ||
+        (l->path.n > 0 && !st_glob_match(st_str_of(r.pattern), l->path)) ||
         (l->pattern.n > 0 && !st_glob_overlap(st_str_of(r.pattern), l->pattern)))
         return ST_OK;
     l->result = l->visit(l->arg, &r);
@@ -121,29 +119,16 @@ static enum st_code prepare_one(void *arg, const struct st_lease *lease)
 {
     struct preparation *p = arg;
     strata *s = p->s;
-    struct st_deadline d = st_lib_deadline(s, &lease->deadline, lease->earlier);
-    enum st_deadline_state state = st_strong_deadline_state(s->strong, &d);
+    struct st_command *c = &p->commands[p->count];
     if (st_str_equal(lease->name, p->pattern) && lease->shared == p->shared &&
         st_str_equal(lease->holder, st_str_of(s->agent)) && lease->incarnation == s->incarnation &&
-        state != ST_DEADLINE_PASSED)
+        st_strong_lease_holds(s->strong, lease))
         p->own = lease->token;
-    if ((state != ST_DEADLINE_PASSED && state != ST_DEADLINE_OTHER_CLOCK) ||
-        p->count == ST_ENTRY_COMMANDS_MAX - 1)
+    if (p->count == ST_ENTRY_COMMANDS_MAX - 1 || !st_strong_expire(s->strong, lease, c))
         return ST_OK;
-    const char *name = st_arena_text(&s->arena, lease->name);
-    if (name == NULL)
-        return ST_NO_MEMORY;
-    struct st_command *c = &p->commands[p->count++];
-    *c = (struct st_command){.kind = ST_CMD_LEASE_LAPSE,
-                             .lease = ST_LEASE_PATH,
-                             .key = st_str_of(name),
-                             .token = lease->token,
-                             .deadline = d};
-    if (state == ST_DEADLINE_OTHER_CLOCK) {
-        c->kind = ST_CMD_LEASE_REARM;
-        c->deadline = st_strong_deadline(s->strong, d.term_ns);
-    }
-    return ST_OK;
+    c->key.p = st_arena_text(&s->arena, lease->name);
+    p->count++;
+    return c->key.p != NULL ? ST_OK : ST_NO_MEMORY;
 }
 
 struct in_the_way {
@@ -212,7 +197,7 @@ int strata_reserve(strata *s, const strata_reserve_request *request, uint64_t *t
     char pattern[ST_NAME_SIZE_MAX + 1];
     *token = 0;
     int code = full_pattern(s, request->tree, request->pattern, pattern);
-    if (code == STRATA_OK && (request->ttl_ms == 0 || request->ttl_ms > TERM_MS_MAX))
+    if (code == STRATA_OK && (request->ttl_ms == 0 || request->ttl_ms > ST_TERM_MS_MAX))
         code = st_lib_fail(s, ST_LIMIT, "a reservation is for 1 ms to 30 days");
     if (code == STRATA_OK)
         code = st_lib_text_check(s, "reason", request->reason, false);
@@ -224,7 +209,7 @@ int strata_reserve(strata *s, const strata_reserve_request *request, uint64_t *t
 int strata_reserve_release(strata *s, const char *tree, const char *pattern, uint64_t token)
 {
     char full[ST_NAME_SIZE_MAX + 1];
-    struct st_ledger_result result;
+    struct st_ledger_result result = {0};
     int code = full_pattern(s, tree, pattern, full);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);

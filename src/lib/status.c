@@ -106,9 +106,6 @@ static void take_names(strata *s, const char *other)
 
 /* --- agents ----------------------------------------------------------------------------------- */
 
-#define ALIVE_MS  (2ull * 60 * 1000)
-#define SILENT_MS (60ull * 60 * 1000)
-
 struct agents {
     strata *s;
     strata_agent *list;
@@ -168,10 +165,7 @@ static void add_slot(void *arg, const struct st_slot *slot)
 static enum st_code add_registered(void *arg, const struct st_lease *lease)
 {
     struct agents *a = arg;
-    struct st_deadline d = st_lib_deadline(a->s, &lease->deadline, lease->earlier);
-    bool passed;
-    (void)st_lib_deadline_left(a->s, &d, &passed);
-    if (!lease->held || passed)
+    if (!st_strong_lease_holds(a->s->strong, lease))
         return ST_OK;
     strata_agent *one = agent_of(a, lease->name);
     if (one == NULL)
@@ -200,9 +194,9 @@ static int compare_agents(const void *x, const void *y)
 static void judge(strata_agent *one, uint64_t now)
 {
     one->age_ms = now > one->beat_ms ? now - one->beat_ms : 0;
-    one->state = one->age_ms <= ALIVE_MS    ? STRATA_AGENT_ALIVE
-                 : one->age_ms <= SILENT_MS ? STRATA_AGENT_SILENT
-                                            : STRATA_AGENT_GONE;
+    one->state = one->age_ms <= ST_ALIVE_MS    ? STRATA_AGENT_ALIVE
+                 : one->age_ms <= ST_SILENT_MS ? STRATA_AGENT_SILENT
+                                               : STRATA_AGENT_GONE;
 }
 
 int strata_agent_each(strata *s, int (*visit)(void *arg, const strata_agent *a), void *arg)
@@ -374,6 +368,30 @@ int st_lib_pending(strata *s, uint64_t *count)
     return STRATA_OK;
 }
 
+/* Each workspace has a task 1: in one state they would be one. */
+static int check_numbers(strata *s, const char *other)
+{
+    struct st_log there;
+    struct st_tail mine = {.number = 0}, theirs = {.number = 0};
+    enum st_code code = st_log_open(&there, s->log.env, s->log.alloc, other, true, s->log.what);
+    bool foreign = code == ST_OK && there.identity.workspace != s->log.identity.workspace;
+    if (foreign)
+        code = st_log_tail(&there, &theirs);
+    if (foreign && code == ST_OK)
+        code = st_log_tail(&s->log, &mine);
+    int result = code == ST_OK ? STRATA_OK : st_lib_fault(s, &there.fault);
+    st_log_close(&there);
+    if (mine.number == 0 || theirs.number == 0)
+        return result;
+    st_lib_fail(s, ST_CONFLICT,
+                "both workspaces have tasks or messages: 1 here and 1 in %s are not the same",
+                other);
+    st_lib_hint(s,
+                "nothing was taken in; there `strata export --format beads`, here `strata import "
+                "--format beads` takes the tasks over under numbers of their own");
+    return ST_CONFLICT;
+}
+
 int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_result *out)
 {
     char other[ST_PATH_SIZE];
@@ -390,7 +408,9 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
         s->log.env->stat(s->log.env->ctx, theirs, &b) >= 0 && a.inode == b.inode &&
         a.fs_id == b.fs_id)
         return st_lib_fail(s, ST_INVALID, "%s is this workspace itself", other);
-    int code = st_lib_pending(s, &out->pending_before);
+    int code = adopt ? check_numbers(s, other) : STRATA_OK;
+    if (code == STRATA_OK)
+        code = st_lib_pending(s, &out->pending_before);
     if (code != STRATA_OK)
         return code;
     enum st_code got = st_intake(&s->log, other, adopt, &in);

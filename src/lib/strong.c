@@ -44,27 +44,17 @@ int st_lib_replaced(strata *s)
     return ST_CONFLICT;
 }
 
-struct st_deadline st_lib_deadline(strata *s, const struct st_deadline *newest,
-                                   const struct st_deadline *earlier)
+uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *newest,
+                              const struct st_deadline *earlier)
 {
     const struct st_env *env = s->log.env;
-    struct st_deadline d = st_deadline_on(newest, earlier, env->clock_id(env->ctx));
-    return d.clock != 0 ? d : *newest;
-}
-
-uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *d, bool *passed)
-{
-    const struct st_env *env = s->log.env;
+    struct st_deadline d = st_strong_deadline_here(s->strong, newest, earlier);
     uint64_t now = env->boot_ns(env->ctx);
-    *passed = false;
-    switch (st_strong_deadline_state(s->strong, d)) {
+    switch (st_strong_deadline_state(s->strong, &d)) {
     case ST_DEADLINE_AHEAD: /* when it was asked; it may have passed since */
-        return d->ns > now ? (d->ns - now) / ST_NS_PER_MS : 0;
-    case ST_DEADLINE_PASSED:
-        *passed = true;
-        return 0;
+        return d.ns > now ? (d.ns - now) / ST_NS_PER_MS : 0;
     case ST_DEADLINE_OTHER_CLOCK:
-        return d->term_ns / ST_NS_PER_MS;
+        return d.term_ns / ST_NS_PER_MS;
     default:
         return 0;
     }
@@ -73,12 +63,11 @@ uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *d, bool *pass
 bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
                   const struct st_deadline *earlier)
 {
-    struct st_deadline d = st_lib_deadline(s, newest, earlier);
-    bool passed;
     if (run != 0)
         return st_strong_run_alive(s->strong, run);
-    (void)st_lib_deadline_left(s, &d, &passed);
-    return d.clock != 0 && !passed;
+    struct st_deadline d = st_strong_deadline_here(s->strong, newest, earlier);
+    enum st_deadline_state state = st_strong_deadline_state(s->strong, &d);
+    return state == ST_DEADLINE_AHEAD || state == ST_DEADLINE_OTHER_CLOCK;
 }
 
 int st_lib_text_check(strata *s, const char *what, const char *text, bool needed)

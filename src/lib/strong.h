@@ -15,7 +15,8 @@
 #include "lib/internal.h"
 #include "strong/strong.h"
 
-#define ST_NS_PER_MS 1000000ull
+/* Leases and operations with a longer term would outlive any program. Milliseconds: 30 days. */
+#define ST_TERM_MS_MAX (30ull * 24 * 3600 * 1000)
 
 /* Opens the strong layer of the handle if need be; resets the arena. */
 int st_lib_strong_open(strata *s);
@@ -31,11 +32,9 @@ int st_lib_text_check(strata *s, const char *what, const char *text, bool needed
 /* A random number for a run file (st_strong_run_begin); 0: no random numbers. */
 uint64_t st_lib_run_id(strata *s);
 
-/* The deadline on this machine's clock if there is one; else the newest, on another clock. */
-struct st_deadline st_lib_deadline(strata *s, const struct st_deadline *newest,
-                                   const struct st_deadline *earlier);
-/* Milliseconds until it passes (0: no deadline, or passed). */
-uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *d, bool *passed);
+/* Milliseconds until what has these deadlines is over (0: it has none, or is over). */
+uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *newest,
+                              const struct st_deadline *earlier);
 /* Whether an executor may still be at work: its run file is held; without one, its term lasts. */
 bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
                   const struct st_deadline *earlier);

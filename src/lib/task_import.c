@@ -202,13 +202,26 @@ static void add_text(struct import *m, size_t item, const char *attribute, const
     m->bytes += size + 100;
 }
 
+/* A link that names a task by its entity. */
+static bool is_there(struct import *m, const char *key, char found[ST_NUMBERED_SIZE + 1])
+{
+    struct st_task t;
+    struct st_buf row;
+    st_buf_init(&row, st_alloc_libc());
+    bool is = st_task_read(st_index_kv(m->s->index), st_str_of(key), &row, &t) == ST_OK;
+    st_buf_release(&row);
+    if (is)
+        snprintf(found, ST_NUMBERED_SIZE + 1, "%s", key);
+    return is;
+}
+
 static void add_link(struct import *m, size_t item, enum st_op_kind kind, const char *attribute,
                      const char *key)
 {
     size_t on = item_of(m, key);
     char found[ST_NUMBERED_SIZE + 1];
     const char *entity = on != SIZE_MAX ? m->entities[on] : NULL;
-    if (entity == NULL && st_task_keyed(m->s, key, found) == ST_OK)
+    if (entity == NULL && (st_task_keyed(m->s, key, found) == ST_OK || is_there(m, key, found)))
         entity = found;
     if (entity == NULL) {
         m->out->unknown++;
@@ -239,6 +252,7 @@ static void add_fields(struct import *m, size_t i)
     add_text(m, i, "state", t->state, t->state != NULL ? strlen(t->state) : 0);
     add_text(m, i, "agent", t->agent, t->agent != NULL ? strlen(t->agent) : 0);
     add_text(m, i, "channel", t->channel, t->channel != NULL ? strlen(t->channel) : 0);
+    add_text(m, i, "not_before", t->not_before, t->not_before != NULL ? strlen(t->not_before) : 0);
     add_text(m, i, "data", t->data, t->data_size);
     add_text(m, i, "beads", t->imported, t->imported_size);
     if (t->parent != NULL)

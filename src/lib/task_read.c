@@ -5,7 +5,7 @@
  * (core/task.h): a page is the beginning of each run, merged. What has a not-before time stands
  * apart, in order of time, and is looked at as far as its time has come.
  */
-#include "lib/internal.h"
+#include "lib/task.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -194,6 +194,7 @@ int strata_task_get(strata *s, const char *id, strata_task *out)
 struct candidate {
     uint64_t number;
     uint8_t priority;
+    bool assigned, elsewhere; /* ready: for an agent on a certain copy; and another's than asked */
     char suffix[ST_SUFFIX_SIZE_MAX + 1];
 };
 
@@ -253,9 +254,14 @@ static bool is_held(const struct listing *l, struct st_task_id id)
     char entity[ST_NUMBERED_SIZE + 1];
     if (l->s->held.count == 0)
         return false;
-    int n = snprintf(entity, sizeof entity, "#%" PRIu64 "%s%.*s", id.number,
-                     id.suffix.n > 0 ? "@" : "", (int)id.suffix.n, id.suffix.p);
-    return st_task_holder(l->s, (struct st_str){entity, (size_t)n}) != NULL;
+    st_task_id_text(id, entity);
+    return st_task_holder(l->s, st_str_of(entity)) != NULL;
+}
+
+static void note_agent(const struct listing *l, struct candidate *c, struct st_str agent)
+{
+    c->assigned = memchr(agent.p, '@', agent.n) != NULL;
+    c->elsewhere = c->assigned && !st_str_equal(agent, st_str_of(l->on_this_copy));
 }
 
 static enum st_code visit_ready(void *arg, struct st_str key, struct st_str value)
@@ -268,6 +274,8 @@ static enum st_code visit_ready(void *arg, struct st_str key, struct st_str valu
     if (is_held(l, k.id))
         return ST_OK;
     enum st_code code = add_candidate(l, k.id, k.priority);
+    if (code == ST_OK)
+        note_agent(l, &l->found[l->count - 1], k.agent);
     l->run++;
     return code == ST_OK && l->limit != 0 && l->run >= l->limit ? ST_SCAN_STOP : code;
 }
@@ -342,8 +350,7 @@ static enum st_code visit_due(void *arg, struct st_str key, struct st_str value)
 
 static void entity_of(const struct candidate *c, char entity[ST_NUMBERED_SIZE + 1])
 {
-    snprintf(entity, ST_NUMBERED_SIZE + 1, "#%" PRIu64 "%s%s", c->number,
-             c->suffix[0] != '\0' ? "@" : "", c->suffix);
+    st_task_id_text((struct st_task_id){c->number, st_str_of(c->suffix)}, entity);
 }
 
 static enum st_code list_due(struct listing *l)
@@ -361,6 +368,7 @@ static enum st_code list_due(struct listing *l)
         if (code != ST_OK || !channel_fits(l, t.channel) || !agent_fits(l, t.agent))
             continue;
         l->found[kept] = l->found[i];
+        note_agent(l, &l->found[kept], t.agent);
         l->found[kept++].priority = t.priority;
     }
     st_buf_release(&key);
@@ -534,39 +542,52 @@ int strata_task_each(strata *s, const strata_task_query *q,
     return result == STRATA_OK && w.result < 0 ? w.result : result;
 }
 
-int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
-                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, bool *assigned,
-                       bool only_assigned)
+enum st_code st_task_may_take(strata *s, const strata_task_query *q, struct st_str entity,
+                              bool *may)
 {
     struct listing l;
     struct st_task t;
     struct st_buf key;
-    *count = 0;
+    *may = false;
+    listing_init(&l, s, q);
+    st_buf_init(&key, st_alloc_libc());
+    enum st_code code = st_task_read(st_index_kv(s->index), entity, &key, &t);
+    if (code == ST_OK)
+        *may = st_task_ready(&t) && t.not_before_ms <= l.now_ms && channel_fits(&l, t.channel) &&
+               agent_fits(&l, t.agent) && memchr(t.agent.p, '@', t.agent.n) == NULL;
+    st_buf_release(&key);
+    return code;
+}
+
+int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
+                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, size_t *equal,
+                       bool *assigned, bool only_assigned)
+{
+    struct listing l;
+    uint8_t priority = 0;
+    *count = *equal = 0;
     *assigned = false;
     listing_init(&l, s, q);
     l.limit = only_assigned ? 0 : max;
-    int result = st_task_held(s);
-    if (result == STRATA_OK)
-        result = st_lib_begin(s);
+    s->held.count = 0; /* who has what is for the ledger to say */
+    int result = st_lib_begin(s);
     if (result != STRATA_OK)
         return result;
-    st_buf_init(&key, st_alloc_libc());
     enum st_code code = list_ready(&l);
-    /* What another copy's agent is to do is not to be had here; the first decides about the kind.
-     */
+    /* The first decides about the kind. */
     for (size_t i = 0; i < l.count && code == ST_OK && *count < max; i++) {
-        entity_of(&l.found[i], entities[*count]);
-        code = st_task_read(st_index_kv(s->index), st_str_of(entities[*count]), &key, &t);
-        if (code != ST_OK)
-            break;
-        bool here = memchr(t.agent.p, '@', t.agent.n) != NULL;
-        if ((here && !st_str_equal(t.agent, st_str_of(l.on_this_copy))) || (only_assigned && !here))
+        const struct candidate *c = &l.found[i];
+        if (c->elsewhere || (only_assigned && !c->assigned))
             continue;
-        if (*count == 0)
-            *assigned = here;
-        *count += here == *assigned;
+        if (*count == 0) {
+            *assigned = c->assigned;
+            priority = c->priority;
+        }
+        if (c->assigned != *assigned)
+            continue;
+        *equal += c->priority == priority;
+        entity_of(c, entities[(*count)++]);
     }
-    st_buf_release(&key);
     free(l.found);
     if (code != ST_OK)
         result = st_lib_index_fault(s, code);
@@ -610,16 +631,63 @@ int strata_task_waits_for(strata *s, const char *id, size_t limit,
     return result == STRATA_OK && stop < 0 ? stop : result;
 }
 
+/* How many of the claimed ones would be ready otherwise. */
+static enum st_code count_claimed(strata *s, uint64_t *ready, uint64_t *deferred)
+{
+    struct st_buf key;
+    enum st_code code = ST_OK;
+    *ready = *deferred = 0;
+    st_buf_init(&key, st_alloc_libc());
+    for (size_t i = 0; code == ST_OK && i < s->held.count; i++) {
+        struct st_task t;
+        code = st_task_read(st_index_kv(s->index), st_str_of(s->held.list[i].entity), &key, &t);
+        *ready += code == ST_OK && st_task_ready(&t);
+        *deferred += code == ST_OK && st_task_ready(&t) && t.not_before_ms != 0;
+        if (code == ST_NOT_FOUND)
+            code = ST_OK;
+    }
+    st_buf_release(&key);
+    return code;
+}
+
+static enum st_code totals(strata *s, strata_task_totals *out)
+{
+    const struct st_kv *kv = st_index_kv(s->index);
+    struct st_task_totals t;
+    struct listing due = {.s = s, .now_ms = s->log.env->wall_ms(s->log.env->ctx)};
+    uint64_t claimed = 0, claimed_due = 0; /* visit_due() passes over those */
+    enum st_code code = st_task_totals_read(kv, &t);
+    if (code == ST_OK)
+        code = kv->scan(kv->ctx, ST_STR("qd"), (struct st_str){"", 0}, visit_due, &due);
+    if (code == ST_OK)
+        code = count_claimed(s, &claimed, &claimed_due);
+    *out = (strata_task_totals){
+        .tasks = t.tasks,
+        .unfinished = t.unfinished,
+        .messages = t.messages,
+        .ready = t.ready,
+        .waiting = t.waiting,
+        .deferred = t.deferred - due.count - claimed_due,
+        .held = t.unfinished - t.ready - t.waiting,
+        .done = t.tasks - t.unfinished - t.failed - t.cancelled,
+        .failed = t.failed,
+        .cancelled = t.cancelled,
+        .claimed = s->held.count,
+    };
+    out->to_be_had = out->ready - out->deferred - claimed;
+    free(due.found);
+    return code;
+}
+
 int strata_task_totals_get(strata *s, strata_task_totals *out)
 {
-    struct st_task_totals t;
-    int result = st_lib_begin(s);
+    int result = st_task_held(s);
+    if (result == STRATA_OK)
+        result = st_lib_begin(s);
     if (result != STRATA_OK)
         return result;
-    enum st_code code = st_task_totals_read(st_index_kv(s->index), &t);
-    if (code == ST_OK)
-        *out = (strata_task_totals){t.tasks, t.unfinished, t.ready, t.messages};
-    else
+    enum st_code code = totals(s, out);
+    if (code != ST_OK)
         result = st_lib_index_fault(s, code);
     st_lib_end(s);
     return result;

@@ -1,5 +1,5 @@
 /* tasks.c - tasks: their names, adding and changing them. See core/task.h for what they are. */
-#include "lib/internal.h"
+#include "lib/task.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +13,12 @@
     ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
 
 /* --- names ------------------------------------------------------------------------------------ */
+
+void st_task_id_text(struct st_task_id id, char out[ST_NUMBERED_SIZE + 1])
+{
+    snprintf(out, ST_NUMBERED_SIZE + 1, "#%" PRIu64 "%s%.*s", id.number, id.suffix.n > 0 ? "@" : "",
+             (int)id.suffix.n, id.suffix.p);
+}
 
 const char *st_task_name(strata *s, struct st_str entity)
 {
@@ -47,9 +53,7 @@ static enum st_code visit_name(void *arg, struct st_str key, struct st_str value
         return ST_OK;
     n->exact = exact;
     n->count = exact ? 1 : n->count + 1;
-    const char *at = id.suffix.n > 0 ? "@" : "";
-    snprintf(n->found, sizeof n->found, "#%" PRIu64 "%s%.*s", id.number, at, (int)id.suffix.n,
-             id.suffix.p);
+    st_task_id_text(id, n->found);
     size_t used = strlen(n->all);
     snprintf(n->all + used, sizeof n->all - used, "%s%s", used > 0 ? ", " : "", n->found + 1);
     return ST_OK;
@@ -180,18 +184,24 @@ static void draft_priority(struct draft *d, int priority)
         draft_set(d, "priority", texts[priority], 1);
 }
 
-/* `out` holds the text for as long as the draft. UINT64_MAX: leave it alone; 0: take it away. */
-static void draft_not_before(struct draft *d, uint64_t ms, char out[32])
+bool st_task_time(uint64_t ms, char out[ST_TIME_SIZE])
 {
     struct tm t;
     time_t seconds = (time_t)(ms / 1000);
+    if (gmtime_r(&seconds, &t) == NULL || t.tm_year > 9999 - 1900)
+        return false;
+    snprintf(out + strftime(out, ST_TIME_SIZE, "%FT%T", &t), 8, ".%03uZ", (unsigned)(ms % 1000));
+    return true;
+}
+
+/* `out` holds the text for as long as the draft. UINT64_MAX: leave it alone; 0: take it away. */
+static void draft_not_before(struct draft *d, uint64_t ms, char out[ST_TIME_SIZE])
+{
     if (ms == UINT64_MAX || d->code != STRATA_OK)
         return;
     out[0] = '\0';
-    if (ms != 0 && (gmtime_r(&seconds, &t) == NULL || t.tm_year > 9999 - 1900))
+    if (ms != 0 && !st_task_time(ms, out))
         d->code = st_lib_fail(d->s, ST_INVALID, "not before: a time after the year 9999");
-    else if (ms != 0)
-        snprintf(out + strftime(out, 32, "%FT%T", &t), 8, ".%03uZ", (unsigned)(ms % 1000));
     draft_set(d, "not_before", out, STRATA_NUL);
 }
 
@@ -228,8 +238,7 @@ static enum st_code visit_first(void *arg, struct st_str key, struct st_str valu
     if (!st_task_id_take(key, f->prefix, &id))
         return ST_DAMAGED;
     f->found = true;
-    snprintf(f->entity, ST_NUMBERED_SIZE + 1, "#%" PRIu64 "%s%.*s", id.number,
-             id.suffix.n > 0 ? "@" : "", (int)id.suffix.n, id.suffix.p);
+    st_task_id_text(id, f->entity);
     return ST_SCAN_STOP;
 }
 
@@ -262,7 +271,7 @@ static int check_key(strata *s, void *arg)
     return STRATA_EXISTS;
 }
 
-static void draft_task(struct draft *d, const strata_task_new *t, char not_before[32])
+static void draft_task(struct draft *d, const strata_task_new *t, char not_before[ST_TIME_SIZE])
 {
     draft_set(d, "title", t->title, STRATA_NUL);
     if (HAS(t, channel))
@@ -313,7 +322,7 @@ int strata_task_add(strata *s, const strata_task_new *t, unsigned flags, char id
                     bool *existed)
 {
     bool unused;
-    char not_before[32];
+    char not_before[ST_TIME_SIZE];
     size_t count = HAS(t, after_count) && t->after != NULL ? t->after_count : 0;
     if (existed == NULL)
         existed = &unused;
@@ -391,7 +400,8 @@ static int check_change(strata *s, void *arg)
     return ST_CONFLICT;
 }
 
-static void draft_change(struct draft *d, const strata_task_change *c, char not_before[32])
+static void draft_change(struct draft *d, const strata_task_change *c,
+                         char not_before[ST_TIME_SIZE])
 {
     draft_set(d, "title", HAS(c, title) ? c->title : NULL, STRATA_NUL);
     if (HAS(c, channel))
@@ -416,7 +426,7 @@ static void draft_change(struct draft *d, const strata_task_change *c, char not_
 
 int strata_task_update(strata *s, const char *id, const strata_task_change *c, unsigned flags)
 {
-    char entity[ST_NUMBERED_SIZE + 1], parent[ST_NUMBERED_SIZE + 1] = "", not_before[32];
+    char entity[ST_NUMBERED_SIZE + 1], parent[ST_NUMBERED_SIZE + 1] = "", not_before[ST_TIME_SIZE];
     struct st_op ops[16];
     struct draft d = {.s = s, .ops = ops, .entity = entity};
     if (HAS(c, title) && c->title != NULL && c->title[0] == '\0')

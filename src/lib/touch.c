@@ -125,7 +125,7 @@ static enum st_code visit_claim(void *arg, const struct st_lease *lease)
 {
     struct touch *t = arg;
     strata *s = t->s;
-    struct st_deadline d = st_lib_deadline(s, &lease->deadline, lease->earlier);
+    struct st_deadline d = st_strong_deadline_here(s->strong, &lease->deadline, lease->earlier);
     if (lease->run != 0 || lease->incarnation != s->incarnation ||
         d.term_ns < TERM_MS_MIN * ST_NS_PER_MS)
         return ST_OK;

@@ -25,11 +25,6 @@ struct job {
     bool missing; /* there was no file */
 };
 
-static int no_memory(strata *s)
-{
-    return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-}
-
 static int job_begin(strata *s, struct st_entry *e, unsigned why, struct job *j)
 {
     *j = (struct job){.s = s, .e = e, .why = why, .view = st_view_find(e->name)};
@@ -45,31 +40,48 @@ static void job_end(struct job *j)
     st_rendering_release(&j->now);
 }
 
-static struct st_view_source source_of(const struct job *j)
+static const char *holder(void *arg, struct st_str entity)
 {
-    const struct st_env *env = j->s->log.env;
+    const struct st_held_one *held = st_task_holder(arg, entity);
+    return held != NULL ? held->holder : NULL;
+}
+
+struct st_view_source st_view_source(strata *s, const char *subject)
+{
+    const struct st_env *env = s->log.env;
     return (struct st_view_source){
-        .kv = st_index_kv(j->s->index),
-        .index = j->s->index,
+        .kv = st_index_kv(s->index),
+        .index = s->index,
         .env = env,
-        .state_dir = j->s->log.dir,
-        .subject = j->e->subject,
+        .state_dir = s->log.dir,
+        .subject = subject,
         .now_ms = env->wall_ms(env->ctx),
+        .founding = s->log.identity.number_suffix[0] == '\0',
+        .holder = holder,
+        .holder_arg = s,
     };
+}
+
+int st_view_begin(strata *s, const struct st_view *view)
+{
+    int code = view->shows_claims ? st_task_settle(s) : STRATA_OK;
+    if (code == STRATA_OK && view->shows_claims)
+        code = st_task_held(s);
+    return code == STRATA_OK ? st_lib_begin(s) : code;
 }
 
 static int render(struct job *j)
 {
-    int code = st_lib_begin(j->s);
+    int code = st_view_begin(j->s, j->view);
     if (code != STRATA_OK)
         return code;
     st_rendering_release(&j->now);
     st_rendering_init(&j->now);
-    struct st_view_source source = source_of(j);
+    struct st_view_source source = st_view_source(j->s, j->e->subject);
     enum st_code got = j->view->render(&source, &j->now);
     st_lib_end(j->s);
     if (got != ST_OK)
-        return got == ST_NO_MEMORY ? no_memory(j->s) : st_lib_index_fault(j->s, got);
+        return got == ST_NO_MEMORY ? st_lib_no_memory(j->s) : st_lib_index_fault(j->s, got);
     st_rendering_hash(j->key, st_buf_str(&j->now.text), j->hash);
     return STRATA_OK;
 }
@@ -77,14 +89,14 @@ static int render(struct job *j)
 /* --- taking in -------------------------------------------------------------------------------- */
 
 /* Also keeps the text as it was where not all of it could be taken in. */
-static int tell(struct job *j, const struct st_edits *e, const struct st_blocks *b, size_t ops,
-                struct st_str text)
+static int tell(struct job *j, const struct st_edits *e, const struct st_blocks *b,
+                const struct st_file_ops *ops, size_t refused, struct st_str text)
 {
     strata *s = j->s;
     size_t lines = 0;
     for (size_t i = 0; i < e->count; i++)
         lines += e->list[i].kind != ST_EDIT_KEPT;
-    if (ops > 0)
+    if (ops->count + ops->wish_count > 0)
         st_lib_notice(s, "%s: %zu edited %s taken in", j->e->path, lines,
                       lines == 1 ? "line was" : "lines were");
     if (e->below_count > 0)
@@ -97,7 +109,9 @@ static int tell(struct job *j, const struct st_edits *e, const struct st_blocks 
     else if (!e->base_known && e->unknown > 0)
         why = "it is not known what its author was shown: new lines were taken in, other changes "
               "were not";
-    else if (e->unknown + e->repeated > 0)
+    else if (refused > 0)
+        why = "not all that was edited could be done";
+    else if (e->unknown + e->repeated + ops->unknown > 0)
         why = "lines with the id of another or an unknown item were not taken in; a new line is "
               "written without an id";
     return why != NULL ? st_files_put_aside(s, j->path, text, why) : STRATA_OK;
@@ -105,10 +119,10 @@ static int tell(struct job *j, const struct st_edits *e, const struct st_blocks 
 
 static int apply(struct job *j, const struct st_edits *edits, struct st_file_ops *ops)
 {
-    int code = st_lib_begin(j->s);
+    int code = st_view_begin(j->s, j->view);
     if (code != STRATA_OK)
         return code;
-    struct st_view_source source = source_of(j);
+    struct st_view_source source = st_view_source(j->s, j->e->subject);
     enum st_code got = j->view->apply(&source, edits, ops);
     st_lib_end(j->s);
     if (got == ST_INVALID || got == ST_LIMIT)
@@ -117,7 +131,7 @@ static int apply(struct job *j, const struct st_edits *edits, struct st_file_ops
                            "long; nothing of the edit was taken in",
                            j->view->name);
     if (got != ST_OK)
-        return got == ST_NO_MEMORY ? no_memory(j->s) : st_lib_index_fault(j->s, got);
+        return got == ST_NO_MEMORY ? st_lib_no_memory(j->s) : st_lib_index_fault(j->s, got);
     return STRATA_OK;
 }
 
@@ -141,22 +155,26 @@ static int take_in(struct job *j, struct st_str text, const struct st_blocks *b,
     struct st_edits edits;
     struct st_buf body;
     struct st_file_ops ops = {0};
+    size_t refused = 0;
     const char *hash = b->count == 1 && !b->damaged ? b->pieces[0].hash : "";
-    bool known = st_kept_load(s->log.env, s->files->kept, j->key, hash, &base) == ST_OK;
+    bool known = st_kept_load(s->files->kept, j->key, hash, &base) == ST_OK;
     st_buf_init(&body, st_alloc_libc());
     if (!body_of(text, b, &body))
-        return no_memory(s);
+        return st_lib_no_memory(s);
     enum st_code found = st_edits_find(j->view, known ? &base : NULL, st_buf_str(&body), &edits);
-    int code = found == ST_OK ? STRATA_OK : no_memory(s);
+    int code = found == ST_OK ? STRATA_OK : st_lib_no_memory(s);
+    memcpy(edits.base, known ? hash : "", known ? sizeof edits.base : 1);
     if (code == STRATA_OK && edits.changes > 0)
         code = apply(j, &edits, &ops);
     if (code == STRATA_OK && ops.count > 0)
         code = st_files_write(s, &ops);
+    if (code == STRATA_OK && ops.wish_count > 0)
+        code = st_files_wishes(s, j->e->path, &ops, &refused);
     if (code == STRATA_OK) {
         st_buf_add_str(below, st_buf_str(&edits.below));
-        code = tell(j, &edits, b, ops.count, text);
+        code = tell(j, &edits, b, &ops, refused, text);
         if (s->files->result != NULL)
-            s->files->result->taken_in += ops.count > 0 ? edits.changes : 0;
+            s->files->result->taken_in += ops.count + ops.wish_count > 0 ? edits.changes : 0;
         if (edits.changes + edits.below_count + edits.unknown + edits.repeated > 0 || b->damaged)
             j->why |= ST_VIEW_FORCE; /* it is being edited: also where Git has it */
     }
@@ -187,7 +205,7 @@ static int compose(struct job *j, struct st_str text, struct st_buf *out)
     if (code == STRATA_OK)
         st_block_put(text, &b, j->key, j->hash, st_buf_str(&j->now.text), st_buf_str(&below), out);
     if (code == STRATA_OK && out->failed)
-        code = no_memory(j->s);
+        code = st_lib_no_memory(j->s);
     st_buf_release(&below);
     return code;
 }
@@ -251,7 +269,7 @@ static int step_until_done(struct job *j, struct st_buf *text, struct st_buf *ma
             *made_from = next;
             next = swap;
             j->missing = false;
-            code = text->failed ? no_memory(s) : STRATA_OK;
+            code = text->failed ? st_lib_no_memory(s) : STRATA_OK;
         }
         st_buf_release(&next);
         st_buf_release(&displaced);
@@ -282,7 +300,7 @@ static int update_file(struct job *j)
         if (!j->missing)
             st_files_looked(j->s, j->e, &stamp, st_buf_str(&text));
         st_buf_add_str(&made_from, st_buf_str(&text));
-        code = made_from.failed ? no_memory(j->s) : step_until_done(j, &text, &made_from);
+        code = made_from.failed ? st_lib_no_memory(j->s) : step_until_done(j, &text, &made_from);
         if (code != STRATA_OK)
             j->e->looked_ns = 0; /* what was edited is not taken in: to be looked at again */
     }
@@ -316,8 +334,8 @@ int st_view_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct s
     st_buf_add_str(&text, unseen);
     st_buf_add_str(&made_from, now);
     if (code == STRATA_OK)
-        code =
-            text.failed || made_from.failed ? no_memory(s) : step_until_done(&j, &text, &made_from);
+        code = text.failed || made_from.failed ? st_lib_no_memory(s)
+                                               : step_until_done(&j, &text, &made_from);
     st_buf_release(&text);
     st_buf_release(&made_from);
     job_end(&j);
@@ -334,13 +352,16 @@ static bool only_space(struct st_str s)
     return true;
 }
 
+/* The text without the block; what was edited in it is taken in. */
 static int cut_out(struct job *j, struct st_buf *text, struct st_buf *out)
 {
     struct st_blocks b;
     struct st_buf below, with;
     st_blocks_find(st_buf_str(text), j->key, j->view->classify, &b);
-    if (b.count == 0)
-        return ST_NOT_FOUND;
+    if (b.count == 0) {
+        st_buf_add_str(out, st_buf_str(text));
+        return out->failed ? st_lib_no_memory(j->s) : STRATA_OK;
+    }
     st_buf_init(&below, st_alloc_libc());
     st_buf_init(&with, st_alloc_libc());
     int code = take_in(j, st_buf_str(text), &b, &below);
@@ -349,48 +370,68 @@ static int cut_out(struct job *j, struct st_buf *text, struct st_buf *out)
                      &with);
         st_blocks_find(st_buf_str(&with), j->key, j->view->classify, &b);
         st_block_cut(st_buf_str(&with), &b, out);
-        code = with.failed || out->failed ? no_memory(j->s) : STRATA_OK;
+        code = with.failed || out->failed ? st_lib_no_memory(j->s) : STRATA_OK;
     }
     st_buf_release(&below);
     st_buf_release(&with);
     return code;
 }
 
+/* The file with this text, or without it no file at all. */
+static int put_or_take_away(struct job *j, struct st_str next, struct st_str made_from,
+                            struct st_buf *displaced)
+{
+    if (!only_space(next))
+        return st_files_replace(j->s, j->e, j->path, next, made_from, displaced);
+#ifndef ST_DEFECT_REMOVES_UNSEEN
+    return st_files_take_away(j->s, j->e, j->path, made_from, displaced);
+#else
+    j->s->log.env->unlink(j->s->log.env->ctx, j->path);
+    return STRATA_OK;
+#endif
+}
+
+/* Until nobody writes in between. */
+static int take_out(struct job *j, struct st_buf *text)
+{
+    struct st_buf made_from, next, displaced;
+    int code = ST_CONFLICT;
+    st_buf_init(&made_from, st_alloc_libc());
+    st_buf_init(&next, st_alloc_libc());
+    st_buf_init(&displaced, st_alloc_libc());
+    st_buf_add_str(&made_from, st_buf_str(text));
+    for (int i = 0; code == ST_CONFLICT && i < ST_FILES_TRIES; i++) {
+        st_buf_reset(&next);
+        st_buf_reset(&displaced);
+        code = cut_out(j, text, &next);
+        if (code == STRATA_OK && i == 0 && st_str_equal(st_buf_str(&next), st_buf_str(text)))
+            break; /* there is no block */
+        if (code == STRATA_OK)
+            code = put_or_take_away(j, st_buf_str(&next), st_buf_str(&made_from), &displaced);
+        st_buf_reset(text);
+        st_buf_add_str(text, st_buf_str(&displaced));
+        st_buf_reset(&made_from);
+        if (!only_space(st_buf_str(&next)))
+            st_buf_add_str(&made_from, st_buf_str(&next));
+    }
+    st_buf_release(&made_from);
+    st_buf_release(&next);
+    st_buf_release(&displaced);
+    return code;
+}
+
 int st_view_take_out(strata *s, struct st_entry *e)
 {
     struct job j;
-    struct st_buf text, made_from, next;
+    struct st_buf text;
     struct st_file_stamp stamp;
     int code = job_begin(s, e, ST_VIEW_DIRTY, &j);
     st_buf_init(&text, st_alloc_libc());
-    st_buf_init(&made_from, st_alloc_libc());
-    st_buf_init(&next, st_alloc_libc());
     if (code == STRATA_OK)
         code = read_file(&j, &text, &stamp);
-    st_buf_add_str(&made_from, st_buf_str(&text));
-    for (int i = 0; code == STRATA_OK && !j.missing && i < ST_FILES_TRIES; i++) {
-        struct st_buf displaced;
-        st_buf_init(&displaced, st_alloc_libc());
-        st_buf_reset(&next);
-        code = cut_out(&j, &text, &next);
-        if (code == STRATA_OK)
-            code = st_files_replace(s, e, j.path, st_buf_str(&next), st_buf_str(&made_from),
-                                    &displaced);
-        if (code != ST_CONFLICT) {
-            st_buf_release(&displaced);
-            break;
-        }
-        code = STRATA_OK;
-        st_buf_release(&text);
-        text = displaced;
-        st_buf_reset(&made_from);
-        st_buf_add_str(&made_from, st_buf_str(&next));
-    }
-    if (code == STRATA_OK && !j.missing && only_space(st_buf_str(&next)))
-        s->log.env->unlink(s->log.env->ctx, j.path);
+    if (code == STRATA_OK && !j.missing)
+        code = take_out(&j, &text);
     st_buf_release(&text);
-    st_buf_release(&made_from);
-    st_buf_release(&next);
     job_end(&j);
-    return code == ST_NOT_FOUND ? STRATA_OK : code;
+    return code;
 }

@@ -182,6 +182,9 @@ static bool waiting_run(struct mcp_server *v, struct waiting *w, uint64_t now_ms
         .wait_ms = w->wait_ms,
         .last = last || now_ms - w->started_ms >= w->wait_ms,
     };
+#ifdef ST_DEFECT_MCP_WAITS_ON
+    call.last = last;
+#endif
     bool done = w->tool->run(&call) == MCP_DONE || call.last;
     if (done)
         call_answer(v, w->id, w->stateless, &call);
@@ -220,6 +223,9 @@ bool mcp_calls_known(const struct mcp_server *v, const json_t *id)
 bool mcp_calls_cancel(struct mcp_server *v, const json_t *id)
 {
     size_t i = find(v, id);
+#ifdef ST_DEFECT_MCP_CANCEL_IGNORED
+    i = v->waiting_count;
+#endif
     if (i == v->waiting_count)
         return false;
     waiting_release(&v->waiting[i]);

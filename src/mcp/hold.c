@@ -43,6 +43,11 @@ void mcp_hold(struct mcp_session *x, struct mcp_agent *a, enum mcp_hold_kind kin
         return;
     }
     struct mcp_held *h = &x->held[x->held_count++];
+#ifdef ST_DEFECT_MCP_EXECUTOR_CLOSED
+    if (fd >= 0)
+        close(fd);
+    fd = -1;
+#endif
     *h = (struct mcp_held){.kind = kind, .agent = a, .token = token, .fd = fd};
     (void)snprintf(h->name, sizeof h->name, "%s", name);
 }
@@ -134,6 +139,10 @@ void mcp_session_goodbye(struct mcp_session *x)
 {
     while (x->held_count > 0) {
         struct mcp_held *h = &x->held[x->held_count - 1];
+#ifdef ST_DEFECT_MCP_KEEPS_AT_THE_END
+        drop(x, h);
+        continue;
+#endif
         if (h->kind == MCP_HOLD_TASK)
             (void)strata_task_release(h->agent->s, h->name, h->token);
         else if (h->kind != MCP_HOLD_ONCE)

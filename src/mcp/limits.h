@@ -39,7 +39,9 @@
 #define MCP_TICK_MS 10000
 
 /* Between two notes of progress for a call that waits. Milliseconds. */
+#ifndef MCP_PROGRESS_MS
 #define MCP_PROGRESS_MS 5000
+#endif
 
 /* URIs that one client watches. */
 #define MCP_WATCHED_MAX 256

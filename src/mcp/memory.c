@@ -237,6 +237,9 @@ create(struct mcp_call *call, const char *list, const struct mcp_field *fields,
         planned = code == STRATA_OK && (is_there || add(call, &im, i, o));
         if (!planned)
             break;
+#ifdef ST_DEFECT_MCP_ANSWERS_ALL
+        is_there = false;
+#endif
         if (!is_there)
             (void)json_array_append_new(made, only(o, fields));
     }

@@ -123,7 +123,11 @@ int memory_import(strata *s, const char *file, strata_error *error)
     FILE *list = list_open(s, error);
     if (list == NULL)
         return error->code;
+#ifdef ST_DEFECT_MCP_IMPORT_AGAIN
+    int code = take_in(s, path, error);
+#else
     int code = list_has(list, path) ? STRATA_OK : take_in(s, path, error);
+#endif
     if (code == STRATA_OK && !list_has(list, path) &&
         (fprintf(list, "%s\n", path) < 0 || fflush(list) != 0 || fsync(fileno(list)) != 0))
         code = fail(error, STRATA_IO, "cannot write the list of files that were taken in");

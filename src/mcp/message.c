@@ -73,6 +73,9 @@ void mcp_lines_release(struct mcp_lines *l)
 static bool too_deep(const char *p, size_t n)
 {
     size_t depth = 0;
+#ifdef ST_DEFECT_MCP_DEEP
+    return false;
+#endif
     bool text = false;
     for (size_t i = 0; i < n; i++) {
         if (text) {
@@ -143,8 +146,11 @@ void mcp_message_read(const char *bytes, size_t n, struct mcp_message *out)
         return;
     }
     json_error_t error;
-    out->root =
-        json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY;
+#ifdef ST_DEFECT_MCP_DUPLICATE_KEYS
+    flags = JSON_ALLOW_NUL | JSON_DECODE_ANY;
+#endif
+    out->root = json_loadb(bytes, n, flags, &error);
     if (out->root == NULL)
         broken(out, MCP_PARSE_ERROR,
                json_error_code(&error) == json_error_invalid_utf8    ? "not UTF-8"

@@ -205,9 +205,11 @@ static void handle_request(struct mcp_server *v, const struct mcp_message *m, ui
     const struct method *method = method_find(v, m->method, r.stateless ? STATELESS : SESSION);
     if (method == NULL)
         mcp_reply_error(v, r.id, MCP_METHOD_NOT_FOUND, NULL, "no method is called %s", m->method);
+#ifndef ST_DEFECT_MCP_ID_TWICE
     else if (mcp_calls_known(v, r.id) || mcp_watch_known(v, r.id))
         mcp_reply_error(v, r.id, MCP_INVALID_REQUEST, NULL,
                         "a request with this id is not answered yet");
+#endif
     else
         method->run(v, &r);
 }

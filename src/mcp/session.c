@@ -78,7 +78,11 @@ struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uin
     if (name == NULL || name[0] == '\0')
         name = x->options->agent != NULL ? x->options->agent : "";
     for (size_t i = 0; i < x->agent_count; i++)
+#ifdef ST_DEFECT_MCP_ONE_READER
+        if (true) {
+#else
         if (strcmp(x->agents[i].name, name) == 0) {
+#endif
             x->agents[i].used_ms = now_ms;
             return &x->agents[i];
         }
@@ -106,7 +110,12 @@ void mcp_call_error(struct mcp_call *call, const strata_error *error)
 {
     char message[600], hint[600];
     edge_clean(error->message, message, sizeof message);
-    edge_clean(error->hint, hint, sizeof hint);
+    /* The library's hint sends who writes in a sandbox to the tools that this is one of. */
+    edge_clean(error->code == STRATA_READ_ONLY
+                   ? "nothing was recorded; ask the operator to start this server where the state "
+                     "can be written"
+                   : error->hint,
+               hint, sizeof hint);
     mcp_refuse(call, "%s%s%s", message[0] != '\0' ? message : strata_code_name(error->code),
                hint[0] != '\0' ? ". " : "", hint);
 }

@@ -7,8 +7,8 @@
  * for MCP_STALL_MS is taken for dead. The end of standard input, a closed standard output and a
  * signal end the process.
  */
-#include "mcp/faces.h"
-#include "mcp/mcp.h"
+#include "mcp/stdio.h"
+
 #include "mcp/message.h"
 
 #include <errno.h>
@@ -227,26 +227,17 @@ static int loop(struct stdio *x, strata_error *error)
     return error->code;
 }
 
-int mcp_serve(const struct mcp_options *options, strata_error *error)
+int mcp_stdio(const struct mcp_face *face, uint32_t wait_ms, strata_error *error)
 {
-    struct mcp_session session;
-    struct mcp_face face;
-    struct stdio x = {.dry = true,
-                      .stall_ms = options->wait_ms != 0 ? options->wait_ms : MCP_STALL_MS};
-    *error = (strata_error){0};
+    struct stdio x = {.dry = true, .stall_ms = wait_ms != 0 ? wait_ms : MCP_STALL_MS};
     /* Each call takes and gives back memory: that must not be a system call each time. */
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
     (void)mallopt(M_TOP_PAD, 1 << 20);
-    mcp_session_init(&session, options);
-    int code = options->memory ? mcp_memory_face(&session, &face, error)
-                               : mcp_main_face(&session, &face, error);
-    if (code == STRATA_OK) {
-        x.server = mcp_server_new(&face, keep, &x);
-        code = x.server != NULL ? loop(&x, error) : STRATA_NO_MEMORY;
-    }
+    x.server = mcp_server_new(face, keep, &x);
+    int code = x.server != NULL ? loop(&x, error) : STRATA_NO_MEMORY;
     mcp_server_free(x.server);
     mcp_lines_release(&x.in);
     free(x.out);
-    mcp_session_close(&session);
     return code;
 }

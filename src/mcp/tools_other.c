@@ -97,8 +97,10 @@ static const char *const outcomes[] = {"done", "nothing_happened", "unknown", NU
 const struct mcp_field once_begin_input[] = {
     {"key", .type = MCP_STRING},
     {"what", MCP_STRING, .about = "the action in full: the same key with another is refused"},
-    {"class", MCP_STRING, .optional = true, .choices = classes},
-    {"needs_approval", MCP_BOOLEAN, .optional = true},
+    {"class", MCP_STRING, .optional = true, .choices = classes,
+     .about = "naked (default): a repeat is a second effect; keyed: the service drops repeats; "
+              "queryable: it can be asked; idempotent: twice is harmless"},
+    {"needs_approval", MCP_BOOLEAN, .optional = true, .about = "a person has to say yes first"},
     {"agent", MCP_STRING, .optional = true},
     {0},
 };
@@ -109,7 +111,7 @@ const struct mcp_field once_begin_output[] = {
 };
 const struct mcp_field once_report_input[] = {
     {"key", .type = MCP_STRING},
-    {"outcome", MCP_STRING, .choices = outcomes},
+    {"outcome", MCP_STRING, .choices = outcomes, .about = "unknown: you cannot tell"},
     {"result", MCP_STRING, .optional = true, .about = "given to whoever asks again; or the proof"},
     {"agent", MCP_STRING, .optional = true},
     {0},
@@ -205,9 +207,14 @@ enum mcp_progress tool_once_begin(struct mcp_call *call)
     };
     if (strata_op_begin(a->s, &request, &answer) != STRATA_OK) {
         mcp_call_fail(call, a->s);
+        (void)fputs(". Do not do it. once_begin with the same key says later how it stands.",
+                    mcp_say(call));
         return MCP_DONE;
     }
     bool go = answer.answer == STRATA_OP_RUN;
+#ifdef ST_DEFECT_MCP_GO_IN_DOUBT
+    go = go || answer.answer == STRATA_OP_DOUBT;
+#endif
     if (go)
         mcp_hold(call->context, a, MCP_HOLD_ONCE, key, answer.token, answer.executor);
     put_answer(mcp_say(call), key, &answer);
@@ -244,11 +251,21 @@ enum mcp_progress tool_once_report(struct mcp_call *call)
         code = strata_op_abandon(a->s, key, token, fd);
     else
         code = strata_op_refuse(a->s, key, token, json_string_value(result), fd);
-    mcp_let_go(call->context, a, MCP_HOLD_ONCE, key);
-    if (code != STRATA_OK) {
+    if (code != STRATA_OK)
         mcp_call_fail(call, a->s);
+#ifdef ST_DEFECT_MCP_REPORT_ONCE
+    if (false) {
+#else
+    if (code != STRATA_OK && code != STRATA_CONFLICT) {
+#endif
+        mcp_hold(call->context, a, MCP_HOLD_ONCE, key, token, fd);
+        (void)fprintf(mcp_say(call),
+                      ". It is still yours to report: do not do it again, only once_report.");
         return MCP_DONE;
     }
+    mcp_let_go(call->context, a, MCP_HOLD_ONCE, key);
+    if (code != STRATA_OK)
+        return MCP_DONE;
     (void)fprintf(
         mcp_say(call),
         strcmp(outcome, "done") == 0 ? "%s is done; whoever asks again gets the result."
@@ -265,7 +282,7 @@ enum mcp_progress tool_once_report(struct mcp_call *call)
 static const char *const reserve_actions[] = {"take", "release", NULL};
 const struct mcp_field reserve_input[] = {
     {"path", MCP_STRING, .about = "or a pattern: src/**"},
-    {"action", MCP_STRING, .optional = true, .choices = reserve_actions},
+    {"action", MCP_STRING, .optional = true, .choices = reserve_actions, .about = "default: take"},
     {"shared", MCP_BOOLEAN, .optional = true, .about = "others may have it too, as shared"},
     {"agent", MCP_STRING, .optional = true},
     {0},

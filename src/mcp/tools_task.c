@@ -6,28 +6,34 @@
 
 #include <string.h>
 
-const struct mcp_field prime_input[] = {{"agent", MCP_STRING, .optional = true}, {0}};
+const struct mcp_field prime_input[] = {
+    {"agent", MCP_STRING, .optional = true,
+     .about = "who you are, here and in every tool, if this server speaks for several"},
+    {0},
+};
 const struct mcp_field add_input[] = {
     {"title", .type = MCP_STRING},
     {"after", MCP_ARRAY, .optional = true, .about = "tasks to be done before"},
     {"for", MCP_STRING, .optional = true, .about = "agent; else anybody"},
-    {"channel", MCP_STRING, .optional = true},
+    {"channel", MCP_STRING, .optional = true, .about = "queue"},
     {"priority", MCP_INTEGER, .optional = true, .max = 4, .about = "0 is first"},
-    {"data", MCP_STRING, .optional = true},
+    {"data", MCP_STRING, .optional = true, .about = "what else its worker has to know"},
     {"key", MCP_STRING, .optional = true, .about = "adding it twice gives the first task"},
     {"agent", MCP_STRING, .optional = true},
     {0},
 };
 const struct mcp_field next_input[] = {
     {"channel", MCP_STRING, .optional = true},
-    {"wait_ms", MCP_INTEGER, .optional = true, .max = MCP_WAIT_MS_MAX},
+    {"wait_ms", MCP_INTEGER, .optional = true, .max = MCP_WAIT_MS_MAX,
+     .about = "wait for one if none is ready"},
     {"agent", MCP_STRING, .optional = true},
     {0},
 };
 static const char *const actions[] = {"checkpoint", "done", "fail", "retry", "release", NULL};
 const struct mcp_field update_input[] = {
     {"id", .type = MCP_STRING},
-    {"action", MCP_STRING, .choices = actions},
+    {"action", MCP_STRING, .choices = actions,
+     .about = "fail: for good; retry: failed, another try may do; release: not tried"},
     {"text", MCP_STRING, .optional = true, .about = "how far it is; the result; the reason"},
     {"agent", MCP_STRING, .optional = true},
     {0},
@@ -132,8 +138,13 @@ enum mcp_progress tool_next(struct mcp_call *call)
     call->wait_ms = (uint64_t)json_integer_value(json_object_get(call->arguments, "wait_ms"));
     strata_task_query q = {
         .size = sizeof q, .channel = mcp_text(call, "channel"), .agent = a->name};
+#ifdef ST_DEFECT_MCP_CLAIM_OUTLIVES
+    a->run = 0;
+    int code = strata_task_next(a->s, &q, 0, MCP_TERM_MS, 0, NULL, &taken);
+#else
     int code = mcp_agent_run(a) ? strata_task_next(a->s, &q, 0, MCP_TERM_MS, a->run, NULL, &taken)
                                 : strata_last_error(a->s)->code;
+#endif
     if (code == STRATA_TIMEOUT && !call->last && call->wait_ms > 0)
         return MCP_WAIT;
     error = *strata_last_error(a->s);
@@ -181,8 +192,8 @@ static int finish(struct mcp_call *call, struct mcp_agent *a, const char *id, ui
     if (code == STRATA_OK)
         (void)fprintf(mcp_say(call),
                       accepted ? "Task %s: %s. Take the next one with next."
-                               : "Task %s: %s is reported, not accepted yet: another "
-                                 "copy decides.",
+                               : "Task %s: %s is reported, not accepted yet: another copy "
+                                 "decides. You have nothing more to do for it.",
                       id, state);
     return code;
 }

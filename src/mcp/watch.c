@@ -195,7 +195,11 @@ void mcp_watch_tick(struct mcp_server *v, uint64_t now_ms)
     v->face->look(v->face->context);
     for (size_t i = 0; i < v->watch_count; i++) {
         const struct watch *w = &v->watches[i];
+#ifdef ST_DEFECT_MCP_NEWS_OF_ALL
+        if (w->uri == NULL)
+#else
         if (w->uri == NULL || !v->face->changed(v->face->context, w->uri))
+#endif
             continue;
         json_t *params = json_pack("{s:s}", "uri", w->uri);
         if (w->id != NULL)

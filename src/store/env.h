@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define ST_NS_PER_MS 1000000ull
+
 enum {
     ST_OPEN_READ = 0,
     ST_OPEN_WRITE = 1,     /* read and write */

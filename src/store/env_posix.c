@@ -291,8 +291,14 @@ static int posix_boot_id(void *ctx, uint8_t out[16])
     return digits == 32 ? 0 : -EIO;
 }
 
+/* Of this process it never changes: it dies with the boot, and only its children enter another name
+ * space. */
 static uint64_t posix_clock_id(void *ctx)
 {
+    static uint64_t known;
+    uint64_t before = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (before != 0)
+        return before;
     uint8_t boot[16];
     uint64_t half[2] = {0, 0};
     if (posix_boot_id(ctx, boot) == 0)
@@ -301,7 +307,9 @@ static uint64_t posix_clock_id(void *ctx)
     struct stat st;
     uint64_t name_space = stat("/proc/self/ns/time", &st) == 0 ? st.st_ino : 0;
     uint64_t id = half[0] ^ (half[1] * 0x9e3779b97f4a7c15u) ^ (name_space * 0xff51afd7ed558ccdu);
-    return id != 0 ? id : 1;
+    id = id != 0 ? id : 1;
+    __atomic_store_n(&known, id, __ATOMIC_RELAXED);
+    return id;
 }
 
 static uint32_t posix_process_id(void *ctx)

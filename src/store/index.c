@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 2
+#define INDEX_VERSION 3
 
 /*
  * The WAL is emptied when a commit leaves more pages than this in it. SQLite's own checkpoint does
@@ -259,7 +259,6 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     st_record_scratch_init(&x->scratch, x->alloc);
     st_record_scratch_init(&x->read_scratch, x->alloc);
     st_buf_init(&x->value, x->alloc);
-    st_buf_init(&x->near.lines, x->alloc);
     st_buf_init(&x->near.name, x->alloc);
     enum st_code code = open_shared(x);
     /* Whatever is wrong with the file, reading goes on, from the log. */

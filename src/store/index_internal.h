@@ -68,11 +68,18 @@ enum {
     ST_SQL_COUNT
 };
 
+/* Words of the filter of strings: 16 KiB, of which the thousand lines that there are at most, with
+ * a dozen strings each, leave four fifths unset. */
+#define ST_NEAR_WORDS 2048
+
 /* What the state in memory lacks; see index_near.c. */
 struct st_near {
     struct st_log_reader reader;
     bool open;
-    struct st_buf lines, name;
+    uint64_t strings[ST_NEAR_WORDS]; /* a Bloom filter of the strings in the lines */
+    bool strings_set;                /* it is not empty */
+    bool seen;                       /* a line takes in what it does not say */
+    struct st_buf name;
 };
 
 struct st_index {

@@ -4,10 +4,11 @@
  * Of many processes that look at one entity and write, each would have to apply what the others
  * wrote meanwhile, to find that nearly all of it is about something else. The lines of a record
  * name the entities that they touch, in the one spelling there is (core/record_encode.c): a line
- * that does not contain the name in quotes does not touch it. Only "seen" takes in more than it
- * says.
+ * without the name among its strings does not touch it. Only "seen" takes in more than it says.
  *
- * x->near holds the lines behind the state that is in memory, as far as they were looked at.
+ * x->near keeps which strings the lines behind the state that is in memory have: a Bloom filter,
+ * so each line is looked at once, however many questions there are. A name that seems to be there
+ * and is not costs the applying that it would have spared.
  */
 #include "store/index_internal.h"
 
@@ -18,16 +19,61 @@ void st_near_reset(struct st_index *x)
     struct st_near *n = &x->near;
     if (n->open)
         st_log_reader_close(&n->reader);
-    n->open = false;
-    n->lines.n = 0;
+    if (n->strings_set)
+        memset(n->strings, 0, sizeof n->strings);
+    n->open = n->strings_set = n->seen = false;
 }
 
 void st_near_release(struct st_index *x)
 {
     st_near_reset(x);
-    st_buf_release(&x->near.lines);
     st_buf_release(&x->near.name);
 }
+
+/* --- the strings of the lines ----------------------------------------------------------------- */
+
+#define BITS (sizeof((struct st_near *)0)->strings * 8)
+
+static bool is_in(const struct st_near *n, struct st_str text)
+{
+    uint64_t h = st_checksum(text.p, text.n), a = h % BITS, b = (h >> 32) % BITS;
+    return (n->strings[a / 64] >> a % 64 & n->strings[b / 64] >> b % 64 & 1) != 0;
+}
+
+static void put_in(struct st_near *n, struct st_str text)
+{
+    uint64_t h = st_checksum(text.p, text.n), a = h % BITS, b = (h >> 32) % BITS;
+    n->strings[a / 64] |= 1ull << a % 64;
+    n->strings[b / 64] |= 1ull << b % 64;
+}
+
+/* The next string of *line, as it is written, without its quotes; *line goes on behind it. */
+static bool next_string(struct st_str *line, struct st_str *out)
+{
+    const char *end = line->p + line->n, *p = memchr(line->p, '"', line->n);
+    if (p == NULL)
+        return false;
+    out->p = ++p;
+    while (p < end && *p != '"')
+        p += *p == '\\' && p + 1 < end ? 2 : 1;
+    out->n = (size_t)(p - out->p);
+    *line = p < end ? (struct st_str){p + 1, (size_t)(end - p - 1)} : (struct st_str){end, 0};
+    return true;
+}
+
+static void add_line(struct st_near *n, struct st_str line)
+{
+    struct st_str text, before = {"", 0};
+    n->strings_set = true;
+    while (next_string(&line, &text)) {
+        n->seen = n->seen ||
+                  (st_str_equal(before, st_str_of("op")) && st_str_equal(text, st_str_of("seen")));
+        put_in(n, text);
+        before = text;
+    }
+}
+
+/* --- reading them ----------------------------------------------------------------------------- */
 
 /* Begins behind the position. */
 static enum st_code near_open(struct st_index *x)
@@ -61,36 +107,29 @@ static enum st_code near_fill(struct st_index *x, const struct st_tail *tail)
         struct st_record head;
         code = st_log_reader_next(&n->reader, &line, &head);
         if (code == ST_OK)
-            st_buf_add_str(&n->lines, line);
-        if (n->lines.failed)
-            code = ST_NO_MEMORY;
+            add_line(n, line);
     }
     return code;
 }
 
-static bool near_has(const struct st_near *n, const char *text, size_t size)
-{
-    return n->lines.n > 0 && memmem(n->lines.p, n->lines.n, text, size) != NULL;
-}
-
 bool st_near_touches(struct st_index *x, const struct st_tail *tail, struct st_str entity)
 {
-    static const char seen[] = "{\"op\":\"seen\"";
     struct st_near *n = &x->near;
     if (near_fill(x, tail) != ST_OK) {
         st_near_reset(x);
         return true; /* whoever applies them says what is wrong */
     }
+#ifdef ST_DEFECT_NEAR_NAME
+    entity = st_str_of("nobody");
+#endif
     n->name.n = 0;
     st_json_add_string(&n->name, entity);
-#ifdef ST_DEFECT_NEAR_NAME
-    n->name.n = 0;
-    st_json_add_string(&n->name, (struct st_str){"nobody", 6});
-#endif
+    if (n->name.failed)
+        return true;
+    struct st_str name = {n->name.p + 1, n->name.n - 2}; /* without its quotes */
 #ifdef ST_DEFECT_NEAR_SEEN
-    return n->name.failed || near_has(n, n->name.p, n->name.n);
+    return is_in(n, name);
 #else
-    return n->name.failed || near_has(n, n->name.p, n->name.n) ||
-           near_has(n, seen, sizeof seen - 1);
+    return n->seen || is_in(n, name);
 #endif
 }

@@ -210,6 +210,9 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
  * that means "nothing was recorded". */
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter);
 
+/* Whether it is durable by now. Never waits. */
+bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter);
+
 /* lock, append, unlock; with `flush`, waits until durable. */
 enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush);
 

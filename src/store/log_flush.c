@@ -251,6 +251,11 @@ static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
     st_atomic_add(&log->page->sleepers, (uint32_t)-1);
 }
 
+bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter)
+{
+    return log->page != NULL && verdict_of(log, epoch, counter) == VERDICT_DURABLE;
+}
+
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter)
 {
     const struct st_env *env = log->env;

@@ -1,9 +1,13 @@
 /*
  * log_internal.h - shared by the files of the log kernel:
- *   log_open.c    identity, page, epochs: who writes here
- *   log_append.c  the append lock, the tail rule, segments, appending
- *   log_flush.c   the durable watermark
- *   log_read.c    reading any writer's segments
+ *   log_identity.c  who writes here, and where everything lies
+ *   log_page.c      the page that all processes share
+ *   log_epoch.c     when it may not be the log that it was, a new epoch
+ *   log_tail.c      the locks and the tail rule
+ *   log_append.c    segments, appending
+ *   log_flush.c     the durable watermark
+ *   log_open.c      opening, creating, repairing
+ *   log_read.c      reading any writer's segments
  */
 #ifndef ST_STORE_LOG_INTERNAL_H
 #define ST_STORE_LOG_INTERNAL_H
@@ -18,8 +22,6 @@
  * wait. Nanoseconds. */
 #define ST_FLUSH_STALL_NS 1000000000ull
 
-#define ST_NS_PER_MS 1000000ull
-
 #define st_atomic_load(p)         __atomic_load_n((p), __ATOMIC_SEQ_CST)
 #define st_atomic_store(p, value) __atomic_store_n((p), (value), __ATOMIC_SEQ_CST)
 #define st_atomic_add(p, value)   __atomic_add_fetch((p), (value), __ATOMIC_SEQ_CST)
@@ -29,6 +31,8 @@ static inline void st_point(const struct st_log *log, const char *label)
     if (log->env->point != NULL)
         log->env->point(log->env->ctx, label);
 }
+
+/* --- log_identity.c ---------------------------------------------------------------------------- */
 
 /* "<dir>/<a>[/<b>]" into out. ST_LIMIT when it does not fit. */
 enum st_code st_path(struct st_fault *f, char out[ST_PATH_SIZE], const char *dir, const char *a,
@@ -40,16 +44,23 @@ enum st_code st_writer_path(struct st_fault *f, char out[ST_PATH_SIZE], const ch
 enum st_code st_segment_path(struct st_fault *f, char out[ST_PATH_SIZE], const char *state_dir,
                              struct st_writer w, uint64_t segment);
 
-/* The segment in a writer's directory that holds `counter`, or would; 0 when there is none. */
-enum st_code st_segment_find(const struct st_env *env, const char *dir, uint64_t counter,
-                             uint64_t *segment, struct st_fault *fault);
+/* Writes a small file of the state directory anew, durably: it has the old text or the new one. */
+enum st_code st_log_replace(struct st_log *log, const char *name, const char *text, size_t n);
+/* Reads `identity`; on ST_OK log->identity is set. */
+enum st_code st_identity_load(struct st_log *log);
+enum st_code st_identity_store(struct st_log *log, const struct st_identity *id);
+/* What tells a copied or restored state directory from the one that the identity was made in. */
+enum st_code st_fingerprint(struct st_log *log, struct st_identity *id);
+bool st_fingerprint_same(const struct st_identity *a, const struct st_identity *b);
 
-/* Writes all of it; a short write is an error (-ENOSPC, as that is what it means on Linux). */
-int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, uint64_t offset);
+/* --- log_page.c -------------------------------------------------------------------------------- */
 
-/* --- page ------------------------------------------------------------------------------------- */
-
-/* Whether the page describes log->identity under the current boot. */
+/* Maps the page, made if need be; a reader that cannot goes on without. */
+enum st_code st_page_map(struct st_log *log);
+/* The append lock is held: the page describes log->identity from now on, which ends at *tail. */
+void st_page_begin(struct st_log *log, const struct st_tail *tail);
+/* Whether the page describes log->identity, under any boot; under this one. */
+bool st_page_of_epoch(const struct st_log *log);
 bool st_page_valid(const struct st_log *log);
 void st_page_tail(const struct st_page *page, struct st_tail *out);
 void st_page_set_tail(struct st_page *page, const struct st_tail *tail);
@@ -77,21 +88,17 @@ void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable);
 /* Freezes it, if it is of this epoch, and wakes all that wait. */
 void st_page_freeze(const struct st_log *log, uint64_t epoch);
 
-/* --- log_open.c ------------------------------------------------------------------------------- */
+/* --- log_epoch.c ------------------------------------------------------------------------------- */
 
-/* Writes a small file of the state directory anew, durably: it has the old text or the new one. */
-enum st_code st_log_replace(struct st_log *log, const char *name, const char *text, size_t n);
-/* Reads `identity`; on ST_OK log->identity is set. */
-enum st_code st_identity_load(struct st_log *log);
+/* Not 0. */
+enum st_code st_random_id(struct st_log *log, uint64_t *out);
+/* Why a new epoch is due, or NULL. */
+enum st_code st_epoch_due(struct st_log *log, const char **reason);
 /* The append lock is held: reloads the identity, begins a new epoch when one is due. */
 enum st_code st_epoch_check(struct st_log *log);
 enum st_code st_epoch_begin(struct st_log *log, const char *reason);
 
-/* --- log_append.c ----------------------------------------------------------------------------- */
-
-/* Opens the segment of the tail as log->fd (no-op when it is open already). */
-enum st_code st_segment_open(struct st_log *log, uint64_t segment);
-void st_segment_close(struct st_log *log);
+/* --- log_tail.c --------------------------------------------------------------------------------- */
 
 /*
  * Verifies the records of a segment from *tail on (offset, counter, checksum as in *tail; the
@@ -102,6 +109,14 @@ enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct
                           uint64_t last, bool *broken);
 /* Copies everything behind tail->offset into quarantine, durably, then cuts the file there. */
 enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail *tail);
+
+/* --- log_append.c ----------------------------------------------------------------------------- */
+
+/* Writes all of it; a short write is an error (-ENOSPC, as that is what it means on Linux). */
+int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, uint64_t offset);
+/* Opens the segment of the tail as log->fd (no-op when it is open already). */
+enum st_code st_segment_open(struct st_log *log, uint64_t segment);
+void st_segment_close(struct st_log *log);
 
 /* Creates the first segment of writer w with one record that tells the context, flushed, and
  * sets *tail behind it; time and numbers go on from *last. */
@@ -121,5 +136,11 @@ enum st_code st_context_read(struct st_log *log, struct st_writer w, const struc
 
 /* The append lock is held: makes everything up to the tail durable. */
 enum st_code st_flush_all(struct st_log *log);
+
+/* --- log_read.c --------------------------------------------------------------------------------- */
+
+/* The segment in a writer's directory that holds `counter`, or would; 0 when there is none. */
+enum st_code st_segment_find(const struct st_env *env, const char *dir, uint64_t counter,
+                             uint64_t *segment, struct st_fault *fault);
 
 #endif

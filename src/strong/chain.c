@@ -17,16 +17,9 @@
 
 static void add_u64(struct st_buf *b, uint64_t value)
 {
-    for (int shift = 56; shift >= 0; shift -= 8)
-        st_buf_add_char(b, (char)(unsigned char)(value >> shift));
-}
-
-static uint64_t u64_at(const char *p)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | (unsigned char)p[i];
-    return value;
+    char bytes[8];
+    st_put_u64(bytes, value);
+    st_buf_add(b, bytes, sizeof bytes);
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
@@ -68,7 +61,8 @@ enum st_code st_chain_read(struct st_strong *s, struct st_chain *out)
     if (code == ST_OK && value.n != HEAD_ROW_SIZE)
         return ST_DAMAGED;
     if (code == ST_OK)
-        *out = (struct st_chain){u64_at(value.p), {u64_at(value.p + 8), u64_at(value.p + 16)}};
+        *out = (struct st_chain){st_get_u64(value.p),
+                                 {st_get_u64(value.p + 8), st_get_u64(value.p + 16)}};
     return code;
 }
 
@@ -85,8 +79,9 @@ static enum st_code step_read(struct st_strong *s, uint64_t position, struct ste
     if (code == ST_OK && value.n != STEP_ROW_SIZE)
         return ST_DAMAGED;
     if (code == ST_OK)
-        *out = (struct step){
-            u64_at(value.p), {u64_at(value.p + 8), u64_at(value.p + 16)}, value.p[24] != 0};
+        *out = (struct step){st_get_u64(value.p),
+                             {st_get_u64(value.p + 8), st_get_u64(value.p + 16)},
+                             value.p[24] != 0};
     return code;
 }
 

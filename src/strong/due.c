@@ -34,20 +34,6 @@
 /* 'X' clock ns kind token */
 #define ROW_KEY_FIXED (1 + 8 + 8 + 1 + 8)
 
-static void put_u64(char *at, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        at[i] = (char)(unsigned char)(value >> (56 - 8 * i));
-}
-
-static uint64_t u64_at(const char *p)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | (unsigned char)p[i];
-    return value;
-}
-
 /* --- rows ------------------------------------------------------------------------------------- */
 
 static struct st_str row_key(struct st_strong *s, const struct st_due_subject *of,
@@ -55,10 +41,10 @@ static struct st_str row_key(struct st_strong *s, const struct st_due_subject *o
 {
     char fixed[ROW_KEY_FIXED];
     fixed[0] = 'X';
-    put_u64(fixed + 1, d->clock);
-    put_u64(fixed + 9, d->ns);
+    st_put_u64(fixed + 1, d->clock);
+    st_put_u64(fixed + 9, d->ns);
     fixed[17] = of->kind;
-    put_u64(fixed + 18, of->token);
+    st_put_u64(fixed + 18, of->token);
     st_buf_reset(&s->key);
     st_buf_add(&s->key, fixed, sizeof fixed);
     st_buf_add_str(&s->key, of->name);
@@ -69,10 +55,10 @@ static bool row_parse(struct st_str key, struct st_due_subject *of, struct st_de
 {
     if (key.n <= ROW_KEY_FIXED || key.p[0] != 'X')
         return false;
-    *d = (struct st_deadline){.clock = u64_at(key.p + 1), .ns = u64_at(key.p + 9)};
+    *d = (struct st_deadline){.clock = st_get_u64(key.p + 1), .ns = st_get_u64(key.p + 9)};
     *of = (struct st_due_subject){.kind = key.p[17],
                                   .name = {key.p + ROW_KEY_FIXED, key.n - ROW_KEY_FIXED},
-                                  .token = u64_at(key.p + 18)};
+                                  .token = st_get_u64(key.p + 18)};
     return true;
 }
 
@@ -288,7 +274,7 @@ static enum st_code look_own(struct st_strong *s, struct look *l)
 {
     const struct st_kv *kv = s->order->kv;
     char prefix[9] = {'X'};
-    put_u64(prefix + 1, l->clock);
+    st_put_u64(prefix + 1, l->clock);
     return kv->scan(kv->ctx, (struct st_str){prefix, sizeof prefix}, (struct st_str){NULL, 0},
                     visit_own, l);
 }
@@ -301,7 +287,7 @@ static enum st_code look_other(struct st_strong *s, struct look *l)
     enum st_code code = kv->scan(kv->ctx, ST_STR("X"), (struct st_str){NULL, 0}, visit_other, l);
     if (code != ST_OK || l->seen == LOOK_MAX || l->clock == UINT64_MAX)
         return code;
-    put_u64(behind + 1, l->clock + 1);
+    st_put_u64(behind + 1, l->clock + 1);
     return kv->scan(kv->ctx, ST_STR("X"), (struct st_str){behind, 9}, visit_other, l);
 }
 
@@ -459,4 +445,32 @@ struct st_deadline st_strong_deadline_here(struct st_strong *s, const struct st_
     s->order->engine->clock(s->order, &clock, &now);
     struct st_deadline d = st_deadline_on(newest, earlier, clock);
     return d.clock != 0 ? d : *newest;
+}
+
+bool st_strong_lease_holds(struct st_strong *s, const struct st_lease *lease)
+{
+    struct st_deadline d = st_strong_deadline_here(s, &lease->deadline, lease->earlier);
+    return lease->held && st_strong_deadline_state(s, &d) != ST_DEADLINE_PASSED &&
+           (lease->run == 0 || st_strong_run_alive(s, lease->run));
+}
+
+bool st_strong_expire(struct st_strong *s, const struct st_lease *lease, struct st_command *out)
+{
+    struct st_deadline d = st_strong_deadline_here(s, &lease->deadline, lease->earlier);
+    *out = (struct st_command){.kind = ST_CMD_LEASE_LAPSE,
+                               .lease = lease->kind,
+                               .key = lease->name,
+                               .token = lease->token};
+    if (!lease->held)
+        return false;
+    if (lease->run != 0 && !st_strong_run_alive(s, lease->run)) {
+        st_strong_run_clear(s, lease->run);
+        return true;
+    }
+    out->deadline = d; /* stale should it be renewed before this is ordered */
+    if (st_strong_deadline_state(s, &d) != ST_DEADLINE_OTHER_CLOCK)
+        return st_strong_deadline_state(s, &d) == ST_DEADLINE_PASSED;
+    out->kind = ST_CMD_LEASE_REARM;
+    out->deadline = st_strong_deadline(s, d.term_ns);
+    return true;
 }

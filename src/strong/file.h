@@ -70,6 +70,5 @@ bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_res
 uint32_t st_answers_word(struct st_file *f);
 void st_answers_sleep(struct st_file *f, uint32_t word);
 void st_answers_wake(struct st_file *f);
-struct st_due *st_answers_due(struct st_file *f);
 
 #endif

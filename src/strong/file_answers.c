@@ -9,7 +9,8 @@
  *
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
  * once (who apply the same entry write the same), and a process that is killed in between leaves
- * nothing wrong. Native byte order. The file may be deleted when nobody works here.
+ * nothing wrong. Native byte order. The file may be deleted when nobody works here. Without it, as on a
+ * full disk, everybody works for himself.
  */
 #include "strong/file.h"
 
@@ -51,6 +52,26 @@ struct st_answers {
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
 
+/* Written to its full size, not only made as long: a store into a hole of a full disk kills the
+ * process. By one at a time, and from the front: who finds the full size finds all of it written,
+ * and nobody writes over what others use already. */
+static int fill(const struct st_env *env, int fd)
+{
+    static const char zeros[65536];
+    struct st_file_info info;
+    int r = env->lock_try(env->ctx, fd);
+    if (r >= 0)
+        r = env->fstat(env->ctx, fd, &info);
+    for (uint64_t at = r >= 0 ? info.size : 0; r >= 0 && at < sizeof(struct st_answers);) {
+        uint64_t left = sizeof(struct st_answers) - at;
+        size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
+        r = st_write_all(env, fd, zeros, n, at);
+        at += n;
+    }
+    env->unlock(env->ctx, fd);
+    return r;
+}
+
 void st_answers_open(struct st_file *f)
 {
     const struct st_env *env = f->log.env;
@@ -66,7 +87,7 @@ void st_answers_open(struct st_file *f)
         return;
     int r = env->fstat(env->ctx, fd, &info);
     if (r >= 0 && info.size < sizeof(struct st_answers))
-        r = env->ftruncate(env->ctx, fd, sizeof(struct st_answers));
+        r = fill(env, fd);
     if (r >= 0)
         r = env->map(env->ctx, fd, sizeof(struct st_answers), true, &p);
     env->close(env->ctx, fd);

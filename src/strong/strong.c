@@ -215,6 +215,16 @@ enum st_code st_strong_begin(struct st_strong *s)
     return st_strong_fail(s, code);
 }
 
+enum st_code st_strong_peek(struct st_strong *s)
+{
+    struct st_mark at;
+    enum st_code code = s->order->engine->begin(s->order, &at);
+    if (code != ST_OK)
+        return st_strong_fail(s, code);
+    s->ledger.kv = s->order->kv;
+    return ST_OK;
+}
+
 void st_strong_end(struct st_strong *s)
 {
     s->order->engine->end(s->order);
@@ -325,10 +335,13 @@ enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t 
     struct st_entry e = {
         .agent = agent, .incarnation = incarnation, .commands = raw, .count = count};
     code = o->engine->append(o, &e, &mark);
-    if (code == ST_OK)
-        code = durable(s, mark);
-    if (code == ST_OK)
-        code = o->engine->answer(o, mark, results, count);
+    if (code != ST_OK)
+        return st_strong_fail(s, code);
+    /* Somebody applies it while somebody flushes it; the answer may not leave before both. */
+    code = o->engine->answer(o, mark, results, count);
+    enum st_code kept = durable(s, mark);
+    if (kept != ST_OK)
+        code = kept;
     return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 

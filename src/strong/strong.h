@@ -18,7 +18,8 @@
  * there.
  *
  * Short forms, so that what belongs together is one entry and one flush: a start with token 0 means
- * the token of the grant before it in the same entry; a seal without a position means its own.
+ * the token of the grant before it in the same entry, a claim-finish that of the acquire; a seal
+ * without a position means its own.
  *
  * A sealed log has ended: what comes behind the seal, as somebody was late, is not part of it,
  * until a generation goes on.
@@ -71,6 +72,9 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
 
 /* Begins a read of the state after everything ordered before the call, all of it durable. */
 enum st_code st_strong_begin(struct st_strong *s);
+/* The same without waiting for anything to be durable: for choosing what to ask for, as what the
+ * entry then says is all that counts. */
+enum st_code st_strong_peek(struct st_strong *s);
 void st_strong_end(struct st_strong *s);
 /* Between begin and end. */
 struct st_ledger *st_strong_ledger(struct st_strong *s);
@@ -149,6 +153,12 @@ enum st_deadline_state st_strong_deadline_state(struct st_strong *s, const struc
 /* Of a lease or an operation: the deadline that counts here, on this clock if there is one. */
 struct st_deadline st_strong_deadline_here(struct st_strong *s, const struct st_deadline *newest,
                                            const struct st_deadline *earlier);
+/* Whether a lease is held here and now: neither its term nor its run is over. */
+bool st_strong_lease_holds(struct st_strong *s, const struct st_lease *lease);
+/* What has to be written down of a lease before anybody else can have it: that it is over, or that
+ * its term, which is on another clock, begins anew on this one. False: nothing. out->key is the
+ * lease's name, borrowed. */
+bool st_strong_expire(struct st_strong *s, const struct st_lease *lease, struct st_command *out);
 
 /* --- executors (run.c) ------------------------------------------------------------------------ */
 

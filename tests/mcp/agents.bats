@@ -19,11 +19,14 @@ setup() {
     strata init --name desk >/dev/null
 }
 
-# a client's own program that keeps what it was called with
+# fake_client NAME [COMMAND]: a client's own program that keeps what it was called with, and where
 fake_client() {
-    printf '#!/bin/sh\necho "$0 $*" >>%s\n' "$BATS_TEST_TMPDIR/called" >"$BATS_TEST_TMPDIR/bin/$1"
+    printf '#!/bin/sh\necho "$PWD: $(basename "$0") $*" >>%s\necho done\n%s\n' "$BATS_TEST_TMPDIR/called" "${2:-}" \
+        >"$BATS_TEST_TMPDIR/bin/$1"
     chmod +x "$BATS_TEST_TMPDIR/bin/$1"
 }
+
+called() { cat "$BATS_TEST_TMPDIR/called"; }
 
 @test "init --agents writes one plugin, changes no tracked file, and is undone" {
     run strata init --agents
@@ -47,20 +50,66 @@ fake_client() {
     [ -e .git/strata/identity ]
 }
 
-@test "a client's own program is called with consent only, and once" {
+@test "a client's own program is called with consent only, once, in the work tree, and taken back" {
     fake_client claude
     fake_client codex
+    plugin=$PWD/.git/strata/plugin
     run strata init --agents </dev/null
-    has "$output" "left to do: claude mcp add --scope local strata -- strata mcp"
+    has "$output" "left to do: claude plugin marketplace add --scope local $plugin"
+    market=$(jq -r .name "$plugin/.claude-plugin/marketplace.json")
+    has "$output" "left to do: claude plugin install --scope local strata@$market"
+    has "$output" "left to do: codex mcp add strata -- strata mcp"
     [ ! -e "$BATS_TEST_TMPDIR/called" ]
+    (cd / && strata init --agents --yes "$BATS_TEST_TMPDIR/work" >/dev/null 2>&1)
+    [ "$(called)" = "$PWD: claude plugin marketplace add --scope local $plugin
+$PWD: claude plugin install --scope local strata@$market
+$PWD: codex mcp add strata -- strata mcp" ]
     strata init --agents --yes >/dev/null 2>&1
-    has "$(cat "$BATS_TEST_TMPDIR/called")" "claude mcp add --scope local strata -- strata mcp"
-    has "$(cat "$BATS_TEST_TMPDIR/called")" "codex mcp add strata -- strata mcp"
-    strata init --agents --yes >/dev/null 2>&1
-    [ "$(wc -l <"$BATS_TEST_TMPDIR/called")" -eq 2 ]
+    [ "$(called | wc -l)" -eq 3 ]
+    # Claude Code knows each work tree by itself; another workspace has another name.
+    git worktree add -q ../tree
+    (cd ../tree && strata init --agents --yes >/dev/null 2>&1)
+    [ "$(called | tail -n 1)" = "$(cd ../tree && pwd): claude plugin install --scope local strata@$market" ]
+    git init -q ../other
+    (cd ../other && strata init --name other >/dev/null && strata init --agents >/dev/null </dev/null)
+    [ "$(jq -r .name ../other/.git/strata/plugin/.claude-plugin/marketplace.json)" != "$market" ]
+    # Without consent the plugin stays where the client looks for it.
+    run strata uninit </dev/null
+    has "$output" "left to do: claude plugin uninstall --scope local strata@$market"
+    [ -e "$plugin/.mcp.json" ]
+    : >"$BATS_TEST_TMPDIR/called"
     run strata uninit --yes
     has "$output" "taken back: client claude"
-    has "$(cat "$BATS_TEST_TMPDIR/called")" "codex mcp remove strata"
+    [ "$(called)" = "$PWD: claude plugin uninstall --scope local strata@$market
+$PWD: claude plugin marketplace remove --scope local $market
+$PWD: codex mcp remove strata
+$(cd ../tree && pwd): claude plugin uninstall --scope local strata@$market
+$(cd ../tree && pwd): claude plugin marketplace remove --scope local $market" ]
+    [ ! -e "$plugin" ]
+    [ ! -e .git/strata/wired ]
+    # A work tree that is gone took its settings with it.
+    (cd ../tree && strata init --agents --yes >/dev/null 2>&1)
+    git worktree remove --force ../tree
+    strata uninit --yes >/dev/null 2>&1
+    [ ! -e .git/strata/wired ]
+}
+
+@test "a client's own program that fails is told, and left to do; nothing of it is in our data" {
+    fake_client claude 'echo "no network" >&2; exit 3'
+    fake_client openclaw
+    run --separate-stderr strata init --agents --yes --json
+    [ "$status" -eq 0 ]
+    jq -e .data.state_dir <<<"$output" >/dev/null
+    has "$stderr" "claude ended with status 3: no network"
+    run strata init --agents --yes
+    has "$output" "left to do: claude plugin marketplace add"
+    # The other one was called, once, with its server as JSON.
+    server=$(grep openclaw "$BATS_TEST_TMPDIR/called" | sed 's/.*openclaw mcp set strata //')
+    jq -e '.command == "strata" and .args == ["mcp"]' <<<"$server" >/dev/null
+    # A program that is not found by its name is told.
+    rm "$BATS_TEST_TMPDIR/bin/strata"
+    run "$STRATA" init --agents
+    has "$output" 'no program `strata` is found along PATH'
 }
 
 @test "AGENTS.md is changed only when asked, and comes back byte for byte" {
@@ -161,6 +210,32 @@ pre_edit() {
     pre_edit ann "$PWD/src/a.c" 0
 }
 
+@test "hook: an edit is merged against what its agent has read, and is its own" {
+    printf 'first\n' >MEMORY.md
+    strata track MEMORY.md >/dev/null
+    tool="{\"tool_input\":{\"file_path\":\"$PWD/MEMORY.md\"}}"
+    strata hook post-read <<<"$tool"
+    # Bob has appended a line since; ann writes the whole file as she knows it.
+    printf 'first\nof bob\n' >MEMORY.md
+    STRATA_AGENT=bob strata hook post-edit <<<"$tool"
+    printf 'of ann\nfirst\n' >MEMORY.md
+    strata hook post-edit <<<"$tool"
+    [ "$(cat MEMORY.md)" = "of ann
+first
+of bob" ]
+    # Who has read it all and takes a line out, means it.
+    strata hook post-read <<<"$tool"
+    printf 'of ann\nfirst\n' >MEMORY.md
+    strata hook post-edit <<<"$tool"
+    [ "$(cat MEMORY.md)" = "of ann
+first" ]
+    # What was made of what ann had read is hers.
+    strata log --json --limit 0 | jq -e '[.data.events[-2:][].agent] == ["ann", "ann"]' >/dev/null
+    # A file that is not tracked, or none, is nothing to them.
+    strata hook post-read <<<'{"tool_input":{"file_path":"/etc/passwd"}}'
+    strata hook post-edit <<<'{}'
+}
+
 @test "hook: session-end gives back all of an agent's reservations of this work tree, and no other" {
     git worktree add -q ../tree
     for i in $(seq 20); do strata reserve "src/$i.c" >/dev/null; done
@@ -192,6 +267,12 @@ pre_edit() {
     [ "$(strata status --json | jq .data.records)" = "$records" ]
     [ -z "$(git -C ../tree status --porcelain)" ]
     [ ! -e ../tree/.strata ]
+    # So is one through a server that was started inside; what it says helps there.
+    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"1"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+    run "${box[@]}" strata mcp <<<"$call"
+    has "$output" '"isError":true'
+    has "$output" "nothing was recorded; ask the operator"
+    [ "$(strata status --json | jq .data.records)" = "$records" ]
     # The same session's MCP server runs outside of the sandbox.
     call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
     has "$(cd ../tree && strata mcp <<<"$call")" "replaced 8080"

@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -26,9 +27,11 @@ META = {
 class Server:
     """One server process; with `line` bytes go as they are."""
 
-    def __init__(self, directory, *args, agent="ann"):
+    def __init__(self, directory, *args, agent="ann", memory_file=None):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("STRATA_")}
         environment["STRATA_AGENT"] = agent
+        if memory_file is not None:
+            environment["MEMORY_FILE_PATH"] = memory_file
         self.process = subprocess.Popen(
             [STRATA, "mcp", *args], cwd=directory, env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -342,6 +345,36 @@ class Session(unittest.TestCase):
         self.assertFalse(doubt["isError"] or doubt["structuredContent"]["go"])
         self.assertIn("outcome unknown", doubt["content"][0]["text"])
 
+    def test_a_report_that_is_refused_can_be_made_again(self):
+        s = self.start()
+        self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
+        for arguments in ({"outcome": "done", "result": "x" * 140000},
+                          {"outcome": "nothing_happened", "result": "proof\u0007"},
+                          {"outcome": "nothing_happened"}):
+            refused = s.tool("once_report", key="k", **arguments)
+            self.assertTrue(refused["isError"])
+        # Meanwhile it is being done, and not in doubt.
+        meanwhile = self.start(agent="bob").text("once_begin", key="k", what="mail")
+        self.assertIn("being done by ann", meanwhile)
+        self.assertIn("is done", s.text("once_report", key="k", outcome="done", result="sent"))
+        self.assertIn("sent", s.text("once_begin", key="k", what="mail"))
+
+    # Nothing that says no, or that nobody knows, may be taken for "do it again".
+    def test_no_answer_invites_to_do_it_again(self):
+        s, bob = self.start(), self.start(agent="bob")
+        self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
+        told = [bob.text("once_begin", key="k", what="mail"), bob.text("once_begin", key="k", what="other"),
+                bob.text("once_report", key="k", outcome="done"),
+                s.text("once_report", key="k", outcome="unknown"),
+                bob.text("once_begin", key="k", what="mail"), s.text("once_report", key="k", outcome="done"),
+                bob.text("prime")]
+        for text in told[:2] + told[4:5]:
+            self.assertTrue(text.startswith("Do not do it"), text)
+        self.assertIn("Do not retry", told[3])
+        self.assertIn("do not retry", told[6])
+        for text in told:
+            self.assertNotRegex(text.lower(), "(?<!not re)try again|(?<!not )retry it")
+
     def test_messages(self):
         s = self.start()
         s.tool("prime", agent="bob")
@@ -383,6 +416,19 @@ class Session(unittest.TestCase):
             s.receive(timeout=0.5)
         result = s.request("resources/read", {"uri": "strata://entity/api"})["result"]
         self.assertIn("api port = 2", result["contents"][0]["text"])
+
+    def test_each_resource_tells_of_what_changes_it(self):
+        for uri, change in (("strata://board", ("beat", "thinking")), ("strata://pending", ("fact", "set", "a", "b", "c")),
+                            ("strata://tasks/ready", ("add", "build")), ("strata://task/1", ("claim", "1")),
+                            ("strata://entity/%C3%BC%20x", ("fact", "set", "ü x", "b", "c"))):
+            s = self.start()
+            s.request("initialize", {"protocolVersion": "2025-06-18"}, meta=None)
+            s.request("resources/subscribe", {"uri": uri}, meta=None)
+            self.cli(*change, agent="bob")
+            told = s.receive()
+            self.assertEqual(told["params"], {"uri": uri})
+            text = s.answer(s.send("resources/read", {"uri": uri}, meta=None))["result"]["contents"][0]["text"]
+            self.assertTrue(text or uri == "strata://pending", uri)
 
     def test_subscriptions_of_the_older_revisions(self):
         s = self.start()
@@ -454,6 +500,7 @@ class Session(unittest.TestCase):
         for line, code in (
                 (b"nonsense", -32700), (b"{", -32700), (b'{"jsonrpc":"2.0","id":1,"method":"ping"', -32700),
                 (deep, -32700), (b'{"a":' * 5000 + b"1" + b"}" * 5000, -32700),
+                (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":' + b"[" * 63 + b"]" * 63 + b"}}", -32700),
                 (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', -32700),
                 (b'{"jsonrpc":"2.0","id":1,"method":"\xff\xfe"}', -32700),
                 (b'{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}', -32700),
@@ -552,6 +599,49 @@ class Session(unittest.TestCase):
             s.request("tools/list")
             s.process.send_signal(number)
             self.assertEqual(s.process.wait(10), 0)
+
+    # --- the memory server; beside the reference server: memory.mjs ----------------------------
+
+    def test_the_memory_file_is_taken_in_once(self):
+        file = os.path.join(self.place.name, "memory.jsonl")
+        with open(file, "w", encoding="utf-8") as f:
+            f.write('{"type":"entity","name":"old","entityType":"t","observations":["o"]}\n')
+        s = self.start("--memory", memory_file=file)
+        s.tool("create_entities", entities=[{"name": "new", "entityType": "t", "observations": []}])
+        s.tool("delete_entities", entityNames=["old"])
+        self.assertEqual(s.close(), 0)
+        graph = self.start("--memory", memory_file=file).tool("read_graph")["structuredContent"]
+        self.assertEqual([e["name"] for e in graph["entities"]], ["new"])
+
+    def test_what_is_there_is_not_made_again(self):
+        s = self.start("--memory")
+        entity = {"name": "a", "entityType": "t", "observations": ["o"]}
+        self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": [entity]})
+        self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": []})
+
+    def test_eight_memory_servers_lose_nothing(self):
+        file = os.path.join(self.place.name, "memory.jsonl")
+        servers = [self.start("--memory", memory_file=file, agent=f"a{i}") for i in range(8)]
+        acknowledged = [set() for _ in servers]
+
+        def write(number):
+            for i in range(100):
+                name = f"{number}-{i}"
+                result = servers[number].tool("create_entities", timeout=60, entities=[
+                    {"name": name, "entityType": "t", "observations": [f"o{i}"]}])
+                if result["structuredContent"]["entities"][0]["name"] == name:
+                    acknowledged[number].add(name)
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(len(servers))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(sum(len(names) for names in acknowledged), 800)
+        for s in servers[:2]:
+            graph = s.tool("read_graph", timeout=60)["structuredContent"]
+            self.assertEqual({e["name"] for e in graph["entities"] if len(e["observations"]) == 1},
+                             set.union(*acknowledged))
 
     # --- the workspace --------------------------------------------------------------------------
 

@@ -1,0 +1,80 @@
+/*
+ * append.c - one line at the end of a file, tracked or not.
+ */
+#include "lib/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* One write(2) at the end, flushed. *again: another file is there by now. */
+static enum st_code append_once(const char *path, struct st_str text, bool *again,
+                                struct st_fault *fault)
+{
+    struct stat mine, there;
+    struct st_buf line;
+    char last = '\n';
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0)
+        return st_fail_system(fault, -errno, "cannot open %s", path);
+    st_buf_init(&line, st_alloc_libc());
+    if (fstat(fd, &mine) == 0 && mine.st_size > 0)
+        (void)!pread(fd, &last, 1, mine.st_size - 1);
+    if (last != '\n')
+        st_buf_add_char(&line, '\n');
+    st_buf_add_str(&line, text);
+    if (text.n == 0 || text.p[text.n - 1] != '\n')
+        st_buf_add_char(&line, '\n');
+    enum st_code code = ST_OK;
+    if (line.failed)
+        code = st_fail(fault, ST_NO_MEMORY, "out of memory");
+    ssize_t n = code == ST_OK ? write(fd, line.p, line.n) : 0;
+    if (code == ST_OK && n >= 0 && (size_t)n < line.n) {
+        /* A full disk: all or nothing, unless somebody has written behind it. */
+        off_t end = lseek(fd, 0, SEEK_END);
+        if (end == mine.st_size + n)
+            (void)!ftruncate(fd, mine.st_size);
+        errno = ENOSPC;
+        n = -1;
+    }
+    if (code == ST_OK && (n < 0 || fdatasync(fd) < 0))
+        code = st_fail_system(fault, -errno, "cannot append to %s", path);
+    *again = code == ST_OK &&
+             (stat(path, &there) < 0 || there.st_ino != mine.st_ino || there.st_dev != mine.st_dev);
+    close(fd);
+    st_buf_release(&line);
+    return code;
+}
+
+int strata_append(strata *s, const char *given, const char *text, size_t size)
+{
+    char relative[ST_PATH_SIZE], path[ST_PATH_SIZE];
+    struct st_fault fault;
+    struct st_str line = {text, size == STRATA_NUL ? strlen(text) : size};
+    if (line.n > ST_VALUE_SIZE_MAX)
+        return st_lib_fail(s, ST_LIMIT, "the text is %zu bytes long; the limit is %d", line.n,
+                           ST_VALUE_SIZE_MAX);
+    int code = st_files_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    code = st_files_relative(s, given, relative);
+    if (code == STRATA_OK)
+        code = st_files_path(s, relative, path);
+    struct st_entry *e = code == STRATA_OK ? st_files_entry(s, relative) : NULL;
+    bool tracked = e != NULL && e->kind == ST_ENTRY_FILE;
+    if (tracked)
+        code = st_document_update(s, e, ST_VIEW_DIRTY);
+    bool again = code == STRATA_OK;
+    for (int i = 0; code == STRATA_OK && again && i < ST_FILES_TRIES; i++)
+        if (append_once(path, line, &again, &fault) != ST_OK)
+            code = st_lib_fault(s, &fault);
+    if (code == STRATA_OK && again)
+        code = st_lib_fail(s, ST_OUTCOME_UNKNOWN,
+                           "%s was replaced by somebody each time: the line may not be in it",
+                           relative);
+    if (code == STRATA_OK && tracked)
+        code = st_document_update(s, e, ST_VIEW_DIRTY);
+    return st_files_end(s, code);
+}

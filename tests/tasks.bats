@@ -1,0 +1,327 @@
+#!/usr/bin/env bats
+# tasks.bats - tasks, hand-offs and messages from the outside. STRATA: the program.
+
+load helpers
+
+setup() {
+    program_alone
+    T="$(mktemp -d)"
+    mkdir "$T/here"
+    cd "$T/here"
+    export HOME="$T" TMPDIR="$T" STRATA_AGENT=ann
+    EFFECTS="$T/effects"
+    : >"$EFFECTS"
+    strata init --name here >/dev/null
+}
+
+teardown() {
+    cd /
+    rm -rf "$T"
+}
+
+add() {
+    for title in "$@"; do strata add "$title" >/dev/null; done
+}
+
+field() { # ID FIELD: of a task, as JSON
+    strata show "$1" --json | jq -c ".data.$2"
+}
+
+# a second copy, which does not decide
+second_copy() {
+    mkdir ../there
+    strata init ../there --name there >/dev/null
+    strata -C ../there merge-state . >/dev/null
+}
+
+@test "add, ready, list, show: what waits for what" {
+    same "$(strata add "build backend")" 1
+    same "$(strata add "build frontend" --after 1 --priority 0)" 2
+    same "$(strata add "both" --after 1,2)" 3
+    try 0 ready --json
+    json '.data | length == 1 and .[0].seq == 1 and .[0].state == "ready" and .[0].depends == []'
+    try 0 list --blocked
+    has "$output" "waits for 1 (ready), 2 (waiting)"
+    try 0 list --json
+    json '.data | map(.seq) == [1, 2, 3] and .[2].depends == [1, 2]'
+    strata done 1 >/dev/null
+    try 0 show 3
+    has "$output" "after      1, 2"
+    same "$(field 2 state)" '"ready"'
+    try 0 list --dot
+    has "$output" "digraph"
+    try 1 show 77
+    has "$stderr" "77"
+    try 2 show seven
+    try 1 add "x" --after 99
+    has "$stderr" "99"
+}
+
+@test "help and man pages name the options of lists" {
+    try 0 list --help
+    has "$output" "--blocked"
+    has "$output" "--tree"
+    hasnt "$output" "--next"
+    try 0 help --man list
+    has "$output" 'blocked'
+}
+
+@test "add: agent, channel, priority, not before, key, parent, data" {
+    strata add "later" --not-before 1h >/dev/null
+    strata add "docs" --channel docs --priority 4 >/dev/null
+    strata add "bob's" --agent bob --priority 0 >/dev/null
+    same "$(strata add "nightly" --key nightly)" 4
+    same "$(strata add "nightly" --key nightly 2>/dev/null)" 4
+    echo payload >data.txt
+    strata add "part" --parent 2 --data @data.txt >/dev/null
+    same "$(field 1 state)" '"deferred"'
+    same "$(strata ready --json | jq -c '[.data[].seq]')" '[3,4,5,2]'
+    same "$(strata ready --agent ann --json | jq -c '[.data[].seq]')" '[4,5,2]'
+    same "$(strata ready --channel docs --json | jq -c '[.data[].seq]')" '[2]'
+    same "$(field 5 data)" '"payload"'
+    try 0 list --tree
+    has "$output" "  5"
+    try 2 add "x" --priority 9
+    try 2 add ""
+    head -c 70000 /dev/zero | tr '\0' x >big.txt
+    try 2 add "x" --data @big.txt
+    has "$stderr" "65536"
+    same "$(strata list --json | jq '.data | length')" 5
+}
+
+@test "next: JSON for scripts; why there is nothing" {
+    add one
+    try 0 next --agent bob --json
+    json '.data.seq == 1 and .data.title == "one" and .data.token == 1 and .data.checkpoint == null
+        and (.data.lease_until | length) == 24 and .data.agent != "x"'
+    strata add two --after 1 >/dev/null
+    try 5 next
+    has "$stderr" "1 is claimed by bob"
+    has "$stderr" "1 wait for others"
+    try 5 next --wait 300ms --json
+    try 5 claim 1
+    has "$stderr" "claimed by bob"
+    try 3 claim 2
+    has "$stderr" "2 waits for 1 other"
+    strata done 1 --agent bob >/dev/null
+    try 0 next --wait 5s
+    has "$output" "two"
+}
+
+@test "next --wait is woken by a new task" {
+    (sleep 0.3; strata add "late" >/dev/null) &
+    try 0 next --wait 20s --json
+    json '.data.title == "late"'
+    wait
+}
+
+@test "checkpoint, done: of the holder only; the token says who" {
+    add one two
+    token=$(strata next --json | jq .data.token)
+    echo half >half.txt
+    strata checkpoint 1 --data @half.txt >/dev/null
+    try 3 done 1 --agent bob
+    has "$stderr" "claimed by ann"
+    strata release 1 >/dev/null
+    try 0 next --agent bob --json
+    json '.data.checkpoint == "half"'
+    try 3 checkpoint 1 --token "$token" --data "late"
+    has "$stderr" "not the current one"
+    try 3 done 1 --token "$token" --result "late"
+    try 3 fail 1 --token "$token" --reason "late" --retry-in 1h
+    same "$(field 1 not_before)" null
+    try 0 done 1 --agent bob --result "good" --next --json
+    json '.data.seq == 2'
+    same "$(field 1 result)" '"good"'
+    try 3 done 1 --result "other"
+    try 3 done 1 --token "$token"
+}
+
+@test "fail, --retry-in, the retry limit, cancel, --reopen" {
+    add flaky
+    strata add after --after 1 >/dev/null
+    for i in 1 2 3 4; do
+        strata claim 1 >/dev/null
+        strata fail 1 --reason "no network" --retry-in 1ms >/dev/null
+        eventually bash -c "'$STRATA' ready --json | jq -e '.data[0].seq == 1' >/dev/null"
+    done
+    strata next >/dev/null
+    try 0 fail 1 --reason "no network" --retry-in 1ms
+    same "$(field 1 state)" '"failed"'
+    same "$(field 2 state)" '"waiting"'
+    strata update 1 --reopen >/dev/null
+    same "$(field 1 state)" '"ready"'
+    strata done 1 >/dev/null
+    strata update 1 --state open >/dev/null
+    try 0 next --json
+    json '.data.seq == 1'
+    strata release 1 >/dev/null
+    strata cancel 1 --reason "by hand" >/dev/null
+    same "$(field 1 state)" '"cancelled"'
+    same "$(field 2 state)" '"ready"'
+    try 3 done 1
+    has "$stderr" "cancelled"
+}
+
+@test "dep: cycles are refused and printed; parents; nothing of itself" {
+    add one two three
+    strata dep add 2 1 >/dev/null
+    strata dep add 3 2 >/dev/null
+    try 3 dep add 1 3
+    has "$stderr" "1 -> 3 -> 2 -> 1"
+    try 3 dep add 1 1
+    has "$stderr" "itself"
+    try 1 dep add 1 99
+    try 0 dep add 3 2 --json
+    json '.data.changed == false'
+    strata dep remove 3 2 >/dev/null
+    same "$(field 3 state)" '"ready"'
+    strata dep add 3 1 --kind parent >/dev/null
+    same "$(field 3 parent)" 1
+    try 2 dep add 3 1 --kind friend
+    same "$(field 1 state)" '"ready"'
+}
+
+@test "two copies: numbers apart, one cycle together, hand-offs and reports without who decides" {
+    add one two
+    second_copy
+    id=$(strata -C ../there add "made there" --after 1)
+    [[ $id == 3@there-* ]]
+    same "$(strata add "made here")" 3
+    strata -C ../there dep add 1 2 >/dev/null
+    strata dep add 2 1 >/dev/null
+    strata add "for bob" --agent bob@there >/dev/null
+    strata -C ../there merge-state . >/dev/null
+    strata merge-state ../there >/dev/null
+    try 0 show 3@there
+    has "$output" "made there"
+    try 0 list --blocked
+    has "$output" "1 -> 2 -> 1"
+    # The cycle holds up its members only.
+    has "$(strata ready)" "made here"
+    try 6 -C ../there next --agent cid
+    try 6 -C ../there claim 3
+    try 0 -C ../there next --agent bob --json
+    json '.data.title == "for bob" and .data.token == null or .data.token == 0'
+    strata -C ../there done 4 --agent bob --result "by bob" >/dev/null
+    try 0 -C ../there done 3 --agent bob --json
+    json '.data.accepted == false'
+    same "$(strata show 3 --json | jq -r .data.state)" ready
+    strata merge-state ../there >/dev/null
+    same "$(field 3 state)" '"done"'
+    same "$(field 4 result)" '"by bob"'
+}
+
+@test "work: the task on standard input and in the environment; results, failures, checkpoints" {
+    add "good one" "bad one"
+    cat >solve.sh <<'END'
+jq -r .title
+echo "$STRATA_TASK/$STRATA_FENCE/$STRATA_TASK_TITLE"
+echo "step of $STRATA_TASK" >"$STRATA_CHECKPOINT"
+[ "$STRATA_TASK" != 2 ]
+END
+    try 0 work --wait 0s -- sh solve.sh
+    has "$stderr" "2 tasks, 1 of them failed"
+    same "$(field 1 state)" '"done"'
+    same "$(field 1 result)" '"good one\n1/1/good one"'
+    same "$(field 2 state)" '"failed"'
+    same "$(field 2 reason)" '"exit status 1"'
+    same "$(field 2 checkpoint)" '"step of 2\n"'
+    strata update 2 --reopen >/dev/null
+    try 0 work --wait 0s --retry-in 1h -- false
+    same "$(field 2 state)" '"deferred"'
+    try 112 work --wait 0s -- ./no-such-program
+    # What is for this agent on this copy needs no claim, and keeps its checkpoints too.
+    strata add "mine" --agent ann@here >/dev/null
+    try 0 work --wait 0s -- sh -c 'echo kept >"$STRATA_CHECKPOINT"'
+    same "$(field 3 state)" '"done"'
+    same "$(field 3 checkpoint)" '"kept\n"'
+}
+
+@test "work: a command that thinks longer than the term keeps its task" {
+    add "think"
+    "$STRATA" work --wait 0s --term 1s -- sh -c \
+        "while [ ! -e enough ]; do sleep 0.05; done; echo thought" 2>/dev/null 3>&- &
+    worker=$!
+    eventually bash -c "[ \"\$('$STRATA' show 1 --json | jq -r .data.state)\" = claimed ]"
+    for i in 1 2 3; do
+        sleep 0.7
+        try 5 claim 1 --agent bob
+    done
+    touch enough
+    wait $worker
+    same "$(field 1 result)" '"thought"'
+}
+
+@test "work: SIGTERM gives the task back; a killed worker's is free, with its checkpoint" {
+    add "long"
+    "$STRATA" work -- sh -c "echo half >\$STRATA_CHECKPOINT; echo >>$EFFECTS; exec sleep 60" \
+        2>/dev/null 3>&- &
+    worker=$!
+    eventually ran 1
+    kill -TERM $worker
+    wait $worker || true
+    same "$(field 1 state)" '"ready"'
+    same "$(field 1 checkpoint)" '"half\n"'
+    "$STRATA" work --agent bob -- sh -c "cat \$STRATA_CHECKPOINT >>$EFFECTS; exec sleep 60" \
+        2>/dev/null 3>&- &
+    worker=$!
+    eventually ran 2
+    has "$(cat "$EFFECTS")" half
+    child=$(pgrep -P $worker)
+    kill -KILL $worker $child
+    wait $worker || true
+    eventually bash -c "'$STRATA' next --agent cid >/dev/null 2>&1"
+    same "$(field 1 checkpoint)" '"half\n"'
+    try 0 done 1 --agent cid
+}
+
+@test "send, inbox: to whom, how long, once" {
+    try 1 send bob "see 143"
+    has "$stderr" "--create"
+    same "$(strata send bob "see 143" --create)" 1
+    try 0 inbox --agent bob --json
+    json '.data | length == 1 and .[0].seq == 1 and .[0].from == "ann" and .[0].text == "see 143"'
+    strata send bob "and 144" >/dev/null
+    try 0 inbox 1 --agent bob --ack
+    try 0 inbox --agent bob --ack
+    has "$output" "and 144"
+    hasnt "$output" "see 143"
+    try 5 inbox --agent bob --wait 300ms
+    (sleep 0.3; strata send bob "late" >/dev/null) &
+    try 0 inbox --agent bob --wait 20s
+    has "$output" "late"
+    wait
+    try 2 send bob ""
+    try 2 send "no body" "x"
+    try 0 ready --json
+    json '.data == []'
+}
+
+@test "log --follow shows what happens to tasks, from a cursor" {
+    add one
+    cursor=$(strata log --limit 0 --json | jq .data.next)
+    timeout 30 "$STRATA" log --follow --json --since "$cursor" >followed 3>&- &
+    reader=$!
+    strata next >/dev/null
+    strata done 1 --result fine >/dev/null
+    eventually grep -q '"value":"fine"' followed
+    kill $reader
+    wait $reader || true
+    hasnt "$(cat followed)" '"title"'
+}
+
+@test "import of a list with boxes; doing it again changes nothing" {
+    cat >QUEUE.md <<'END'
+# Queue
+
+- [ ] first thing
+- [x] second thing
+- [ ] third thing
+END
+    try 0 import QUEUE.md
+    has "$output" "3 tasks added"
+    same "$(strata ready --json | jq -c '[.data[].title]')" '["first thing","third thing"]'
+    try 0 import QUEUE.md
+    has "$output" "3 as before"
+}

@@ -1,0 +1,558 @@
+/* test_lib_task_ends.c - what becomes of a task while somebody else ends, gives back, reopens or
+ * cancels it: the two logs of one copy, and reports from another. */
+#include "lib_world.h"
+
+#include "lib/claims.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char *add(strata *s, const char *title, const char *after)
+{
+    static char names[16][STRATA_TASK_SIZE];
+    static unsigned next;
+    char *id = names[next++ % 16];
+    strata_task_new t = {.size = sizeof t,
+                         .title = title,
+                         .priority = STRATA_PRIORITY_NONE,
+                         .after = &after,
+                         .after_count = after != NULL};
+    ok(s, strata_task_add(s, &t, 0, id, NULL));
+    return id;
+}
+
+static strata_task get(strata *s, const char *id)
+{
+    strata_task t;
+    ok(s, strata_task_get(s, id, &t));
+    return t;
+}
+
+static uint64_t claim(strata *s, const char *id)
+{
+    strata_task_taken t;
+    ok(s, strata_task_claim(s, id, 0, 0, &t));
+    return t.token;
+}
+
+static strata_task_end end_of(const char *id, uint64_t token, const char *state, const char *text)
+{
+    return (strata_task_end){.size = sizeof(strata_task_end),
+                             .id = id,
+                             .token = token,
+                             .state = state,
+                             .text = text,
+                             .text_size = STRATA_NUL};
+}
+
+static int finish(strata *s, const char *id, uint64_t token, const char *state, const char *text)
+{
+    strata_task_end end = end_of(id, token, state, text);
+    return strata_task_finish(s, &end, NULL);
+}
+
+static int change(strata *s, const char *id, const char *state, const char *agent)
+{
+    strata_task_change c = {.size = sizeof c,
+                            .state = state,
+                            .agent = agent,
+                            .priority = STRATA_PRIORITY_NONE,
+                            .not_before_ms = UINT64_MAX};
+    return strata_task_update(s, id, &c, 0);
+}
+
+static const strata_task_query anybody = {.size = sizeof(strata_task_query), .agent = "ann"};
+
+/* --- between the look and the claim ----------------------------------------------------------- */
+
+/* Once, when the next record is about to be written: the entry of a claim. */
+static struct {
+    const char *id, *state, *agent;
+} meanwhile;
+
+static void change_meanwhile(const char *label)
+{
+    if (strcmp(label, "append.before-write") != 0)
+        return;
+    world_at_point = NULL;
+    strata *s = world_open("a", "boss");
+    ok(s, change(s, meanwhile.id, meanwhile.state, meanwhile.agent));
+    strata_close(s);
+}
+
+static void set_meanwhile(const char *id, const char *state, const char *agent)
+{
+    meanwhile.id = id;
+    meanwhile.state = state;
+    meanwhile.agent = agent;
+    world_at_point = change_meanwhile;
+}
+
+static void not_claimed(const char *name)
+{
+    strata *s = world_open("a", "look");
+    struct st_claim c;
+    ok(s, st_claims_look(s, &name, 1, &c));
+    assert_false(c.held);
+    strata_close(s);
+}
+
+static void test_a_claim_looks_again(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    add(s, "one", NULL);
+    add(s, "two", "1");
+    ok(s, finish(s, "1", 0, "done", NULL));
+    set_meanwhile("1", "open", NULL);
+    expect_code(s, strata_task_claim(s, "2", 0, 0, &t), STRATA_CONFLICT);
+    assert_non_null(strstr(strata_last_error(s)->message, "2 waits for 1 other"));
+    assert_int_equal(t.token, 0);
+    not_claimed("#2");
+    ok(s, change(s, "1", "done", NULL));
+    set_meanwhile("2", "cancelled", NULL);
+    expect_code(s, strata_task_claim(s, "2", 0, 0, &t), STRATA_CONFLICT);
+    assert_non_null(strstr(strata_last_error(s)->message, "2 is cancelled"));
+    not_claimed("#2");
+    ok(s, change(s, "2", "open", NULL));
+    set_meanwhile("2", NULL, "ann@a");
+    ok(s, strata_task_claim(s, "2", 0, 0, &t));
+    assert_string_equal(t.id, "2");
+    assert_int_equal(t.token, 0);
+    not_claimed("#2");
+    strata_close(s);
+}
+
+static void test_next_looks_again(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *id, *state, *agent;
+    } changes[] = {
+        {"1", "open", NULL}, {"2", "cancelled", NULL}, {"2", "later", NULL}, {"2", NULL, "bob"}};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        world_init("a");
+        strata *s = world_open("a", "ann");
+        strata_task_taken t;
+        add(s, "one", NULL);
+        add(s, "two", "1");
+        add(s, "three", NULL);
+        ok(s, finish(s, "1", 0, "done", NULL));
+        set_meanwhile(changes[i].id, changes[i].state, changes[i].agent);
+        ok(s, strata_task_next(s, &anybody, 0, 0, 0, NULL, &t));
+        assert_string_equal(t.id, "3");
+        not_claimed("#2");
+        strata_close(s);
+        world_run("rm -rf a");
+    }
+}
+
+/* Who cancels and who ends do not know of each other: both are kept, and pending. */
+static void test_cancelled_and_done_at_once(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    add(s, "one", NULL);
+    uint64_t token = claim(s, "1");
+    set_meanwhile("1", "cancelled", NULL);
+    ok(s, finish(s, "1", token, "done", "all of it"));
+    strata_task t = get(s, "1");
+    assert_true(t.finished && t.pending);
+    assert_int_equal(world_pending(s, STRATA_PENDING_CONFLICT, NULL), 1);
+    assert_string_equal(get(s, "1").result, "all of it");
+    strata_close(s);
+}
+
+/* --- given back ------------------------------------------------------------------------------- */
+
+static void test_a_late_retry_changes_nothing(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *ann = world_open("a", "ann"), *bob = world_open("a", "bob");
+    add(ann, "flaky", NULL);
+    uint64_t old = claim(ann, "1");
+    ok(ann, strata_task_release(ann, "1", old));
+    uint64_t new = claim(bob, "1");
+    strata_task_end late = end_of("1", old, "retry", "too late");
+    late.retry_in_ms = 60000;
+    expect_code(ann, strata_task_finish(ann, &late, NULL), STRATA_CONFLICT);
+    strata_task t = get(bob, "1");
+    assert_int_equal(t.retries, 0);
+    assert_int_equal(t.not_before_ms, 0);
+    assert_string_equal(t.reason, "");
+    late.token = new;
+    ok(bob, strata_task_finish(bob, &late, NULL));
+    t = get(bob, "1");
+    assert_int_equal(t.retries, 1);
+    assert_string_equal(t.state, "deferred");
+    assert_string_equal(t.reason, "too late");
+    strata_close(ann);
+    strata_close(bob);
+}
+
+/* Its writer dies before the channel knows: it is not to be had before its time all the same. */
+static void test_given_back_and_not_told(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    add(s, "flaky", NULL);
+    uint64_t token = claim(s, "1");
+    char text[64];
+    snprintf(text, sizeof text, "%llu\nno network", 4102444800000ull); /* 2100 */
+    struct st_claim_end end = {.name = "#1",
+                               .token = token,
+                               .outcome = ST_OUTCOME_RETRY,
+                               .result = text,
+                               .result_size = strlen(text)};
+    ok(s, st_claims_finish(s, &end));
+    strata_close(s);
+    s = world_open("a", "ann");
+    expect_code(s, strata_task_next(s, &anybody, 0, 0, 0, NULL, &t), STRATA_TIMEOUT);
+    strata_task got = get(s, "1");
+    assert_string_equal(got.state, "deferred");
+    assert_string_equal(got.reason, "no network");
+    assert_int_equal(got.retries, 1);
+    strata_close(s);
+}
+
+static void test_next_gives_back(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    add(s, "flaky", NULL);
+    add(s, "other", NULL);
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, NULL, &t));
+    strata_task_end end = end_of("1", t.token, "retry", "no network");
+    end.retry_in_ms = 60000;
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, &end, &t));
+    assert_string_equal(t.id, "2");
+    strata_task got = get(s, "1");
+    assert_string_equal(got.state, "deferred");
+    assert_int_equal(got.retries, 1);
+    ok(s, finish(s, "2", t.token, "done", NULL));
+    for (int i = 1; i < STRATA_TASK_RETRIES; i++) {
+        world_clock_ms += 61000;
+        ok(s, strata_task_next(s, &anybody, 0, 0, 0, NULL, &t));
+        assert_string_equal(t.id, "1");
+        end.token = t.token;
+        expect_code(s, strata_task_next(s, &anybody, 0, 0, 0, &end, &t), STRATA_TIMEOUT);
+    }
+    got = get(s, "1");
+    assert_string_equal(got.state, "failed");
+    assert_string_equal(got.reason, "no network");
+    strata_close(s);
+}
+
+/* --next ends whatever can be ended without it. */
+static void test_next_ends_what_is_not_claimed(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    add(s, "nobody's", NULL);
+    strata_task_new n = {
+        .size = sizeof n, .title = "mine", .agent = "ann@a", .priority = STRATA_PRIORITY_NONE};
+    char id[STRATA_TASK_SIZE];
+    ok(s, strata_task_add(s, &n, 0, id, NULL));
+    add(s, "next", "1");
+    strata_task_end end = end_of("2", 0, "done", "by hand");
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, &end, &t));
+    assert_string_equal(t.id, "1");
+    ok(s, strata_task_release(s, "1", t.token));
+    end = end_of("1", 0, "done", "by hand");
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, &end, &t));
+    assert_string_equal(t.id, "3");
+    assert_string_equal(get(s, "1").result, "by hand");
+    assert_string_equal(get(s, "2").state, "done");
+    strata_close(s);
+}
+
+/* --- long thoughts, late words ---------------------------------------------------------------- */
+
+/* An hour of renewals: nobody else can have it, until the process is gone. */
+static void test_an_hour_of_thought(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *ann = world_open("a", "ann"), *bob = world_open("a", "bob");
+    strata_task_taken t, other;
+    uint64_t run;
+    int fd;
+    add(ann, "think", NULL);
+    ok(ann, strata_run_begin(ann, &run, &fd));
+    ok(ann, strata_task_claim(ann, "1", 60000, run, &t));
+    for (int minutes = 0; minutes < 60; minutes++) {
+        world_term_ms += 59000;
+        expect_code(bob, strata_task_claim(bob, "1", 60000, 0, &other), STRATA_TIMEOUT);
+        ok(ann, strata_task_renew(ann, "1", t.token, 60000));
+    }
+    ok(ann, strata_task_checkpoint(ann, "1", t.token, "thought", STRATA_NUL, 60000));
+    strata_run_end(ann, run, fd); /* as if it had died */
+    ok(bob, strata_task_claim(bob, "1", 60000, 0, &other));
+    assert_true(other.token > t.token);
+    assert_string_equal(get(bob, "1").checkpoint, "thought");
+    expect_code(ann, strata_task_renew(ann, "1", t.token, 60000), STRATA_CONFLICT);
+    expect_code(ann, finish(ann, "1", t.token, "done", "late"), STRATA_CONFLICT);
+    strata_close(ann);
+    strata_close(bob);
+}
+
+/* Of two starts of one agent the earlier one's late words change nothing of the later one's. */
+static void test_a_dead_namesake(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s[2];
+    for (int i = 0; i < 2; i++) {
+        strata_error e;
+        strata_options o = {.size = sizeof o, .agent = "ann", .incarnation = (uint64_t)i + 1};
+        assert_int_equal(strata_open(world_path("a"), &o, &s[i], &e), STRATA_OK);
+    }
+    add(s[0], "one", NULL);
+    uint64_t old = claim(s[0], "1");
+    ok(s[0], strata_task_release(s[0], "1", old));
+    uint64_t new = claim(s[1], "1");
+    strata_task_taken t;
+    strata_task_end end = end_of("1", old, "retry", "late");
+    for (int i = 0; i < 2; i++) {
+        end.token = i == 0 ? old : 0; /* with its token, and by its name alone */
+        expect_code(s[0], strata_task_finish(s[0], &end, NULL), STRATA_CONFLICT);
+        expect_code(s[0], strata_task_next(s[0], &anybody, 0, 0, 0, &end, &t), STRATA_CONFLICT);
+        expect_code(s[0], strata_task_checkpoint(s[0], "1", end.token, "late", 4, 0),
+                    STRATA_CONFLICT);
+        expect_code(s[0], strata_task_release(s[0], "1", end.token), STRATA_CONFLICT);
+    }
+    strata_task got = get(s[1], "1");
+    assert_int_equal(got.token, new);
+    assert_int_equal(got.checkpoint_size, 0);
+    assert_int_equal(got.retries, 0);
+    ok(s[1], finish(s[1], "1", 0, "done", "good"));
+    strata_close(s[0]);
+    strata_close(s[1]);
+}
+
+/* --- killed in between ------------------------------------------------------------------------ */
+
+static void checkpoint_and_end(void)
+{
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    ok(s, strata_task_claim(s, "1", 0, 0, &t));
+    ok(s, strata_task_checkpoint(s, "1", t.token, "half", 4, 0));
+    strata_task_end end = end_of("1", t.token, "done", "all");
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, &end, &t));
+    FILE *f = fopen(world_path("answered"), "w");
+    assert_non_null(f);
+    fclose(f);
+    strata_close(s);
+}
+
+/* At every change to the file system: what the ledger has, the channel has after the next open, and
+ * nothing else; an end that was answered is there. */
+static void test_killed_at_every_change(void **state)
+{
+    (void)state;
+    bool killed = true;
+    for (uint64_t strike = 1; killed; strike++) {
+        world_init("a");
+        strata *s = world_open("a", "boss");
+        add(s, "one", NULL);
+        add(s, "two", "1");
+        strata_close(s);
+        killed = world_killed(checkpoint_and_end, strike, 0);
+        bool answered = access(world_path("answered"), F_OK) == 0;
+        s = world_open("a", "bob");
+        strata_task t = get(s, "1");
+        bool done = strcmp(t.state, "done") == 0, half = t.checkpoint_size > 0;
+        assert_true(!done || (half && strcmp(t.result, "all") == 0));
+        assert_true(done || (!answered && t.result_size == 0));
+        struct st_claim c;
+        const char *name = "#1";
+        ok(s, st_claims_look(s, &name, 1, &c));
+        assert_true((c.outcome == ST_CLAIM_DONE) == done);
+        bool waiting = strcmp(get(s, "2").state, "waiting") == 0;
+        assert_true(waiting == !done);
+        strata_close(s);
+        world_run("rm -rf a answered");
+    }
+}
+
+/* --- reports from another copy ---------------------------------------------------------------- */
+
+/* a has the role, and ten tasks; b knows them. */
+static void two_copies(void)
+{
+    world_init("a");
+    world_init("b");
+    strata *a = world_open("a", "ann");
+    for (int i = 0; i < 10; i++)
+        add(a, "task", NULL);
+    strata_close(a);
+    world_merge("b", "a");
+}
+
+static void report(const char *id, uint64_t token, const char *state, const char *text,
+                   uint64_t retry_in_ms)
+{
+    strata *b = world_open("b", "bob");
+    bool accepted;
+    strata_task_end end = end_of(id, token, state, text);
+    end.retry_in_ms = retry_in_ms;
+    ok(b, strata_task_finish(b, &end, &accepted));
+    assert_false(accepted);
+    strata_close(b);
+}
+
+/* Whoever decided died between the ledger and the record. */
+static void test_what_was_accepted_is_not_refused(void **state)
+{
+    (void)state;
+    two_copies();
+    report("1", 0, "done", "from b", 0);
+    report("2", 0, "done", "from b", 0);
+    world_merge("a", "b");
+    strata *a = world_open("a", "ann");
+    struct st_claim_end end = {
+        .name = "#1", .outcome = ST_OUTCOME_COMMITTED, .result = "from b", .result_size = 6};
+    ok(a, st_claims_finish(a, &end));
+    end.name = "#2";
+    end.result = "by ann";
+    ok(a, st_claims_finish(a, &end));
+    strata_close(a);
+    a = world_open("a", "cid");
+    assert_string_equal(get(a, "1").result, "from b");
+    assert_string_equal(get(a, "2").result, "by ann");
+    world_shows(a, "#1", "reported", "");
+    world_shows(a, "#1", "refused", "");
+    world_shows(a, "#2", "reported", "");
+    assert_non_null(strstr(world_get(a, "#2", "refused"), "claimed meanwhile"));
+    strata_close(a);
+}
+
+static int look_at_one(void *arg, size_t i)
+{
+    (void)arg;
+    char id[8];
+    snprintf(id, sizeof id, "%zu", i % 10 + 1);
+    strata *a = world_open("a", "cid");
+    bool done = strcmp(get(a, id).state, "done") == 0;
+    strata_close(a);
+    return !done;
+}
+
+static void test_many_decide_at_once(void **state)
+{
+    (void)state;
+    two_copies();
+    for (int i = 1; i <= 10; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "%d", i);
+        report(id, 0, "done", "from b", 0);
+    }
+    world_merge("a", "b");
+    world_processes(16, look_at_one, NULL);
+    strata *a = world_open("a", "cid");
+    for (int i = 1; i <= 10; i++) {
+        char entity[8];
+        snprintf(entity, sizeof entity, "#%d", i);
+        world_shows(a, entity, "refused", "");
+        world_shows(a, entity, "reported", "");
+        world_shows(a, entity, "result", "from b");
+    }
+    strata_close(a);
+}
+
+static void test_a_retry_from_afar(void **state)
+{
+    (void)state;
+    two_copies();
+    strata *a = world_open("a", "bob");
+    uint64_t token = claim(a, "1");
+    strata_close(a);
+    report("1", token, "retry", "no network", 60000);
+    strata *b = world_open("b", "bob");
+    assert_string_not_equal(get(b, "1").state, "failed");
+    strata_close(b);
+    world_merge("a", "b");
+    a = world_open("a", "ann");
+    strata_task t = get(a, "1");
+    assert_string_equal(t.state, "deferred");
+    assert_string_equal(t.reason, "no network");
+    assert_int_equal(t.retries, 1);
+    world_shows(a, "#1", "reported", "");
+    world_shows(a, "#1", "refused", "");
+    strata_close(a);
+}
+
+/* A copy that does not decide refuses nothing either, whatever it knows of claims. */
+static void test_only_who_decides_refuses(void **state)
+{
+    (void)state;
+    two_copies();
+    strata *a = world_open("a", "ann");
+    uint64_t token = claim(a, "1");
+    ok(a, strata_task_release(a, "1", token));
+    strata_close(a);
+    world_merge("b", "a");
+    report("1", 0, "done", "from b", 0);
+    strata *b = world_open("b", "bob");
+    (void)get(b, "1");
+    assert_string_not_equal(world_get(b, "#1", "reported"), "");
+    world_shows(b, "#1", "refused", "");
+    strata_close(b);
+}
+
+/* What a forced move has lost may have been copied: what the new one decides is later than that. */
+static void test_after_a_forced_move(void **state)
+{
+    (void)state;
+    two_copies();
+    strata *a = world_open("a", "ann");
+    for (int i = 0; i < 3; i++) {
+        strata_task_end end = end_of("1", claim(a, "1"), "retry", "lost");
+        ok(a, strata_task_finish(a, &end, NULL));
+    }
+    strata_close(a);
+    /* The records travel, the ledger does not. */
+    world_run("cp -r b/.strata/strong kept && true");
+    world_merge("b", "a");
+    world_run("rm -rf b/.strata/strong && mv kept b/.strata/strong");
+    strata *b = world_open("b", "bob");
+    ok(b, strata_coordinator_force(b, "operator", "a is gone"));
+    assert_int_equal(get(b, "1").retries, 3);
+    ok(b, finish(b, "1", claim(b, "1"), "done", "after the move"));
+    assert_string_equal(get(b, "1").state, "done");
+    strata_close(b);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_claim_looks_again),
+        TEST(test_next_looks_again),
+        TEST(test_cancelled_and_done_at_once),
+        TEST(test_a_late_retry_changes_nothing),
+        TEST(test_given_back_and_not_told),
+        TEST(test_next_gives_back),
+        TEST(test_next_ends_what_is_not_claimed),
+        TEST(test_an_hour_of_thought),
+        TEST(test_a_dead_namesake),
+        TEST(test_killed_at_every_change),
+        TEST(test_what_was_accepted_is_not_refused),
+        TEST(test_many_decide_at_once),
+        TEST(test_a_retry_from_afar),
+        TEST(test_only_who_decides_refuses),
+        TEST(test_after_a_forced_move),
+    };
+    return cmocka_run_group_tests_name("lib task ends", tests, NULL, NULL);
+}

@@ -1,0 +1,321 @@
+/* test_lib_view_merge.c - views merged by Git: two copies of a workspace edit and render, and what the
+ * merge driver makes of their files is held against what the merged logs show. */
+#include "file_tools.h"
+
+#include "files/view.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static uint64_t seed;
+
+/* Rounds of each kind; more with STRATA_MERGE_ROUNDS=n times as many. */
+static unsigned rounds_of(unsigned n)
+{
+    const char *more = getenv("STRATA_MERGE_ROUNDS");
+    return more != NULL ? n * (unsigned)strtoul(more, NULL, 10) : n;
+}
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)(world_random(&seed) >> 33) % n;
+}
+
+/* --- one merge -------------------------------------------------------------------------------- */
+
+static void no_overlap(void *arg, size_t line, const char *base, size_t base_size, const char *ours,
+                       size_t ours_size, const char *theirs, size_t theirs_size)
+{
+    (void)arg, (void)base, (void)base_size, (void)ours, (void)ours_size, (void)theirs,
+        (void)theirs_size;
+    fail_msg("an overlap in line %zu", line);
+}
+
+/* Freed by the caller. */
+static char *driver(strata *s, const char *base, const char *ours, const char *theirs)
+{
+    const char *texts[] = {base, ours, theirs};
+    size_t sizes[] = {strlen(base), strlen(ours), strlen(theirs)}, size;
+    char *merged;
+    int code = strata_view_merge(s, texts, sizes, no_overlap, NULL, &merged, &size);
+    assert_int_equal(code, STRATA_OK);
+    assert_int_equal(strlen(merged), size);
+    return merged;
+}
+
+/* --- histories -------------------------------------------------------------------------------- */
+
+struct kind {
+    const char *view, *file;
+    void (*step)(strata *s);
+};
+
+static void fact_step(strata *s)
+{
+    static const char *const names[] = {"a", "b", "c", "d"}, *const values[] = {"1", "2", "3"};
+    const char *e = names[below(4)], *v = values[below(3)];
+    switch (below(6)) {
+    case 0:
+    case 1:
+        world_set(s, e, "r", v);
+        break;
+    case 2:
+        (void)world_write(s, STRATA_UNSET, e, "r", NULL, NULL);
+        break;
+    case 3:
+    case 4:
+        ok(s, world_write(s, STRATA_ADD, e, "m", v, NULL));
+        break;
+    default:
+        (void)world_write(s, STRATA_REMOVE, e, "m", v, NULL);
+    }
+}
+
+static void board_step(strata *s)
+{
+    static const char *const texts[] = {"reading", "writing", "", "deploying"};
+    world_clock_ms += 61 * 1000; /* the board goes by minutes */
+    ok(s, strata_beat(s, texts[below(4)]));
+}
+
+static const struct kind facts = {"facts", "FACTS.md", fact_step};
+static const struct kind board = {"heartbeat", "BOARD.md", board_step};
+
+static void steps(const char *name, const struct kind *k, unsigned count)
+{
+    strata *s = world_open(name, name);
+    for (unsigned i = 0; i < count; i++)
+        k->step(s);
+    strata_close(s);
+}
+
+/* The file of a replica as it stands now, between two lines of an author's; freed by the caller. */
+static char *file_of(const char *name, const struct kind *k)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s", name, k->file);
+    strata *s = world_open(name, name);
+    if (access(world_path(path), F_OK) < 0) {
+        file_put_text(world_path(path), "before\n");
+        files_add_view(s, k->view, k->file, false);
+    }
+    files_update(s, STRATA_FILES_RENDER | STRATA_FILES_ALL);
+    strata_close(s);
+    return file_get(world_path(path));
+}
+
+/* "a" and "b", which have taken each other in; then each goes on alone. Texts are the file before, of
+ * a, of b. */
+static void diverge(const struct kind *k, char *text[3])
+{
+    world_init("a");
+    world_init("b");
+    steps("a", k, 6);
+    world_merge("b", "a");
+    steps("b", k, 6);
+    world_merge("a", "b");
+    world_merge("b", "a");
+    text[0] = file_of(below(2) ? "a" : "b", k);
+    steps("a", k, 1 + below(8));
+    steps("b", k, 1 + below(8));
+    text[1] = file_of("a", k);
+    text[2] = file_of("b", k);
+}
+
+static void drop(char *text[3])
+{
+    for (int i = 0; i < 3; i++)
+        free(text[i]);
+    world_run("rm -rf a b c");
+    world_clock_ms = 0;
+}
+
+/* --- both logs at hand ------------------------------------------------------------------------ */
+
+/* Whoever merges: ours, theirs, or a third copy that has never rendered anything. */
+static void equals_the_merged_logs(const struct kind *k, unsigned rounds)
+{
+    for (unsigned round = 0; round < rounds; round++) {
+        static const char *const places[] = {"a", "b", "c"};
+        char *text[3];
+        seed = round + 1;
+        diverge(k, text);
+        const char *at = places[round % 3];
+        if (round % 3 == 2)
+            world_init("c");
+        if (round % 3 != 0)
+            world_merge(at, "a");
+        if (round % 3 != 1)
+            world_merge(at, "b");
+        strata *s = world_open(at, "git");
+        char *merged = driver(s, text[0], text[1], text[2]);
+        strata_close(s);
+        char *wanted = file_of(at, k);
+        if (strcmp(merged, wanted) != 0)
+            fail_msg("round %u at %s: base\n%sours\n%stheirs\n%swanted\n%sgot\n%s", round, at,
+                     text[0], text[1], text[2], wanted, merged);
+        free(merged);
+        free(wanted);
+        drop(text);
+    }
+}
+
+static void test_facts_with_both_logs(void **state)
+{
+    (void)state;
+    equals_the_merged_logs(&facts, rounds_of(12));
+}
+
+static void test_board_with_both_logs(void **state)
+{
+    (void)state;
+    equals_the_merged_logs(&board, rounds_of(6));
+}
+
+/* --- logs that are missing -------------------------------------------------------------------- */
+
+static bool has_line(const char *text, const char *line, size_t n)
+{
+    for (const char *p = strstr(text, "strata:begin"); p != NULL && *p != '\0';) {
+        size_t size = strcspn(p, "\n");
+        if (size == n && memcmp(p, line, n) == 0)
+            return true;
+        p += size + (p[size] != '\0');
+    }
+    return false;
+}
+
+/* Lines of items: those with an id or an agent. */
+static bool is_item(const char *line, size_t n)
+{
+    return (n > 3 && memcmp(line, "- [", 3) == 0) ||
+           (n > 3 && line[0] == '|' && memcmp(line + n - 3, "-->", 3) == 0);
+}
+
+/* Every item of `of` that the base has not is in `in`; with `gone`, of the items of the base that `of`
+ * has not and `other` has as they were, none is. */
+static void lines_of(const char *what, const char *base, const char *of, const char *other,
+                     const char *in)
+{
+    for (const char *p = of; *p != '\0'; p += strcspn(p, "\n") + 1) {
+        size_t n = strcspn(p, "\n");
+        if (is_item(p, n) && !has_line(base, p, n) && !has_line(in, p, n))
+            fail_msg("%s: `%.*s' is missing from\n%s", what, (int)n, p, in);
+    }
+    for (const char *p = base; *p != '\0'; p += strcspn(p, "\n") + 1) {
+        size_t n = strcspn(p, "\n");
+        if (is_item(p, n) && !has_line(of, p, n) && has_line(other, p, n) && has_line(in, p, n))
+            fail_msg("%s: `%.*s' is back in\n%s", what, (int)n, p, in);
+    }
+}
+
+/* No workspace; one without the other's log; one that has neither of the latest. */
+static void nothing_is_lost(const struct kind *k, unsigned rounds)
+{
+    for (unsigned round = 0; round < rounds; round++) {
+        char *text[3], before[33], after[33], path[64];
+        seed = round + 1000;
+        diverge(k, text);
+        strata *s = round % 3 == 0 ? NULL : world_open(round % 3 == 1 ? "a" : "b", "git");
+        char *merged = driver(s, text[0], text[1], text[2]);
+        strata_close(s);
+        lines_of("ours", text[0], text[1], text[2], merged);
+        lines_of("theirs", text[0], text[2], text[1], merged);
+        assert_null(strstr(merged, "<<<<<<<"));
+        /* The next command repairs: the file shows what the state does, which is as it was. */
+        const char *at = round % 3 == 2 ? "b" : "a";
+        snprintf(path, sizeof path, "%s/%s", at, k->file);
+        char *shown = file_of(at, k);
+        world_digest(at, before);
+        file_put_text(world_path(path), merged);
+        files_update_by(at);
+        world_digest(at, after);
+        assert_string_equal(before, after);
+        char *repaired = file_of(at, k);
+        assert_string_equal(repaired, shown);
+        free(repaired);
+        free(shown);
+        free(merged);
+        drop(text);
+    }
+}
+
+static void test_facts_without_logs(void **state)
+{
+    (void)state;
+    nothing_is_lost(&facts, rounds_of(12));
+}
+
+static void test_board_without_logs(void **state)
+{
+    (void)state;
+    nothing_is_lost(&board, rounds_of(6));
+}
+
+/* --- edits that nobody has taken in ------------------------------------------------------------- */
+
+static void replace_line(char **text, const char *from, const char *to)
+{
+    char *at = strstr(*text, from);
+    assert_non_null(at);
+    size_t head = (size_t)(at - *text), tail = strlen(at + strlen(from));
+    char *out = calloc(1, head + strlen(to) + tail + 1);
+    assert_non_null(out);
+    memcpy(out, *text, head);
+    strcpy(out + head, to);
+    strcat(out + head, at + strlen(from));
+    free(*text);
+    *text = out;
+}
+
+/* Two branches of one clone: each with an edit that is committed before any command of ours saw it. */
+static void test_edits_on_two_branches(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        world_init("a");
+        strata *s = world_open("a", "ann");
+        world_set(s, "x", "y", "1");
+        world_set(s, "x", "z", "1");
+        char *base = file_of("a", &facts), *ours = strdup(base);
+        if (way > 0)
+            world_set(s, "w", "w", "1"); /* two renderings */
+        char *theirs = file_of("a", &facts);
+        replace_line(&ours, "| y | 1 |", "| y | 2 |");
+        replace_line(&ours, "before\n", "before\nof ours\n");
+        replace_line(&theirs, "| z | 1 |", "| z | 2 |");
+        replace_line(&theirs, "<!-- strata:end", "| n | e | w |\n<!-- strata:end");
+        char *merged = driver(way == 2 ? NULL : s, base, ours, theirs);
+        file_put_text(world_path("a/FACTS.md"), merged);
+        files_update(s, 0);
+        /* With the state, or of one rendering, they are taken in. Else they stay as text. */
+        world_shows(s, "n", "e", "w");
+        file_must_have(world_path("a/FACTS.md"), "before\nof ours\n");
+        if (way < 2) {
+            world_shows(s, "x", "y", "2");
+            world_shows(s, "x", "z", "2");
+            assert_int_equal(files_writes_of(s, "x", "y"), 2);
+        } else {
+            world_run("grep -q '| y | 2 |' a/.strata/views/aside/*");
+            world_run("grep -q '| z | 2 |' a/.strata/views/aside/*");
+        }
+        strata_close(s);
+        free(merged);
+        free(base);
+        free(ours);
+        free(theirs);
+        world_run("rm -rf a");
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_facts_with_both_logs),  TEST(test_board_with_both_logs),
+        TEST(test_facts_without_logs),    TEST(test_board_without_logs),
+        TEST(test_edits_on_two_branches),
+    };
+    return cmocka_run_group_tests_name("lib view merge", tests, NULL, NULL);
+}
