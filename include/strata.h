@@ -592,6 +592,7 @@ typedef struct strata_task_taken {
     char id[STRATA_TASK_SIZE];
     uint64_t token;   /* 0: needs no claim */
     uint64_t left_ms; /* until the claim lapses unless it is extended */
+    bool ended;       /* strata_task_next: `end` came in, also when nothing was to be had */
 } strata_task_taken;
 
 typedef struct strata_task_end {

@@ -256,7 +256,8 @@ static int keep_taken(struct taking *t, const struct st_claim *c)
         return STRATA_OK;
     t->again = true;
     int code = st_claims_release(t->s, entity, t->out->token);
-    return code == STRATA_OK ? STRATA_TIMEOUT : code;
+    /* A conflict: the term was over before we came to it, and others have gone on. */
+    return code == STRATA_OK || code == STRATA_CONFLICT ? STRATA_TIMEOUT : code;
 }
 
 /* The candidates of one try. */
@@ -416,8 +417,10 @@ int strata_task_next(strata *s, const strata_task_query *q, uint64_t wait_ms, ui
     if (joined)
         t.end = &e.end;
     *out = (strata_task_taken){.token = 0}; /* `end` may name what is in it */
+    bool told = code == STRATA_OK && end != NULL && !joined;
     if (code == STRATA_OK)
         code = take_next(&t, wait_ms);
+    out->ended = told || (joined && t.end == NULL);
     if (joined)
         st_task_ending_release(&e);
     return code;
