@@ -460,6 +460,24 @@ put_back() { # put_back DIRECTORY OLD
     [ -n "$(epoch_of u)" ] && [ "$(epoch_of u)" != "$(epoch_of v)" ]
 }
 
+@test "the state put back in place and written since, Git newer: two lives of one number are told" {
+    clones a b
+    write a x
+    sync a
+    cp -r a/.git/strata old
+    write a y 2
+    sync a
+    put_back a/.git/strata old
+    write a z 3
+    try_in 0 a sync
+    has "$stderr" "different records under the same numbers"
+    # What was written in between stays here: it has numbers that others know for something else.
+    sync b
+    same "$(get b y n2)" 2
+    same "$(get a z n3)" 3
+    no_counter_twice $(logs b)
+}
+
 @test "three copies under random syncs show the same in the end" {
     clones a b c
     RANDOM=7

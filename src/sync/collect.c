@@ -529,7 +529,31 @@ enum st_code st_sync_base(struct st_sync *y)
     return ST_OK;
 }
 
-/* What we have published: that it knows more than the log means that the state is an older copy. */
+/* Whether our log has another record where this piece of its current epoch ends: the state was put
+ * back to an earlier moment, and written since. */
+static enum st_code is_other(struct collection *k, const struct st_piece *last, bool *yes)
+{
+    struct st_log *log = k->y->log;
+    struct st_log_reader r;
+    struct st_str line;
+    struct st_record head;
+    *yes = false;
+    if (st_writer_compare(last->writer, st_log_writer(log)) != 0)
+        return ST_OK;
+    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, last->writer);
+    if (code == ST_OK)
+        code = st_log_reader_find(&r, last->last);
+    if (code == ST_OK)
+        code = st_log_reader_next(&r, &line, &head);
+    *yes = code == ST_OK && head.checksum != last->checksum;
+    if (code != ST_OK)
+        k->y->fault = r.fault;
+    st_log_reader_close(&r);
+    return code;
+}
+
+/* What we have published: that it knows more than the log, or something else, means that the state is
+ * an older copy. */
 static enum st_code look_at_own(struct collection *k)
 {
     struct st_sync *y = k->y;
@@ -554,7 +578,12 @@ static enum st_code look_at_own(struct collection *k)
     for (size_t from = 0, end; code == ST_OK && from < y->base.piece_count; from = end) {
         end = st_catalog_end(&y->base, from);
         const struct st_piece *last = &y->base.pieces[end - 1];
-        if (last->kind == ST_LOG_MAIN && last->last > have(k, last->kind, last->writer))
+        if (last->kind != ST_LOG_MAIN)
+            continue;
+        bool wanted = last->last > have(k, last->kind, last->writer);
+        if (!wanted)
+            code = is_other(k, last, &wanted);
+        if (code == ST_OK && wanted)
             code = want_writer(k, SIZE_MAX, &y->base, from, end);
     }
     return code;
