@@ -101,6 +101,30 @@ logs() {
     same "$output" "origin: nothing new here or there"
 }
 
+@test "heartbeats travel with what is published" {
+    clones a b
+    "$STRATA" -C a beat "indexing" --agent ann
+    sleep 0.05
+    "$STRATA" -C a beat "indexing" --agent ann # changes the slot only: no record says so
+    "$STRATA" -C b beat "reviewing" --agent bob
+    sync a
+    sync b
+    sync a
+    agents() {
+        "$STRATA" -C "$1" agent list --json | jq -c '.data.agents[] | [.agent, .replica, .state, .status, .beat_at]'
+    }
+    same "$(agents b)" "$(agents a)"
+    same "$(agents b | jq -r '.[0:4] | join(" ")')" "$(printf '%s\n' 'ann a alive indexing' 'bob b alive reviewing')"
+    "$STRATA" -C b agent list --json | jq -e '.data.agents[] | select(.agent == "ann") | .beat_at > .status_at'
+    # The later one stays, also when the earlier one comes again.
+    "$STRATA" -C b beat "elsewhere now" --agent ann
+    sync b
+    sync a
+    sync b
+    same "$(agents b)" "$(agents a)"
+    same "$(agents a | jq -r 'select(.[0] == "ann") | .[0:4] | join(" ")')" "ann b alive elsewhere now"
+}
+
 @test "written in both at once: pending in both, none lost" {
     clones a b
     "$STRATA" -C a fact set api port 1 >/dev/null

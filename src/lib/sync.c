@@ -224,6 +224,7 @@ static int take_in(struct round *r)
     for (size_t i = 0; i < r->y.ref_count; i++)
         if (r->y.refs[i].manifest.name[0] != '\0' && !r->y.refs[i].refused)
             st_lib_add_name(s, r->y.refs[i].replica, r->y.refs[i].manifest.name);
+    st_sync_take_board(&r->y);
     r->out->taken += in.records;
     r->out->waiting = in.waiting;
     if (in.forks > 0)

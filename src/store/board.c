@@ -7,19 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SLOT_LINE_SIZE 80
 #define SLOT_SEAL_SIZE 17 /* checksum and newline */
 
-static size_t slot_format(const struct st_slot *slot, char line[SLOT_LINE_SIZE])
+size_t st_slot_format(const struct st_slot *slot, char line[ST_SLOT_LINE_SIZE])
 {
-    int n = snprintf(line, SLOT_LINE_SIZE, "%015" PRIu64 " %016" PRIx64 " %016" PRIx64 " ",
+    int n = snprintf(line, ST_SLOT_LINE_SIZE, "%015" PRIu64 " %016" PRIx64 " %016" PRIx64 " ",
                      slot->time_ms, slot->replica, slot->incarnation);
     uint64_t sum = st_checksum(line, (size_t)n);
-    n += snprintf(line + n, SLOT_LINE_SIZE - (size_t)n, "%016" PRIx64 "\n", sum);
+    n += snprintf(line + n, ST_SLOT_LINE_SIZE - (size_t)n, "%016" PRIx64 "\n", sum);
     return (size_t)n;
 }
 
-static bool slot_parse(const char *line, size_t n, struct st_slot *slot)
+bool st_slot_parse(const char *line, size_t n, struct st_slot *slot)
 {
     uint64_t sum;
     if (n <= SLOT_SEAL_SIZE || line[n - 1] != '\n' ||
@@ -32,12 +31,12 @@ static bool slot_parse(const char *line, size_t n, struct st_slot *slot)
 
 static bool slot_read(const struct st_env *env, int fd, struct st_slot *slot)
 {
-    char line[SLOT_LINE_SIZE + 1];
-    ssize_t n = env->pread(env->ctx, fd, line, SLOT_LINE_SIZE, 0);
+    char line[ST_SLOT_LINE_SIZE + 1];
+    ssize_t n = env->pread(env->ctx, fd, line, ST_SLOT_LINE_SIZE, 0);
     if (n <= 0)
         return false;
     line[n] = '\0';
-    return slot_parse(line, (size_t)n, slot);
+    return st_slot_parse(line, (size_t)n, slot);
 }
 
 static enum st_code slot_open(struct st_log *log, const char *agent, int *fd)
@@ -88,8 +87,8 @@ enum st_code st_board_beat(struct st_log *log, const struct st_slot *slot, int *
     struct st_slot there;
     if (slot_read(env, *fd, &there) && later(&there, slot))
         return ST_OK;
-    char line[SLOT_LINE_SIZE];
-    size_t n = slot_format(slot, line);
+    char line[ST_SLOT_LINE_SIZE];
+    size_t n = st_slot_format(slot, line);
     int r = st_write_all(env, *fd, line, n, 0);
     return r < 0 ? st_fail_system(&log->fault, r, "cannot write the heartbeat of %s", slot->agent)
                  : ST_OK;

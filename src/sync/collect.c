@@ -100,17 +100,16 @@ enum st_code st_sync_fetch(struct st_sync *y)
 
 /* --- one reference ---------------------------------------------------------------------------- */
 
-/* One blob of at most ST_MANIFEST_SIZE_MAX, with a NUL behind it. */
-static enum st_code blob_read(struct collection *k, const char *id, struct st_buf *out)
+enum st_code st_sync_blob(struct st_sync *y, const char *id, struct st_buf *out)
 {
     const char *const args[] = {"cat-file", "blob", id, NULL};
     struct st_git_call call = {.args = args, .out = out};
-    enum st_code code = st_git_must(&k->y->git, &call);
+    enum st_code code = st_git_must(&y->git, &call);
     if (code == ST_OK && out->n > ST_MANIFEST_SIZE_MAX)
-        code = st_fail(&k->y->fault, ST_LIMIT, "it has an entry of %zu bytes; the limit is %u",
-                       out->n, ST_MANIFEST_SIZE_MAX);
+        code = st_fail(&y->fault, ST_LIMIT, "it has an entry of %zu bytes; the limit is %u", out->n,
+                       ST_MANIFEST_SIZE_MAX);
     st_buf_add_char(out, '\0');
-    return code == ST_OK && out->failed ? no_memory(k) : code;
+    return code == ST_OK && out->failed ? st_fail(&y->fault, ST_NO_MEMORY, "out of memory") : code;
 }
 
 static enum st_code manifest_read(struct collection *k, struct st_remote_ref *ref,
@@ -124,7 +123,7 @@ static enum st_code manifest_read(struct collection *k, struct st_remote_ref *re
     if (st_sync_manifest_known(y, c->manifest, known))
         st_buf_add(&text, known, strlen(known) + 1);
     else
-        code = blob_read(k, c->manifest, &text);
+        code = st_sync_blob(y, c->manifest, &text);
     if (code == ST_OK)
         code = st_manifest_parse(text.p, &ref->manifest);
     if (code == ST_VERSION)
@@ -239,6 +238,7 @@ static enum st_code look_at(struct collection *k, size_t i)
     if (code == ST_OK)
         code = want_all(k, i, ref->replica, &c);
     ref->ledger = code == ST_OK && st_catalog_has_ledger(&c);
+    memcpy(ref->board, c.board, sizeof ref->board);
     if (refusable(code)) {
         unwant(k, i);
         code = st_sync_refuse(y, ref);

@@ -648,9 +648,15 @@ static enum st_code heads_write(struct publication *k)
     enum st_code code = st_path(&y->fault, path, k->out, "strata", NULL);
     if (code == ST_OK)
         code = out_write(k, path, text, strlen(text));
+    struct st_buf board;
+    st_buf_init(&board, y->log->alloc);
+    st_sync_board_text(y, &board);
     if (code == ST_OK)
         code = st_path(&y->fault, path, k->out, "board", NULL);
-    return code == ST_OK ? out_write(k, path, "", 0) : code;
+    if (code == ST_OK)
+        code = out_write(k, path, board.p, board.n);
+    st_buf_release(&board);
+    return code;
 }
 
 /* Whether the next commit would say something new without a new piece. */

@@ -64,7 +64,8 @@ struct st_remote_ref {
     bool own;                        /* of our replica */
     bool taken;                      /* all that it has was taken in before */
     bool refused;
-    bool ledger; /* it has the strong layer's log */
+    bool ledger;                   /* it has the strong layer's log */
+    char board[ST_OBJECT_ID_SIZE]; /* of its heartbeats; "": none, or taken before */
     struct st_manifest manifest;
 };
 
@@ -137,6 +138,9 @@ enum st_code st_sync_stage(struct st_sync *y, char out[ST_PATH_SIZE]);
  * in the place of all that was laid out before. ST_DAMAGED. */
 enum st_code st_sync_stage_ledger(struct st_sync *y, const struct st_remote_ref *ref,
                                   char state_dir[ST_PATH_SIZE]);
+/* Takes in the heartbeats of all that is not refused. What cannot be read is left out: the next beat
+ * replaces it. */
+void st_sync_take_board(struct st_sync *y);
 enum st_code st_sync_taken(struct st_sync *y);
 /* Reads what was published so far, for st_sync_unpublished() without st_sync_collect(). */
 enum st_code st_sync_base(struct st_sync *y);

@@ -25,6 +25,10 @@ enum st_code st_sync_refuse(struct st_sync *y, struct st_remote_ref *ref);
 enum st_code st_sync_list(struct st_sync *y);
 /* Fetches what is listed, not here, and not taken in. */
 enum st_code st_sync_fetch(struct st_sync *y);
+/* One blob of at most ST_MANIFEST_SIZE_MAX, with a NUL behind it. */
+enum st_code st_sync_blob(struct st_sync *y, const char *id, struct st_buf *out);
+/* What is published of our heartbeats (board.c). */
+void st_sync_board_text(struct st_sync *y, struct st_buf *out);
 /* Reads our own reference and those fetched from the remote, as they are here now. */
 enum st_code st_sync_local_refs(struct st_sync *y);
 
