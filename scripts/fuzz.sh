@@ -26,7 +26,7 @@ failed=0
 for target in "$@"; do
     case $target in
     import_beads | import_queue) sources=$tasks ;;
-    view) sources="src/files/[bkltrv]*.c src/store/*.c $core -lxxhash -lsqlite3" ;;
+    view) sources="src/files/[bklqtrv]*.c src/store/*.c $core -lxxhash -lsqlite3" ;;
     import_*) sources=$import ;;
     mcp) sources=$mcp ;;
     merge_*) sources="src/files/jsonl*.c src/files/jsonscan.c src/store/*.c $core -lxxhash -lsqlite3" ;;

@@ -1,6 +1,7 @@
 /*
  * sync_internal.h - shared by the files of the Git transport:
  *   git.c       the program
+ *   board.c     heartbeats
  *   catalog.c   what a replica publishes
  *   sync.c      lock, remote, references
  *   collect.c   fetching, checking, laying out
