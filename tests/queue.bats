@@ -271,6 +271,14 @@ two_tasks() {
 
 # --- what happens, and how much there is ----------------------------------------------------------------
 
+@test "log does not tell the key that a new line was given" {
+    strata view add queue
+    sed -i '/strata:end/i - [ ] new inside' QUEUE.md
+    strata list >/dev/null
+    has "$(strata log)" "added: new inside"
+    hasnt "$(strata log)" "line:"
+}
+
 @test "log tells what happened to tasks and messages, a line for what one command wrote of one; --json is as it was" {
     strata add "build backend" >/dev/null
     strata add "build frontend" --after 1 --agent bob --priority 1 >/dev/null

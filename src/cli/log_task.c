@@ -93,6 +93,8 @@ static void put_phrase(struct log_task *t, const strata_event *e, bool first)
     bool because = strcmp(e->attribute, "result") == 0 || strcmp(e->attribute, "reason") == 0;
     if (p != NULL && p->set == NULL)
         return;
+    if (strcmp(e->attribute, "key") == 0 && e->value_size > 5 && memcmp(e->value, "line:", 5) == 0)
+        return; /* made for a new line of a list: it says nothing to anybody */
     if (because && !gone && !first) {
         (void)fputs(": ", t->out); /* "done: it is up" */
         put_value(t->out, e);
