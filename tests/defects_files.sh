@@ -25,6 +25,7 @@ test_of() {
     REMOVES_UNSEEN) echo files test_killed_while_a_view_goes ;;
     VIEW_IGNORES_BASE) echo views test_board_edit_behind_a_newer_status ;;
     VIEW_TAKES_TWICE) echo views test_edit_taken_in_before ;;
+    WRITERS_UNSEEN) echo files test_a_file_that_is_being_written ;;
     WATCH_DIRECTORIES) echo files test_watch_directories_that_change ;;
     WATCH_OVERFLOW) echo files test_watch_overflow ;;
     *) printf '%s test_*\n' views files queue view_merge ;;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static strata *workspace(void)
@@ -199,6 +200,59 @@ static void test_same_rendering_in_two_trees(void **state)
     strata_close(s);
 }
 
+/* --- writers that take their time ----------------------------------------------------------------- */
+
+/* Empties the file, and writes the text a while later. */
+static pid_t write_slowly(const char *path, const char *text, int *emptied)
+{
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = open(path, O_WRONLY | O_TRUNC);
+        (void)!write(ready[1], "r", 1);
+        usleep(100000);
+        _exit(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : 1);
+    }
+    close(ready[1]);
+    *emptied = ready[0];
+    return pid;
+}
+
+static void slowly_written(strata *s, const char *path, const char *from, const char *to)
+{
+    int emptied, status;
+    char byte;
+    char *text = file_get(path), *at = strstr(text, from);
+    assert_non_null(at);
+    memcpy(at, to, strlen(to));
+    pid_t pid = write_slowly(path, text, &emptied);
+    assert_int_equal(read(emptied, &byte, 1), 1);
+    close(emptied);
+    files_update(s, STRATA_FILES_ALL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    files_update(s, STRATA_FILES_ALL);
+    file_must_have(path, to);
+    free(text);
+}
+
+/* `cat new >FILE` empties the file first: that is not yet what its author wants. */
+static void test_a_file_that_is_being_written(void **state)
+{
+    (void)state;
+    strata *s = workspace();
+    world_set(s, "x", "y", "1");
+    files_add_view(s, "facts", "FACTS.md", false);
+    file_put_text(world_path("a/N.md"), "one\ntwo\n");
+    ok(s, strata_track(s, "N.md"));
+    files_update(s, STRATA_FILES_ALL);
+    slowly_written(s, world_path("a/FACTS.md"), "| y | 1 |", "| y | 2 |");
+    assert_int_equal(files_writes_of(s, "x", "y"), 2);
+    slowly_written(s, world_path("a/N.md"), "two", "TWO");
+    strata_close(s);
+}
+
 /* --- watching --------------------------------------------------------------------------------- */
 
 /* Waits for the event and looks. */
@@ -350,10 +404,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_marks_that_are_full),           TEST(test_written_while_a_view_goes),
-        TEST(test_killed_while_a_view_goes),      TEST(test_many_trees_one_exclude_file),
-        TEST(test_same_rendering_in_two_trees),   TEST(test_watch_overflow),
-        TEST(test_watch_directories_that_change), TEST(test_watch_ten_thousand_files),
+        TEST(test_marks_that_are_full),
+        TEST(test_written_while_a_view_goes),
+        TEST(test_killed_while_a_view_goes),
+        TEST(test_many_trees_one_exclude_file),
+        TEST(test_a_file_that_is_being_written),
+        TEST(test_same_rendering_in_two_trees),
+        TEST(test_watch_overflow),
+        TEST(test_watch_directories_that_change),
+        TEST(test_watch_ten_thousand_files),
         TEST(test_watch_links_that_lead_out),
     };
     return cmocka_run_group_tests_name("lib files", tests, NULL, NULL);

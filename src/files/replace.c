@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -74,6 +75,32 @@ static enum st_code read_whole(int fd, const char *path, size_t max, struct st_b
             return st_fail(fault, ST_LIMIT, "%s is over the limit of %zu bytes; it was not touched",
                            path, max);
     }
+}
+
+/* A lease on reading is refused as long as somebody writes. Should somebody begin to write in the
+ * moment that we have it, the signal for us is one that is ignored. */
+static bool is_being_written(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return false;
+    bool written =
+        fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN;
+    if (!written)
+        (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+    close(fd);
+    return written;
+}
+
+void st_file_await_writers(const struct st_env *env, const char *path)
+{
+#ifndef ST_DEFECT_WRITERS_UNSEEN
+    uint64_t until_ns = env->boot_ns(env->ctx) + ST_WRITER_WAIT_MS * UINT64_C(1000000);
+    while (is_being_written(path) && env->boot_ns(env->ctx) < until_ns)
+        env->sleep_ns(env->ctx, 2000000);
+#else
+    (void)env, (void)path, (void)is_being_written;
+#endif
 }
 
 enum st_code st_file_get(const char *path, size_t max, struct st_buf *out,

@@ -38,6 +38,14 @@ enum st_code st_file_stamp_get(const char *path, struct st_file_stamp *out, stru
 int64_t st_file_mtime_ns(const char *path);
 bool st_file_stamp_equal(const struct st_file_stamp *a, const struct st_file_stamp *b);
 
+/* Waits until nobody has the file open for writing: whoever empties a file and then writes it must not
+ * be taken for one who wants it empty, and what he writes must not go into a file that was replaced
+ * meanwhile. At most ST_WRITER_WAIT_MS: a program that writes a text is done sooner, and one that keeps its
+ * file open (a log) is not waited for. Where the kernel does not tell (files of other users) it does
+ * not wait. */
+#define ST_WRITER_WAIT_MS 500u
+void st_file_await_writers(const struct st_env *env, const char *path);
+
 /* Appends the whole file to out. stamp may be NULL. Does not follow a symbolic link at the end.
  * ST_NOT_FOUND, ST_INVALID, ST_LIMIT (over max bytes), ... */
 enum st_code st_file_get(const char *path, size_t max, struct st_buf *out,

@@ -645,6 +645,7 @@ static int update_file(struct job *j, bool restore)
     struct st_file_stamp stamp = {0};
     struct st_fault fault;
     st_buf_init(&text, st_alloc_libc());
+    st_file_await_writers(s->log.env, j->path);
     enum st_code got = st_file_get(j->path, ST_FILE_SIZE_MAX, &text, &stamp, &fault);
     bool missing = got == ST_NOT_FOUND;
     int code = got == ST_OK || missing ? STRATA_OK : st_lib_fault(s, &fault);

@@ -67,6 +67,7 @@ static int look_at_displaced(strata *s, const struct st_replace *r, struct st_st
     if (!r->existed)
         return made_from.n == 0 ? STRATA_OK : ST_NOT_FOUND;
     size_t start = displaced->n;
+    st_file_await_writers(env, r->beside);
     enum st_code code = st_file_get(r->beside, ST_FILE_SIZE_MAX, displaced, NULL, &fault);
     if (code != ST_OK)
         return st_lib_fault(s, &fault);
@@ -90,6 +91,7 @@ int st_files_replace(strata *s, struct st_entry *e, const char *path, struct st_
     enum st_code code = st_replace_prepare(s->log.env, path, text, &r, &fault);
     if (code == ST_OK)
         code = journal_write(s, e, &r, text, made_from, &fault);
+    st_file_await_writers(s->log.env, path);
     if (code == ST_OK)
         code = st_replace_exchange(s->log.env, path, &r, &fault);
     if (code != ST_OK)

@@ -280,6 +280,7 @@ static int step_until_done(struct job *j, struct st_buf *text, struct st_buf *ma
 static int read_file(struct job *j, struct st_buf *text, struct st_file_stamp *stamp)
 {
     struct st_fault fault;
+    st_file_await_writers(j->s->log.env, j->path);
     enum st_code code = st_file_get(j->path, ST_FILE_SIZE_MAX, text, stamp, &fault);
     j->missing = code == ST_NOT_FOUND;
     return code == ST_OK || j->missing ? STRATA_OK : st_lib_fault(j->s, &fault);
