@@ -166,7 +166,7 @@ static int disk_setup(void **state)
     int r = world_setup(state);
     if (r == 0 && mkdir(world_path("disk"), 0777) < 0)
         return -1;
-    mounted = r == 0 && mount("tmpfs", world_path("disk"), "tmpfs", 0, "size=2m") == 0;
+    mounted = r == 0 && mount("tmpfs", world_path("disk"), "tmpfs", 0, "size=4m") == 0;
     return r;
 }
 
