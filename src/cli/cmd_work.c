@@ -217,7 +217,7 @@ static int do_task(struct worker *w)
     strata_task t;
     struct child child = {.argv = w->c->args,
                           .inherit_fd = w->run_fd,
-                          .until_ms = &w->until_ms,
+                          .until_ms = w->task.token != 0 ? &w->until_ms : NULL,
                           .term_ms = w->term_ms,
                           .tick = tick,
                           .tick_arg = w,
@@ -251,7 +251,10 @@ static int take(struct worker *w)
         uint64_t left = w->waits_for_ever ? WAIT_STEP_MS : w->wait_ms - waited;
         uint64_t step = left < WAIT_STEP_MS ? left : WAIT_STEP_MS;
         int code = strata_task_next(w->c->s, &w->query, step, w->term_ms, w->run, NULL, &w->task);
-        w->until_ms = child_term_end(child_now_ms() + w->task.left_ms - w->term_ms, w->term_ms);
+        w->until_ms =
+            w->task.token != 0
+                ? child_term_end(child_now_ms() + w->task.left_ms - w->term_ms, w->term_ms)
+                : UINT64_MAX; /* what is assigned has no term */
         waited += step;
         if (code != STRATA_TIMEOUT || end_asked != 0 ||
             (!w->waits_for_ever && waited >= w->wait_ms))
