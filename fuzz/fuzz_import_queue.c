@@ -6,24 +6,13 @@
 
 #include "files/task_line.h"
 
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size > 0)
-        return realloc(p, size);
-    free(p);
-    return NULL;
-}
-
-static const struct st_alloc heap = {resize, NULL};
-
 static void line_comes_back(struct st_str line)
 {
     struct st_task_line t, again;
     struct st_buf a, b, out;
-    st_buf_init(&a, &heap);
-    st_buf_init(&b, &heap);
-    st_buf_init(&out, &heap);
+    st_buf_init(&a, st_alloc_libc());
+    st_buf_init(&b, st_alloc_libc());
+    st_buf_init(&out, st_alloc_libc());
     if (st_task_line_parse(line, &a, &t)) {
         st_task_line_add(&out, &t);
         if (memchr(out.p, '\n', out.n) != NULL ||

@@ -14,7 +14,7 @@ flags="-std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recov
 core="src/core/*.c"
 import="src/edge/graph.c src/edge/import.c src/edge/import_[cjmp]*.c"
 
-tasks="src/cli/task_items.c src/cli/task_beads.c src/cli/task_queue.c src/cli/task_table.c
+tasks="src/store/alloc.c src/cli/task_items.c src/cli/task_beads.c src/cli/task_queue.c src/cli/task_table.c
        src/files/task_line.c src/files/block.c $core"
 mcp="src/edge/text.c src/edge/json.c src/mcp/calls.c src/mcp/message.c src/mcp/schema.c
      src/mcp/server.c src/mcp/watch.c"

@@ -458,18 +458,8 @@ static bool is_jsonl(const struct driver *d)
            st_jsonl_guess(st_buf_str(&d->text[ST_JSONL_THEIRS]));
 }
 
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size > 0)
-        return realloc(p, size);
-    free(p);
-    return NULL;
-}
-
 int cmd_merge_driver(struct cli *c)
 {
-    static const struct st_alloc memory = {resize, NULL};
     struct driver d = {
         .c = c,
         .files = {c->args[0], c->args[1], c->args[2]},
@@ -485,9 +475,9 @@ int cmd_merge_driver(struct cli *c)
         d.merged = json_array();
         d.listed = json_array();
     }
-    st_buf_init(&d.out, &memory);
+    st_buf_init(&d.out, st_alloc_libc());
     for (int s = 0; s < ST_JSONL_SIDES; s++)
-        st_buf_init(&d.text[s], &memory);
+        st_buf_init(&d.text[s], st_alloc_libc());
     int status = read_all(&d);
     if (status == 0)
         status = is_jsonl(&d) ? merge_jsonl(&d) : merge_text(&d);

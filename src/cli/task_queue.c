@@ -18,17 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size > 0)
-        return realloc(p, size);
-    free(p);
-    return NULL;
-}
-
-static const struct st_alloc heap = {resize, NULL};
-
 /* --- words ------------------------------------------------------------------------------------ */
 
 static struct st_str trim(struct st_str s, const char *ends)
@@ -240,7 +229,7 @@ static int add_data(struct task_queue *q, struct st_str line)
 {
     strata_task_item *item = &q->t->list[q->item_index];
     struct st_buf all;
-    st_buf_init(&all, &heap);
+    st_buf_init(&all, st_alloc_libc());
     if (item->data != NULL) {
         st_buf_add(&all, item->data, item->data_size);
         st_buf_add_char(&all, '\n');
@@ -398,8 +387,8 @@ int task_queue_parse(struct task_items *t, const char *bytes, size_t n)
 {
     struct task_queue q = {.t = t, .section = "open"};
     int code = STRATA_OK;
-    st_buf_init(&q.text, &heap);
-    st_buf_init(&q.heading, &heap);
+    st_buf_init(&q.text, st_alloc_libc());
+    st_buf_init(&q.heading, st_alloc_libc());
     if (n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
         bytes += 3;
         n -= 3;

@@ -14,6 +14,7 @@
 
 #include "core/base.h"
 #include "core/error.h"
+#include "store/alloc.h"
 
 /* Lines that a comparison inserts or deletes before it gives up looking for the fewest: bounds time
  * and memory to its square (16 MB). It then goes by the lines that both texts have exactly once, and

@@ -20,6 +20,7 @@
 #define ST_FILES_TASK_LINE_H
 
 #include "core/base.h"
+#include "store/alloc.h"
 
 enum st_task_box {
     ST_BOX_OPEN = ' ',

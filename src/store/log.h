@@ -53,6 +53,7 @@
 #define ST_STORE_LOG_H
 
 #include "core/record.h"
+#include "store/alloc.h"
 #include "store/env.h"
 #include "store/fault.h"
 
@@ -276,8 +277,5 @@ enum st_code st_log_writers(const struct st_env *env, const struct st_alloc *all
 
 /* Checksum of record bytes: XXH3-64. */
 uint64_t st_checksum(const void *p, size_t n);
-
-/* malloc and friends as an st_alloc. */
-const struct st_alloc *st_alloc_libc(void);
 
 #endif

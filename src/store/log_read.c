@@ -13,22 +13,6 @@
 #define READ_SIZE_MIN (8u * 1024)
 #define READ_SIZE_MAX (256u * 1024)
 
-static void *libc_resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size == 0) {
-        free(p);
-        return NULL;
-    }
-    return realloc(p, size);
-}
-
-const struct st_alloc *st_alloc_libc(void)
-{
-    static const struct st_alloc alloc = {.resize = libc_resize};
-    return &alloc;
-}
-
 enum st_code st_log_reader_open(struct st_log_reader *r, const struct st_env *env,
                                 const struct st_alloc *alloc, const char *state_dir,
                                 struct st_writer writer)
