@@ -9,10 +9,7 @@ load helpers
 
 setup() {
     program_alone
-    export STRATA_AGENT=ann
-    mkdir "$BATS_TEST_TMPDIR/work"
-    cd "$BATS_TEST_TMPDIR/work"
-    "$STRATA" init --name desk >/dev/null
+    in_workspace
 }
 
 error_json() {

@@ -12,6 +12,15 @@ program_alone() {
     unset STRATA_DIR STRATA_STATE_DIR STRATA_AGENT GIT_DIR GIT_WORK_TREE CLAUDE_ENV_FILE
 }
 
+# the rest of most setups: a workspace of its own, to be in; with `git`, in a repository
+in_workspace() { # in_workspace [git]
+    export STRATA_AGENT=ann
+    mkdir "$BATS_TEST_TMPDIR/work"
+    cd "$BATS_TEST_TMPDIR/work"
+    [ "${1:-}" != git ] || git init -q .
+    "$STRATA" init --name desk >/dev/null
+}
+
 strata() {
     "$STRATA" "$@"
 }

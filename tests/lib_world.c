@@ -273,7 +273,13 @@ void world_init(const char *name)
 
 strata *world_open(const char *name, const char *agent)
 {
-    strata_options o = {.size = sizeof o, .agent = agent, .program = "test"};
+    return world_open_life(name, agent, 0);
+}
+
+strata *world_open_life(const char *name, const char *agent, uint64_t incarnation)
+{
+    strata_options o = {
+        .size = sizeof o, .agent = agent, .program = "test", .incarnation = incarnation};
     strata_error e;
     strata *s = NULL;
     if (strata_open(world_path(name), &o, &s, &e) != STRATA_OK)

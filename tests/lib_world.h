@@ -51,6 +51,8 @@ __attribute__((format(printf, 1, 2))) void world_run(const char *format, ...);
 
 void world_init(const char *name);
 strata *world_open(const char *name, const char *agent);
+/* As one of several starts of an agent; 0: it does not say which. */
+strata *world_open_life(const char *name, const char *agent, uint64_t incarnation);
 /* Fails the test with the handle's message unless code is as wanted. */
 void world_code(strata *s, int code, int wanted, const char *file, int line);
 #define expect_code(s, call, wanted) world_code((s), (call), (wanted), __FILE__, __LINE__)

@@ -311,12 +311,7 @@ static void test_a_dead_namesake(void **state)
 {
     (void)state;
     world_init("a");
-    strata *s[2];
-    for (int i = 0; i < 2; i++) {
-        strata_error e;
-        strata_options o = {.size = sizeof o, .agent = "ann", .incarnation = (uint64_t)i + 1};
-        assert_int_equal(strata_open(world_path("a"), &o, &s[i], &e), STRATA_OK);
-    }
+    strata *s[] = {world_open_life("a", "ann", 1), world_open_life("a", "ann", 2)};
     add(s[0], "one", NULL);
     uint64_t old = claim(s[0], "1");
     ok(s[0], strata_task_release(s[0], "1", old));

@@ -631,12 +631,7 @@ static void test_incarnations(void **state)
 {
     (void)state;
     world_init("a");
-    strata *s[2];
-    for (int i = 0; i < 2; i++) {
-        strata_error e;
-        strata_options o = {.size = sizeof o, .agent = "ann", .incarnation = (uint64_t)i + 1};
-        assert_int_equal(strata_open(world_path("a"), &o, &s[i], &e), STRATA_OK);
-    }
+    strata *s[] = {world_open_life("a", "ann", 1), world_open_life("a", "ann", 2)};
     strata_task_taken t;
     add(s[1], "one", NULL);
     ok(s[1], strata_task_claim(s[1], "1", 0, 0, &t));

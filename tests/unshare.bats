@@ -8,10 +8,8 @@ load helpers
 
 setup() {
     program_alone
-    export STRATA STRATA_AGENT=ann EFFECTS=$BATS_TEST_TMPDIR/effects
-    mkdir "$BATS_TEST_TMPDIR/work"
-    cd "$BATS_TEST_TMPDIR/work"
-    "$STRATA" init --name desk >/dev/null
+    export STRATA EFFECTS=$BATS_TEST_TMPDIR/effects
+    in_workspace
 }
 
 other_time() {

@@ -72,13 +72,8 @@ enum st_code st_board_beat(struct st_log *log, const struct st_slot *slot, int *
     const struct st_env *env = log->env;
     if (st_agent_check(st_str_of(slot->agent)) != ST_OK)
         return st_fail(&log->fault, ST_INVALID, "'%s' is not an agent's name", slot->agent);
-    if (log->read_only) {
-        st_fail(&log->fault, ST_READ_ONLY, "the state in %s is read-only here", log->dir);
-        return st_hint(&log->fault,
-                       "nothing was recorded; use the MCP tools of this session, or "
-                       "ask the operator to open %s for writing",
-                       log->dir);
-    }
+    if (log->read_only)
+        return st_log_refuse(log);
     if (*fd < 0) {
         enum st_code code = slot_open(log, slot->agent, fd);
         if (code != ST_OK)

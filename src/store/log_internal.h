@@ -100,6 +100,9 @@ enum st_code st_epoch_begin(struct st_log *log, const char *reason);
 
 /* --- log_tail.c --------------------------------------------------------------------------------- */
 
+/* ST_READ_ONLY, and what an agent in a sandbox can do. */
+enum st_code st_log_refuse(struct st_log *log);
+
 /*
  * Verifies the records of a segment from *tail on (offset, counter, checksum as in *tail; the
  * checksum is not compared at offset 0) up to counter `last` or the end of the file and moves

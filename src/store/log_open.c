@@ -44,6 +44,15 @@ static enum st_code log_begin(struct st_log *log, const struct st_env *env,
     return r < 0 ? st_fail_system(&log->fault, r, "cannot read the boot id") : ST_OK;
 }
 
+/* The append lock, of a log that was not looked at yet. */
+static enum st_code take_first(struct st_log *log)
+{
+    enum st_code code = locks_open(log);
+    if (code == ST_OK)
+        code = st_page_map(log);
+    return code == ST_OK ? st_log_take(log, ST_LOCK_APPEND, log->wait_ms) : code;
+}
+
 static enum st_code open_writable(struct st_log *log)
 {
     enum st_code code = locks_open(log);
@@ -144,11 +153,7 @@ enum st_code st_log_create(const struct st_env *env, const struct st_alloc *allo
     if (code == ST_OK)
         code = make_directory(&log, "quarantine");
     if (code == ST_OK)
-        code = locks_open(&log);
-    if (code == ST_OK)
-        code = st_page_map(&log);
-    if (code == ST_OK)
-        code = st_log_take(&log, ST_LOCK_APPEND, log.wait_ms);
+        code = take_first(&log);
     if (code == ST_OK)
         code = create_locked(&log, identity);
     if (code != ST_OK)
@@ -165,11 +170,7 @@ enum st_code st_log_repair(const struct st_env *env, const struct st_alloc *allo
     if (code == ST_OK)
         code = st_identity_load(&log);
     if (code == ST_OK)
-        code = locks_open(&log);
-    if (code == ST_OK)
-        code = st_page_map(&log);
-    if (code == ST_OK)
-        code = st_log_take(&log, ST_LOCK_APPEND, log.wait_ms);
+        code = take_first(&log);
     log.repairing = true;
     if (code == ST_OK)
         code = st_identity_load(&log);

@@ -43,17 +43,21 @@ static enum st_code lock_timeout(struct st_log *log, enum st_lock_kind kind, uin
                                 "that process is stopped");
 }
 
+enum st_code st_log_refuse(struct st_log *log)
+{
+    st_fail(&log->fault, ST_READ_ONLY, "the state in %s is read-only here", log->dir);
+    return st_hint(&log->fault,
+                   "nothing was recorded; use the MCP tools of this session, or "
+                   "ask the operator to open %s for writing",
+                   log->dir);
+}
+
 enum st_code st_log_take(struct st_log *log, enum st_lock_kind kind, uint64_t wait_ms)
 {
     const struct st_env *env = log->env;
     ST_ASSERT(!log->locked[kind]);
-    if (log->read_only) {
-        st_fail(&log->fault, ST_READ_ONLY, "the state in %s is read-only here", log->dir);
-        return st_hint(&log->fault,
-                       "nothing was recorded; use the MCP tools of this session, or "
-                       "ask the operator to open %s for writing",
-                       log->dir);
-    }
+    if (log->read_only)
+        return st_log_refuse(log);
     uint64_t start = 0, sleep_ns = LOCK_SLEEP_NS_MIN;
     int r, yields = 0;
     while ((r = env->lock_try(env->ctx, log->lock_fds[kind])) == -EWOULDBLOCK) {

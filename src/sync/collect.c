@@ -529,23 +529,31 @@ enum st_code st_sync_base(struct st_sync *y)
     return ST_OK;
 }
 
+enum st_code st_sync_has_end(struct st_log_reader *r, const struct st_piece *piece, bool *yes)
+{
+    struct st_str line;
+    struct st_record head;
+    enum st_code code = st_log_reader_find(r, piece->last);
+    if (code == ST_OK)
+        code = st_log_reader_next(r, &line, &head);
+    *yes = code == ST_OK && head.checksum == piece->checksum;
+    return code == ST_NOT_FOUND ? ST_OK : code;
+}
+
 /* Whether our log has another record where this piece of its current epoch ends: the state was put
  * back to an earlier moment, and written since. */
 static enum st_code is_other(struct collection *k, const struct st_piece *last, bool *yes)
 {
     struct st_log *log = k->y->log;
     struct st_log_reader r;
-    struct st_str line;
-    struct st_record head;
+    bool same = true;
     *yes = false;
     if (st_writer_compare(last->writer, st_log_writer(log)) != 0)
         return ST_OK;
     enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, last->writer);
     if (code == ST_OK)
-        code = st_log_reader_find(&r, last->last);
-    if (code == ST_OK)
-        code = st_log_reader_next(&r, &line, &head);
-    *yes = code == ST_OK && head.checksum != last->checksum;
+        code = st_sync_has_end(&r, last, &same);
+    *yes = !same;
     if (code != ST_OK)
         k->y->fault = r.fault;
     st_log_reader_close(&r);

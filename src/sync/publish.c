@@ -257,18 +257,6 @@ static enum st_code gather(struct reading *g)
     return code == ST_OK && k->gathered > GATHER_SIZE_MAX ? hash_all(k, false) : code;
 }
 
-/* Whether our log goes on where the publication ends. */
-static enum st_code continues(struct reading *g, const struct st_piece *last, bool *yes)
-{
-    struct st_str line;
-    struct st_record head;
-    enum st_code code = st_log_reader_find(&g->r, last->last);
-    if (code == ST_OK)
-        code = st_log_reader_next(&g->r, &line, &head);
-    *yes = code == ST_OK && head.checksum == last->checksum;
-    return code == ST_OK || code == ST_NOT_FOUND ? ST_OK : read_failed(g, code);
-}
-
 /* Publishes what is new of a writer behind its last `had` pieces, which are there already. Where our
  * log is another one: of the ordered log ours counts, of the records what was published (a new epoch
  * has begun, or will). */
@@ -280,8 +268,11 @@ static enum st_code writer_extend(struct publication *k, const struct target *t,
     bool goes_on = true;
     enum st_code code =
         st_log_reader_open(&g.r, t->log->env, t->log->alloc, t->log->dir, t->writer);
-    if (code == ST_OK && had > 0)
-        code = continues(&g, &next->pieces[next->piece_count - 1], &goes_on);
+    if (code == ST_OK && had > 0) {
+        code = st_sync_has_end(&g.r, &next->pieces[next->piece_count - 1], &goes_on);
+        if (code != ST_OK)
+            code = read_failed(&g, code);
+    }
     if (code == ST_OK && !goes_on && t->kind == ST_LOG_STRONG) {
         next->piece_count -= had;
         published = 0;

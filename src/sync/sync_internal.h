@@ -28,6 +28,9 @@ enum st_code st_sync_list(struct st_sync *y);
 enum st_code st_sync_fetch(struct st_sync *y);
 /* One blob of at most ST_MANIFEST_SIZE_MAX, with a NUL behind it. */
 enum st_code st_sync_blob(struct st_sync *y, const char *id, struct st_buf *out);
+/* Whether a log has the record that a piece ends with; then the reader stands behind it. Errors are in
+ * r->fault. */
+enum st_code st_sync_has_end(struct st_log_reader *r, const struct st_piece *piece, bool *yes);
 /* What is published of our heartbeats (board.c). */
 void st_sync_board_text(struct st_sync *y, struct st_buf *out);
 /* Reads our own reference and those fetched from the remote, as they are here now. */
