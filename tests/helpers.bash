@@ -16,7 +16,7 @@ program_alone() {
 in_workspace() { # in_workspace [git]
     export STRATA_AGENT=ann
     mkdir "$BATS_TEST_TMPDIR/work"
-    cd "$BATS_TEST_TMPDIR/work"
+    cd "$BATS_TEST_TMPDIR/work" || return
     [ "${1:-}" != git ] || git init -q .
     "$STRATA" init --name desk >/dev/null
 }
