@@ -7,6 +7,7 @@
 #   BUILD    the build directory (build)            STRATA_BENCH_ROUNDS  repetitions (5)
 #   TMPDIR   where the data goes; it has to be on the file system that is to be measured
 #   STRATA_BENCH_RECORDS  size of the large workspaces (1000000)
+#   STRATA_BENCH_SECTIONS which sections, and in what order (all)
 #   STRATA_BENCH_MODULES  a directory whose node_modules has yjs and loro-crdt
 #
 # Every rate is measured in turn with what it is compared with, ROUNDS times; what counts is the
@@ -18,6 +19,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${BUILD:-build}" && pwd)
 rounds=${STRATA_BENCH_ROUNDS:-5}
 records=${STRATA_BENCH_RECORDS:-1000000}
+sections=${STRATA_BENCH_SECTIONS:-rates strong tasks redis merges mcp merge_driver sync_speed
+    sync_growth commands}
 modules=${STRATA_BENCH_MODULES:-$build/bench-modules}
 out=${1:-}
 work=$(mktemp -d "${TMPDIR:-/tmp}/strata-bench.XXXXXX")
@@ -419,15 +422,6 @@ json() {
 
 make_tools
 echo "machine: $(uname -sr), $(nproc) cores, data in $work ($(stat -f -c %T "$work"))"
-rates
-strong
-tasks
-redis
-merges
-mcp
-merge_driver
-sync_speed
-sync_growth
-commands
+for section in $sections; do "$section"; done
 table
 [ -z "$out" ] || json >"$out"
