@@ -48,7 +48,8 @@ same_log() { # DIR
     cd ../box
     [ "$(coordinator here)" = false ]
     once 116 k
-    has "$stderr" "nothing was recorded"
+    has "$stderr" "another copy of this workspace decides"
+    has "$stderr" "nothing was recorded; run this there"
     try 0 op show k
     try 6 lock acquire l
     cd ../desk
