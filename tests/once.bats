@@ -282,6 +282,8 @@ EOF
     try 113 once --key k1 -- sh -c "$effect"
     has "$stderr" "k1 was known before; its result was pruned"
     try 9 op begin --key k2
+    try 1 op show k2
+    has "$stderr" "k2 was known before (committed); its result was pruned"
     try 117 once --key d -- sh -c "$effect; exec sleep 60"
     ran 4
     try 2 op prune
@@ -503,8 +505,27 @@ commands() {
         person 6 op again k --reason "I want it"
         try 0 fact set api port 1
         try 0 fact get api port
-        try 0 op list
         same "$(commands)" "$before"
+    done
+    # What it can read, and says of itself.
+    cd ../late
+    for read in 'op list' 'op show k' 'lock list' 'reserve list'; do
+        try 0 $read
+        has "$stderr" "this is what is known here, up to entry"
+        has "$stderr" "this copy of the workspace does not decide"
+    done
+    try 0 op show k --json
+    json '.data.state == "committed"'
+    for read in 'op show nobody' 'fence l 1' 'reserve check a.c'; do
+        try 6 $read
+        has "$stderr" "this copy of the workspace does not decide"
+    done
+    person 6 op settle nobody --outcome failed --evidence "I looked"
+    cd ../early # nothing of the ledger came here
+    for read in 'op list' 'op show k' 'lock list' 'fence l 1' 'reserve list' 'reserve check a.c'; do
+        try 6 $read
+        has "$stderr" "this copy of the workspace does not decide"
+        has "$stderr" "strata coordinator move --force"
     done
     cd ../work
     try 0 once --key k -- sh -c "$effect"
