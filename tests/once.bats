@@ -634,6 +634,33 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
     [ "$status" -eq 113 ]
 }
 
+# The program of this case believes that the machine was suspended for the seconds that a file says.
+@test "a suspended machine: terms go on, on the clock that counts it" {
+    export STRATA_SUSPENDED=$BATS_TEST_TMPDIR/suspended
+    echo 0 >"$STRATA_SUSPENDED"
+    STRATA=$STRATA_MORTAL
+    try 0 lock acquire token --ttl 1h
+    token=$output
+    try 0 op begin --key k --term 1h
+    try 0 op start k --token "$output"
+    locked 1h sh -c 'echo $$ >pid; exec sleep 30'
+    # The guardian's timer is on CLOCK_BOOTTIME: nothing else wakes up in time.
+    guardian=$(pgrep -P $wrapper strata-guardian)
+    has "$(cat /proc/"$guardian"/fdinfo/*)" "clockid: 7"
+    echo 3000 >"$STRATA_SUSPENDED"
+    sleep 0.1
+    STRATA_AGENT=bob try 5 lock acquire token
+    try 5 op begin --key k
+    echo 7300 >"$STRATA_SUSPENDED" # the command under the lock was renewed in between
+    status=0
+    wait $wrapper || status=$?
+    [ "$status" -eq 113 ]
+    gone "$(cat pid)"
+    STRATA_AGENT=bob try 0 lock acquire token
+    try 3 lock release token --token "$token"
+    try 7 op begin --key k
+}
+
 @test "a command that does not listen is ended before the term, too" {
     locked 2s sh -c 'trap "" TERM; echo $$ >pid; while :; do sleep 0.05; done'
     SECONDS=0
