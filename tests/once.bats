@@ -15,6 +15,12 @@ setup() {
     : >"$EFFECTS"
 }
 
+# what a case that failed left at work
+teardown() {
+    [ -z "${wrapper:-}" ] || kill -9 "$wrapper" 2>/dev/null || true
+    [ ! -s pid ] || kill -9 "$(cat pid)" 2>/dev/null || true
+}
+
 effect='echo x >>"$EFFECTS"'
 
 state_is() {
@@ -610,9 +616,13 @@ locked() {
 gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
 
 @test "a holder that was stopped: its command is ended before the term, then others have the lock" {
-    locked 1s sh -c 'echo $$ >pid; exec sleep 30'
+    locked 1s sh -c 'echo $$ >pid; exec sleep 300'
     kill -STOP $wrapper
-    eventually gone "$(cat pid)" # nobody but its guardian can have done that
+    for _ in {1..50}; do # nobody but its guardian can do that
+        gone "$(cat pid)" && break
+        sleep 0.2
+    done
+    gone "$(cat pid)"
     try 0 lock acquire db --wait 5s
     kill -CONT $wrapper
     status=0
