@@ -539,6 +539,7 @@ enum strata_task_view {
     STRATA_TASKS_BLOCKED,    /* wait for something */
     STRATA_TASKS_FINISHED,
     STRATA_TASKS_ALL,
+    STRATA_TASKS_GIVEN_UP, /* failed after STRATA_TASK_RETRIES times: a person decides */
 };
 
 typedef struct strata_task_query {

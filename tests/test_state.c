@@ -74,6 +74,21 @@ static void test_what_was_replaced_is_local(void **state)
     assert_false(st_memkv_equal(&B->m, &C->m, NULL));
 }
 
+static void test_what_names_others_waits_for_them(void **state)
+{
+    (void)state;
+    const struct rec *one = WRITE(A, "ann", SET("port", "1"));
+    assert_int_equal(give(B, one), ST_OK);
+    const struct rec *seen = write_seen(B);
+    const struct rec *two = WRITE(B, "bob", SET("port", "2"));
+    assert_int_equal(give(C, seen), ST_UNAVAILABLE);
+    assert_int_equal(give(C, two), ST_UNAVAILABLE);
+    assert_int_equal(give(C, one), ST_OK);
+    assert_int_equal(give(C, seen), ST_OK);
+    assert_int_equal(give(C, two), ST_OK);
+    expect(C, "port", "2", 1, false);
+}
+
 static void test_equal_times_fall_to_the_dot(void **state)
 {
     (void)state;
@@ -452,6 +467,7 @@ int main(void)
         TEST(test_context_not_clock_decides),
         TEST(test_concurrent_values_are_pending),
         TEST(test_what_was_replaced_is_local),
+        TEST(test_what_names_others_waits_for_them),
         TEST(test_equal_times_fall_to_the_dot),
         TEST(test_equal_values_are_not_pending),
         TEST(test_unset_beside_set_is_pending),

@@ -300,6 +300,9 @@ void cli_put_operation(struct cli *c, const strata_operation *o);
 /* Operations that wait for a person: in doubt, or to be approved. Prints them, or (list) adds them to
  * it; *count: how many. Where this copy has no ledger: none. */
 int cli_operations_waiting(struct cli *c, json_t *list, size_t *in_doubt, size_t *approval);
+/* Tasks that were tried again as often as they may be and have failed: into the list, or printed (at
+ * most limit; 0: all). */
+int cli_tasks_given_up(struct cli *c, json_t *list, size_t limit, size_t *count);
 /* Whether somebody else has the paths for himself, in the work tree that was asked for. */
 bool cli_is_refused(const struct cli *c, const strata_reservation *r);
 /* A warning if it is of another work tree. */
