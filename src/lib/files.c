@@ -286,7 +286,9 @@ static void files_unlock(strata *s)
 static void forget_moved_bases(strata *s)
 {
     struct st_registry *r = &s->files->registry;
-    if (!s->files->loaded || r->epoch == st_log_writer(&s->log).epoch)
+    struct st_tail tail; /* so that a handle hears of an epoch that others began */
+    if (!s->files->loaded || st_log_tail(&s->log, &tail) != ST_OK ||
+        r->epoch == st_log_writer(&s->log).epoch)
         return;
     for (size_t i = 0; i < r->count; i++) {
         struct st_dot base;
