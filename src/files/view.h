@@ -175,9 +175,11 @@ struct st_view {
     st_line_classify *classify;
     enum st_code (*apply)(const struct st_view_source *source, const struct st_edits *edits,
                           struct st_file_ops *out);
-    /* Whether what a rendered line shows was ever in the state. NULL: only what it shows now is
+    /* Whether what a rendered line shows was ever in the state, what it does not show otherwise than
+     * `before` (the line of this id before; empty: none) left out. NULL: only what it shows now is
      * known to have been. */
-    enum st_code (*knows)(const struct st_view_source *source, struct st_str line, bool *known);
+    enum st_code (*knows)(const struct st_view_source *source, struct st_str line,
+                          struct st_str before, bool *known);
 };
 
 /* NULL when there is no view of that name. */

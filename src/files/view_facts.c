@@ -410,8 +410,10 @@ static enum st_code remove_member(struct applier *a, const struct st_view_fact *
     return code; /* gone already, or added anew since */
 }
 
-static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+static enum st_code knows(const struct st_view_source *src, struct st_str line,
+                          struct st_str before, bool *known)
 {
+    (void)before; /* a line says one thing */
     struct st_buf text;
     struct st_view_fact f;
     enum st_code code = ST_OK;

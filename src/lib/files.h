@@ -9,6 +9,7 @@
 #define ST_LIB_FILES_H
 
 #include "files/registry.h"
+#include "store/mend.h"
 #include "files/view.h"
 #include "lib/internal.h"
 

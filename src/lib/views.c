@@ -318,6 +318,9 @@ int st_view_update(strata *s, struct st_entry *e, unsigned why)
     if (code == STRATA_OK && !needed) {
         code = render(&j);
         needed = code == STRATA_OK && strcmp(j.hash, e->rendering) != 0;
+        /* Forgotten meanwhile: an edit of what the file shows would not be understood. */
+        if (code == STRATA_OK && !needed && !st_kept_has(s->files->kept, j.hash))
+            code = keep_rendering(&j);
     }
     if (code == STRATA_OK && needed)
         code = update_file(&j);

@@ -139,6 +139,14 @@ enum st_code st_strong_accept(struct st_strong *s, const char *person);
 /* This place does not decide any more, and is one of this workspace: for one that joins another's.
  */
 enum st_code st_strong_resign(struct st_strong *s, uint64_t workspace);
+/*
+ * What was published of the log of this place: a generation, a position, and the head there (of
+ * st_strong_head()). If this place decides, but lacks it, or has something else there in the same
+ * generation, then its directory was put back to an earlier moment, and it does not decide any more
+ * (*doubted). With position 0 that is known already.
+ */
+enum st_code st_strong_hold_to(struct st_strong *s, uint64_t generation, uint64_t position,
+                               const char *head, bool *doubted);
 /* Gives this place the role although nobody was asked: a higher generation, forced. */
 enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
 
