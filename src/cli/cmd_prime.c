@@ -25,8 +25,10 @@ int cmd_prime(struct cli *c)
     int status = cli_open(c);
     if (status != 0)
         return status;
+    /* Where the commands cannot write, the tools of the session can. */
+    enum edge_door door = strata_is_read_only(c->s) ? EDGE_TOOLS : EDGE_COMMANDS;
     FILE *f = c->json ? open_memstream(&text, &size) : stdout;
-    int code = f != NULL ? edge_prime(f, c->s, c->agent, cli_now(c)) : STRATA_NO_MEMORY;
+    int code = f != NULL ? edge_prime(f, c->s, c->agent, cli_now(c), door) : STRATA_NO_MEMORY;
     if (c->json && f != NULL)
         (void)fclose(f);
     status = code != STRATA_OK ? cli_fail(c, code)
@@ -68,7 +70,7 @@ static int session_start(struct cli *c, const json_t *input)
     tell_environment(c);
     if (c->agent != NULL && !strata_is_read_only(c->s))
         (void)strata_beat(c->s, NULL);
-    (void)edge_prime(stdout, c->s, c->agent, cli_now(c));
+    (void)edge_prime(stdout, c->s, c->agent, cli_now(c), EDGE_TOOLS);
     return 0;
 }
 

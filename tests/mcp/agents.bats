@@ -202,6 +202,12 @@ openclaw mcp unset strata" ]
     has "$output" "2 P2 other"
     has "$output" "In doubt means"
     [ "${#lines[@]}" -lt 40 ]
+    # In the words of who reads it: each command that is named is one, and so is each tool.
+    for command in $(grep -o '`strata [a-z]*\( set\| list\)\?' <<<"$output" | sed 's/`strata //; s/ /-/' | sort -u); do
+        strata help ${command/-/ } >/dev/null
+    done
+    [[ "$output" != *fact_set* ]]
+    has "$(strata hook session-start <<<'{}')" '`fact_set`'
     run strata prime --json
     jq -e '.data.agent == "ann" and (.data.text | contains("half way"))' <<<"$output" >/dev/null
 }
