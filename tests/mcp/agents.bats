@@ -228,6 +228,11 @@ openclaw mcp unset strata" ]
     STRATA_AGENT=bob strata hook pre-edit <<<"$edit"
     STRATA_AGENT=bob strata hook session-end <<<'{}'
     strata hook pre-edit <<<"$edit"
+    # An agent that went elsewhere is still in its session.
+    STRATA_AGENT=bob strata reserve src/b.c >/dev/null
+    project=$PWD
+    run -2 env -C / CLAUDE_PROJECT_DIR="$project" strata hook pre-edit <<<"${edit/a.c/b.c}"
+    env -C / strata hook pre-edit <<<"${edit/a.c/b.c}"
     # Nonsense, and no workspace, are passed over.
     strata hook pre-edit <<<'nonsense'
     cd "$BATS_TEST_TMPDIR" && strata hook pre-edit <<<"$edit"
