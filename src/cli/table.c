@@ -281,7 +281,8 @@ const struct cli_command cli_commands[] = {
     {"pending", "", 0, 0, ON(OPT_UNSEEN) | ON(OPT_LIMIT),
      "what waits for a decision: values written in two places at once",
      "Each entry has an ID and its values numbered from 1; one is shown meanwhile, none is lost. "
-     "`strata resolve` settles it.",
+     "`strata resolve` settles it. Operations in doubt or to be approved, and tasks that have failed "
+     "as often as they may be tried again, are listed too, with the command that decides.",
      {{"strata pending", "values in conflict"},
       {"strata pending --unseen", "values overwritten by who had not read them"}},
      cmd_pending, false},
