@@ -48,14 +48,6 @@ int strata_code_exit(int code)
     return st_code_exit((enum st_code)code);
 }
 
-int strata_entity_kind(const char *entity)
-{
-    _Static_assert((int)ST_ENTITY_NUMBERED == STRATA_ENTITY_NUMBERED &&
-                       (int)ST_ENTITY_DOCUMENT == STRATA_ENTITY_DOCUMENT,
-                   "both lists agree");
-    return (int)st_entity_kind(st_str_of(entity));
-}
-
 const char *strata_version(void)
 {
     return STRATA_VERSION;

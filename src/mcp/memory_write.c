@@ -64,10 +64,11 @@ static bool plan_entity(struct mcp_call *call, struct import *im, size_t i, cons
 {
     size_t k;
     json_t *text;
+    char buffer[GRAPH_ENTITY_SIZE];
     const json_t *type = json_object_get(entity, "entityType");
     strata_op op = {
         .kind = STRATA_SET,
-        .entity = memory_text(entity, "name"),
+        .entity = graph_entity(memory_text(entity, "name"), buffer),
         .attribute = GRAPH_TYPE,
         .value = json_string_value(type),
         .value_size = json_string_length(type),
@@ -149,30 +150,35 @@ enum mcp_progress memory_create_entities(struct mcp_call *call)
     return create(call, "entities", memory_entity_fields, entity_there, plan_entity);
 }
 
-static strata_op relation_op(int kind, const json_t *r, char buffer[GRAPH_ATTRIBUTE_SIZE])
+/* Texts that an operation names. */
+struct names {
+    char from[GRAPH_ENTITY_SIZE], to[GRAPH_ENTITY_SIZE], attribute[GRAPH_ATTRIBUTE_SIZE];
+};
+
+static strata_op relation_op(const json_t *r, struct names *names)
 {
-    const json_t *to = json_object_get(r, "to");
+    const char *to = graph_entity(memory_text(r, "to"), names->to);
     return (strata_op){
-        .kind = kind,
-        .entity = memory_text(r, "from"),
-        .attribute = graph_relation_attribute(memory_text(r, "relationType"), buffer),
-        .value = json_string_value(to),
-        .value_size = json_string_length(to),
+        .kind = STRATA_ADD,
+        .entity = graph_entity(memory_text(r, "from"), names->from),
+        .attribute = graph_relation_attribute(memory_text(r, "relationType"), names->attribute),
+        .value = to,
+        .value_size = strlen(to),
         .link = true,
     };
 }
 
 static int relation_there(strata *s, const json_t *r, bool *yes)
 {
-    char buffer[GRAPH_ATTRIBUTE_SIZE];
-    strata_op op = relation_op(STRATA_ADD, r, buffer);
+    struct names names;
+    strata_op op = relation_op(r, &names);
     return memory_has(s, &op, yes);
 }
 
 static bool plan_relation(struct mcp_call *call, struct import *im, size_t i, const json_t *r)
 {
-    char buffer[GRAPH_ATTRIBUTE_SIZE];
-    strata_op op = relation_op(STRATA_ADD, r, buffer);
+    struct names names;
+    strata_op op = relation_op(r, &names);
     return plan(call, im, "relations", i, &op);
 }
 
@@ -194,6 +200,7 @@ static bool plan_addition(struct mcp_call *call, struct import *im, strata *s, s
                           const json_t *addition, json_t *results)
 {
     const char *name = memory_text(addition, "entityName");
+    char entity[GRAPH_ENTITY_SIZE];
     size_t k, earlier = im->count;
     json_t *text, *news = json_array();
     (void)json_array_append_new(
@@ -206,7 +213,7 @@ static bool plan_addition(struct mcp_call *call, struct import *im, strata *s, s
     }
     json_array_foreach(json_object_get(addition, "contents"), k, text)
     {
-        strata_op op = observation_op(name, text);
+        strata_op op = observation_op(graph_entity(name, entity), text);
         if (code == STRATA_OK)
             code = memory_has(s, &op, &is_there);
         if (code != STRATA_OK)
@@ -290,8 +297,8 @@ static enum mcp_progress delete_all(struct mcp_call *call, struct deletion *d, c
 
 static bool hit_entity(const struct deletion *d, const strata_attribute *a, const strata_item *item)
 {
-    return memory_is_named(d->list, a->entity) ||
-           (item->link && memory_is_named(d->list, item->value));
+    return memory_is_named(d->list, graph_name(a->entity)) ||
+           (item->link && memory_is_named(d->list, graph_name(item->value)));
 }
 
 enum mcp_progress memory_delete_entities(struct mcp_call *call)
@@ -312,7 +319,7 @@ static bool hit_observation(const struct deletion *d, const strata_attribute *a,
     json_array_foreach(d->list, i, deletion)
     {
         hit = hit ||
-              (strcmp(memory_text(deletion, "entityName"), a->entity) == 0 &&
+              (strcmp(memory_text(deletion, "entityName"), graph_name(a->entity)) == 0 &&
                memory_is_named(json_object_get(deletion, "observations"), json_string_value(text)));
     }
     json_decref(text);
@@ -334,8 +341,8 @@ static bool hit_relation(const struct deletion *d, const strata_attribute *a,
     json_array_foreach(d->list, i, r)
     {
         hit =
-            hit || (item->link && strcmp(memory_text(r, "from"), a->entity) == 0 &&
-                    strcmp(memory_text(r, "to"), item->value) == 0 &&
+            hit || (item->link && strcmp(memory_text(r, "from"), graph_name(a->entity)) == 0 &&
+                    strcmp(memory_text(r, "to"), graph_name(item->value)) == 0 &&
                     strcmp(memory_text(r, "relationType"), graph_relation_type(a->attribute)) == 0);
     }
     return hit;

@@ -133,18 +133,44 @@ void mcp_session_ready(void *session)
         (void)strata_check(a->s); /* the log */
 }
 
-void mcp_call_error(struct mcp_call *call, const strata_error *error)
+/* What the library's hints call commands, for who has tools. */
+static const struct {
+    const char *command, *here;
+} in_hints[] = {
+    {"`strata list --blocked`", "strata://task/N"},
+    {"`strata list`", "the resource strata://tasks/ready"},
+    {"`strata claim N` takes it", "the tool next takes tasks"},
+    {"`strata agent list`", "the resource strata://board has who works here"},
+    {"`strata pending`", "the resource strata://pending"},
+};
+
+static void hint_of(const strata_error *error, char out[600])
 {
-    char message[600], hint[600];
-    edge_clean(error->message, message, sizeof message);
     /* The library's hint sends who writes in a sandbox to the tools that this is one of. */
     edge_clean(error->code == STRATA_READ_ONLY
                    ? "nothing was recorded; ask the operator to start this server where the state "
                      "can be written"
                    : error->hint,
-               hint, sizeof hint);
+               out, 600);
+    for (size_t i = 0; i < sizeof in_hints / sizeof in_hints[0]; i++) {
+        char *at = strstr(out, in_hints[i].command), rest[600];
+        if (at == NULL)
+            continue;
+        (void)snprintf(rest, sizeof rest, "%s", at + strlen(in_hints[i].command));
+        (void)snprintf(at, 600 - (size_t)(at - out), "%s%s", in_hints[i].here, rest);
+    }
+    size_t n = strlen(out);
+    if (strstr(out, "`strata ") != NULL)
+        (void)snprintf(out + n, 600 - n, " (on a command line; else ask the operator)");
+}
+
+void mcp_call_error(struct mcp_call *call, const strata_error *error)
+{
+    char message[600], hint[600];
+    edge_clean(error->message, message, sizeof message);
+    hint_of(error, hint);
     mcp_refuse(call, "%s%s%s", message[0] != '\0' ? message : strata_code_name(error->code),
-               hint[0] != '\0' ? ". " : "", hint);
+               hint[0] != '\0' ? "; " : "", hint);
 }
 
 void mcp_call_fail(struct mcp_call *call, const strata *s)

@@ -202,6 +202,12 @@ openclaw mcp unset strata" ]
     has "$output" "2 P2 other"
     has "$output" "In doubt means"
     [ "${#lines[@]}" -lt 40 ]
+    # In the words of who reads it: each command that is named is one, and so is each tool.
+    for command in $(grep -o '`strata [a-z]*\( set\| list\)\?' <<<"$output" | sed 's/`strata //; s/ /-/' | sort -u); do
+        strata help ${command/-/ } >/dev/null
+    done
+    [[ "$output" != *fact_set* ]]
+    has "$(strata hook session-start <<<'{}')" '`fact_set`'
     run strata prime --json
     jq -e '.data.agent == "ann" and (.data.text | contains("half way"))' <<<"$output" >/dev/null
 }
@@ -222,6 +228,11 @@ openclaw mcp unset strata" ]
     STRATA_AGENT=bob strata hook pre-edit <<<"$edit"
     STRATA_AGENT=bob strata hook session-end <<<'{}'
     strata hook pre-edit <<<"$edit"
+    # An agent that went elsewhere is still in its session.
+    STRATA_AGENT=bob strata reserve src/b.c >/dev/null
+    project=$PWD
+    run -2 env -C / CLAUDE_PROJECT_DIR="$project" strata hook pre-edit <<<"${edit/a.c/b.c}"
+    env -C / strata hook pre-edit <<<"${edit/a.c/b.c}"
     # Nonsense, and no workspace, are passed over.
     strata hook pre-edit <<<'nonsense'
     cd "$BATS_TEST_TMPDIR" && strata hook pre-edit <<<"$edit"
@@ -303,6 +314,15 @@ first" ]
     jq -e '[.data[].pattern] | sort == ["docs/**", "lib/**"]' <<<"$output" >/dev/null
 }
 
+# calls NAME-AND-ARGUMENTS...: a line for each, as a client writes it
+calls() {
+    local id=0
+    for call in "$@"; do
+        id=$((id + 1))
+        echo "{\"jsonrpc\":\"2.0\",\"id\":$id,\"method\":\"tools/call\",\"params\":{\"name\":$call,\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{}}}}"
+    done
+}
+
 @test "a sandbox that can write only a linked work tree" {
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
     git worktree add -q ../tree
@@ -320,18 +340,23 @@ first" ]
     run --separate-stderr "${box[@]}" strata fact set api port 9090
     [ "$status" -eq 6 ]
     has "$stderr" "read-only"
-    has "$stderr" "MCP"
+    has "$stderr" "nothing was recorded; use the MCP tools of this session, or ask the operator to open"
+    has "$stderr" "$PWD/.git/strata for writing"
     [ "$(strata status --json | jq .data.records)" = "$records" ]
     [ -z "$(git -C ../tree status --porcelain)" ]
     [ ! -e ../tree/.strata ]
     # So is one through a server that was started inside; what it says helps there.
-    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"1"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
-    run "${box[@]}" strata mcp <<<"$call"
+    run "${box[@]}" strata mcp < <(calls '"fact_set","arguments":{"entity":"api","attribute":"port","value":"1"}')
     has "$output" '"isError":true'
     has "$output" "nothing was recorded; ask the operator"
     [ "$(strata status --json | jq .data.records)" = "$records" ]
-    # The same session's MCP server runs outside of the sandbox.
-    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
-    has "$(cd ../tree && strata mcp <<<"$call")" "replaced 8080"
+    # The same session's MCP server runs outside of the sandbox: its tools work.
+    answers=$(cd ../tree && strata mcp < <(calls '"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"}' \
+        '"fact_search","arguments":{"entity":"api"}' '"add","arguments":{"title":"build"}' '"next","arguments":{}' \
+        '"update","arguments":{"id":"1","action":"done"}' '"message","arguments":{}' '"prime","arguments":{}' \
+        '"reserve","arguments":{"path":"src/**"}' '"once_begin","arguments":{"key":"k","what":"mail"}' \
+        '"once_report","arguments":{"key":"k","outcome":"done"}'))
+    has "$answers" "replaced 8080"
+    [ "$(jq -s 'length == 10 and all(.result.isError == false)' <<<"$answers")" = true ]
     [ "$("${box[@]}" strata fact get api port)" = 9090 ]
 }
