@@ -87,6 +87,8 @@ static enum st_code read_versions(strata *s, const char *entity, struct history 
     enum st_code code =
         key.failed ? ST_NO_MEMORY : st_index_head(s->index, st_buf_str(&key), &number);
     st_buf_release(&key);
+    if (code != ST_OK)
+        return code;
     h->list = calloc(VERSIONS_MAX, sizeof *h->list);
     if (h->list == NULL)
         return ST_NO_MEMORY;
@@ -151,7 +153,10 @@ static int read_history(struct job *j)
     if (got == ST_OK)
         got = read_live(j->s, j->entity, &j->h);
     st_lib_end(j->s);
-    return got == ST_OK ? STRATA_OK : st_lib_index_fault(j->s, got);
+    if (got == ST_OK)
+        return STRATA_OK;
+    st_lib_index_fault(j->s, got);
+    return (int)got;
 }
 
 /* Appends the text of a version: its parts, in the order of its record. */
