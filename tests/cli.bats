@@ -576,6 +576,8 @@ conflict() {
     same "$(strata fact get e a)" @value
     strata fact set e a -- --link >/dev/null
     same "$(strata fact get e a)" --link
+    strata fact set e a '- learned --this' >/dev/null
+    same "$(strata fact get e a)" '- learned --this'
     strata fact set e a -5 >/dev/null
     same "$(strata fact get e a)" -5
     strata fact set e a '' >/dev/null

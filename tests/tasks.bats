@@ -149,8 +149,15 @@ second_copy() {
     try 0 fail 1 --reason "no network" --retry-in 1ms
     same "$(field 1 state)" '"failed"'
     same "$(field 2 state)" '"waiting"'
+    try 0 pending
+    has "$output" "1: failed 5 times: no network  (flaky)"
+    has "$stderr" "strata update N --reopen"
+    try 0 pending --json
+    json '[.data.tasks[] | [.seq, .state, .reason]] == [[1, "failed", "no network"]]'
     strata update 1 --reopen >/dev/null
     same "$(field 1 state)" '"ready"'
+    try 0 pending
+    same "$output" "nothing is pending"
     strata done 1 >/dev/null
     strata update 1 --state open >/dev/null
     try 0 next --json

@@ -3,7 +3,8 @@
  * arguments that several commands take (numbers, times, texts).
  *
  * Options stand anywhere, `--` ends them, `--name=value` and `--name value` are the same. An
- * argument that starts with a dash and a digit is no option, so that `count builds -3` works.
+ * argument that starts with a dash and a digit or a space is no option, so that `count builds -3` and
+ * `append MEMORY.md "- learned this"` work.
  */
 #include "cli/cli.h"
 
@@ -216,6 +217,12 @@ static void settle_word(struct cli *c, const char *word, const char *arg)
     c->command = cli_command_find(word);
 }
 
+/* Neither `-` (standard input) nor `-1` (a number) nor `- learned this` (an item of a list). */
+static bool looks_like_option(const char *arg)
+{
+    return arg[0] == '-' && arg[1] != '\0' && arg[1] != ' ' && !(arg[1] >= '0' && arg[1] <= '9');
+}
+
 int cli_parse(struct cli *c, int argc, char **argv)
 {
     const char *word = NULL;
@@ -226,8 +233,7 @@ int cli_parse(struct cli *c, int argc, char **argv)
     c->json = wants_json(argc, argv);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
-        bool is_option =
-            !options_end && arg[0] == '-' && arg[1] != '\0' && !(arg[1] >= '0' && arg[1] <= '9');
+        bool is_option = !options_end && looks_like_option(arg);
         if (is_option && strcmp(arg, "--") == 0) {
             options_end = true;
         } else if (is_option) {

@@ -164,7 +164,10 @@ const struct cli_command cli_commands[] = {
      "In a clone whose remote carries a workspace already (`strata sync`), this becomes another copy "
      "of that one, and takes in its records. When a remote cannot be asked, nothing is made.\n\n"
      "--git-merge sets `merge-driver` up for this clone, in its configuration and .git/info/attributes; "
-     "`strata uninit` takes that back.",
+     "`strata uninit` takes that back.\n\n"
+     "--agents writes a plugin into the state directory and asks before it calls `claude`, `codex` or "
+     "`openclaw` to make Strata known there; without a terminal it prints what is left to do. With "
+     "--dry-run it prints what it would ask for.",
      {{"strata init", "here"},
       {"strata init --git-merge '*.jsonl'", "and merge trackers without loss"},
       {"strata init --dry-run", "only say what would be made"},
@@ -174,8 +177,11 @@ const struct cli_command cli_commands[] = {
     {"uninit", "", 0, 0, ON(OPT_YES),
      "take the wiring back; the data stays",
      "Undoes what init changed outside of the state directory. The facts, the history and "
-     "everything else that was written stay where they are, and `strata init` goes on with them.",
-     {{"strata uninit", "take the wiring back"}},
+     "everything else that was written stay where they are, and `strata init` goes on with them.\n\n"
+     "It asks before it calls a client, and prints what is left to do where it may not. What a client "
+     "has once for all workspaces of a user stays until the last of them that needs it is unwired.",
+     {{"strata uninit", "take the wiring back"},
+      {"strata uninit --yes", "without being asked about each client"}},
      cmd_uninit, false},
     {"status", "", 0, 0, 0,
      "overview of the workspace", NULL,
@@ -274,7 +280,8 @@ const struct cli_command cli_commands[] = {
     {"pending", "", 0, 0, ON(OPT_UNSEEN) | ON(OPT_LIMIT),
      "what waits for a decision: values written in two places at once",
      "Each entry has an ID and its values numbered from 1; one is shown meanwhile, none is lost. "
-     "`strata resolve` settles it.",
+     "`strata resolve` settles it. Operations in doubt or to be approved, and tasks that have failed "
+     "as often as they may be tried again, are listed too, with the command that decides.",
      {{"strata pending", "values in conflict"},
       {"strata pending --unseen", "values overwritten by who had not read them"}},
      cmd_pending, false},

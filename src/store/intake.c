@@ -192,6 +192,9 @@ static bool need_met(const struct work *k, const struct need *n)
 static void close_causally(struct work *k)
 {
     bool changed = true;
+#ifdef ST_DEFECT_EARLY_SHOWN
+    return;
+#endif
     while (changed) {
         changed = false;
         for (size_t i = 0; i < k->need_count; i++) {

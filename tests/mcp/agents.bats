@@ -13,6 +13,9 @@ setup() {
     mkdir "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/work"
     export PATH=$BATS_TEST_TMPDIR/bin:/usr/bin:/bin
     ln -s "$STRATA" "$BATS_TEST_TMPDIR/bin/strata"
+    export HOME=$BATS_TEST_TMPDIR/home
+    unset XDG_STATE_HOME
+    mkdir "$HOME"
     cd "$BATS_TEST_TMPDIR/work"
     git init -q .
     git -c user.name=t -c user.email=t@t commit -q --allow-empty -m begin
@@ -92,6 +95,60 @@ $(cd ../tree && pwd): claude plugin marketplace remove --scope local $market" ]
     git worktree remove --force ../tree
     strata uninit --yes >/dev/null 2>&1
     [ ! -e .git/strata/wired ]
+}
+
+@test "what Codex and OpenClaw have once for all workspaces stays until the last that needs it goes" {
+    fake_client codex
+    fake_client openclaw
+    git init -q ../other
+    git init -q ../third
+    strata init --agents --yes >/dev/null 2>&1
+    (cd ../other && strata init --agents --yes >/dev/null 2>&1)
+    (cd ../third && strata init --agents --yes >/dev/null 2>&1)
+    : >"$BATS_TEST_TMPDIR/called"
+    run --separate-stderr strata uninit --yes --json
+    jq -e '.data | .shared == ["client codex", "client openclaw"] and .unwired == ["plugin"] and .left == []' <<<"$output"
+    [ ! -e .git/strata/wired ]
+    # A workspace that is gone needs nothing.
+    rm -rf ../third
+    cd ../other
+    run strata uninit </dev/null
+    has "$output" "left to do: codex mcp remove strata"
+    [ "$(called)" = "" ]
+    # What could not be done is still ours to do.
+    run --separate-stderr strata uninit --yes --json
+    jq -e '.data | .shared == [] and .unwired == ["client codex", "client openclaw"]' <<<"$output"
+    [ "$(called | sed 's/.*: //')" = "codex mcp remove strata
+openclaw mcp unset strata" ]
+    [ -z "$(find "$HOME" -type l -not -lname '*third*')" ]
+    # Nobody needs what could not be made.
+    fake_client codex 'exit 1'
+    strata init --agents --yes >/dev/null 2>&1
+    [ "$(find "$HOME" -lname '*other*')" = "$HOME/.local/state/strata/openclaw/$(strata status --json | jq -r .data.replica)" ]
+}
+
+@test "init --agents --json lists what was wired and what is left; --dry-run changes nothing" {
+    fake_client codex
+    fake_client claude 'exit 1'
+    git init -q "../it's new"
+    cd "../it's new"
+    run --separate-stderr strata init --agents --dry-run --json
+    jq -e '.data.agents | .wired == [] and .missing == ["openclaw"] and (.left | length) == 3' <<<"$output"
+    # As one types it in a shell.
+    eval "set -- $(jq -r '.data.agents.left[0]' <<<"$output")"
+    [ "$1 $7" = "claude $PWD/.git/strata/plugin" ]
+    has "$(strata init --agents --dry-run)" "would ask to run: codex mcp add strata -- strata mcp"
+    [ ! -e .git/strata ]
+    [ ! -e "$BATS_TEST_TMPDIR/called" ]
+    [ -z "$(find "$HOME" -type l)" ]
+    run --separate-stderr strata init --agents --yes --json
+    jq -e '.data.agents | .wired == ["client codex"] and .missing == ["openclaw"] and
+        (.left | length == 2 and all(startswith("claude plugin"))) and (.plugin | endswith("/.git/strata/plugin"))' <<<"$output"
+    [ -e "$(jq -r .data.agents.plugin <<<"$output")/.mcp.json" ]
+    # The second time, too.
+    run --separate-stderr strata init --agents --json
+    jq -e '.data.agents | .wired == ["client codex"] and (.left | length) == 2' <<<"$output"
+    jq -e '.data.agents == null' <<<"$(strata init --json)"
 }
 
 @test "a client's own program that fails is told, and left to do; nothing of it is in our data" {

@@ -248,6 +248,18 @@ class Session(unittest.TestCase):
         self.assertIn("is yours", other.text("reserve", path="src/a.c"))
         self.assertIn("half way", other.text("next"))
 
+    def test_a_server_gets_ready_while_its_client_thinks(self):
+        s = self.start()
+        s.request("tools/list")
+        end = time.monotonic() + 10
+        while not any(os.path.realpath(f).endswith("/index.db") for f in glob.glob(f"/proc/{s.process.pid}/fd/*")):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        # Nobody is told of an agent that has not called yet.
+        self.assertEqual(self.cli("agent", "list", agent="bob"), "")
+        s.text("prime")
+        self.assertIn("ann", self.cli("agent", "list", agent="bob"))
+
     def test_a_killed_server_holds_no_task(self):
         s = self.start()
         s.tool("add", title="build")
