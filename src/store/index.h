@@ -2,11 +2,11 @@
  * index.h - the index: what the log means, kept in SQLite so that a command need not read the
  * log. A cache: it can be thrown away at any time and is rebuilt from the log.
  *
- * Tables of <state>/index.db (user_version 2; any other is thrown away):
+ * Tables of <state>/index.db (user_version 4; any other is thrown away):
  *   meta(k TEXT PRIMARY KEY, v BLOB)            one row "position": struct position, index.c
  *   kv(k BLOB PRIMARY KEY, v BLOB)              the rows of core/state.h; before each value 8
  *                                               bytes: the key's newest history entry or 0
- *   hist(chunk INTEGER PRIMARY KEY, data BLOB)  history entries, 256 to a chunk: every operation
+ *   hist(chunk INTEGER PRIMARY KEY, data BLOB)  history entries, 126 to a chunk: every operation
  *                                               in the order in which this replica applied it
  *   writers(no INTEGER PRIMARY KEY, replica, epoch, segment, offset)
  *                                               numbers used in hist; how far each log was read
