@@ -9,9 +9,9 @@
 #define ST_LIB_FILES_H
 
 #include "files/registry.h"
-#include "store/mend.h"
 #include "files/view.h"
 #include "lib/internal.h"
+#include "store/mend.h"
 
 /* How long a command waits for another that works on the files, before it leaves the work to that
  * one. Milliseconds: ten times what a view of 1,000 lines takes. */
@@ -43,6 +43,14 @@ struct st_files {
     strata_files_result *result;
     struct st_watch *watch; /* NULL until strata_files_wait() */
 };
+
+/* --- files_moved.c ----------------------------------------------------------------------------- */
+
+/* Which views (bit i: st_view_at(i)) the records up to `tail` can have changed since the list was
+ * last looked through; all when it is not known. */
+uint64_t st_files_moved(strata *s, const struct st_registry *r, const struct st_tail *tail);
+/* Whether that concerns an entry. Documents look for themselves. */
+bool st_files_concern(uint64_t views, const struct st_entry *e);
 
 /* --- files.c ---------------------------------------------------------------------------------- */
 
