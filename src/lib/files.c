@@ -399,7 +399,7 @@ static bool entry_dirty(strata *s, const struct st_entry *e)
 struct work {
     unsigned flags;
     bool moved, dirty;
-    uint64_t views; /* that show something else, as far as it is known */
+    bool log_only; /* it is only the log that has moved */
     struct st_tail tail;
     int64_t board_ns;
     uint64_t now_ms;
@@ -414,7 +414,7 @@ static void look(strata *s, unsigned flags, struct work *w)
     bool log_moved = state_moved(s, r, &w->tail);
     bool other = board_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;
     w->moved = log_moved || other;
-    w->views = other || edits_only || !log_moved ? UINT64_MAX : st_files_moved(s, r, &w->tail);
+    w->log_only = log_moved && !other;
     if (edits_only)
         w->moved = false;
     w->dirty = (flags & STRATA_FILES_ALL) != 0;
@@ -427,7 +427,7 @@ static unsigned why_of(strata *s, const struct work *w, const struct st_entry *e
     unsigned why = 0;
     if ((w->flags & STRATA_FILES_ALL) != 0 || entry_dirty(s, e))
         why |= ST_VIEW_DIRTY;
-    if (w->moved && !e->committed && st_files_concern(w->views, e))
+    if (w->moved && !e->committed && (!w->log_only || st_files_moved(s, e, &w->tail)))
         why |= ST_VIEW_STALE;
     if ((w->flags & STRATA_FILES_RENDER) != 0)
         why |= ST_VIEW_STALE | ST_VIEW_FORCE;

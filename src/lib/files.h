@@ -46,11 +46,8 @@ struct st_files {
 
 /* --- files_moved.c ----------------------------------------------------------------------------- */
 
-/* Which views (bit i: st_view_at(i)) the records up to `tail` can have changed since the list was
- * last looked through; all when it is not known. */
-uint64_t st_files_moved(strata *s, const struct st_registry *r, const struct st_tail *tail);
-/* Whether that concerns an entry. Documents look for themselves. */
-bool st_files_concern(uint64_t views, const struct st_entry *e);
+/* Whether records up to `tail` can have changed what an entry shows since it was last looked at. */
+bool st_files_moved(strata *s, const struct st_entry *e, const struct st_tail *tail);
 
 /* --- files.c ---------------------------------------------------------------------------------- */
 

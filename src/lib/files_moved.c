@@ -61,16 +61,18 @@ static bool last_line(struct st_str *text, struct st_str *line)
     return true;
 }
 
-uint64_t st_files_moved(strata *s, const struct st_registry *r, const struct st_tail *tail)
+/* Which views (bit i: st_view_at(i)) the records after `counter` can have changed; all when it is not
+ * known. */
+static uint64_t moved_since(strata *s, uint64_t counter, const struct st_tail *tail)
 {
     struct st_record_scratch scratch;
     char *buf = NULL;
-    uint64_t views = 0, count = tail->counter - r->counter;
+    uint64_t views = 0, count = tail->counter - counter;
 #ifdef ST_DEFECT_MOVED_NEVER
     return 0;
 #endif
-    if (r->epoch != st_log_writer(&s->log).epoch || tail->counter < r->counter ||
-        count > RECORDS_MAX || tail->segment > r->counter + 1 || (buf = malloc(LOOK_SIZE)) == NULL)
+    if (tail->counter < counter || count > RECORDS_MAX || tail->segment > counter + 1 ||
+        (buf = malloc(LOOK_SIZE)) == NULL)
         return ALL;
     struct st_str text = {buf, read_end(s, tail, buf, LOOK_SIZE)}, line;
     st_record_scratch_init(&scratch, st_alloc_libc());
@@ -89,11 +91,18 @@ uint64_t st_files_moved(strata *s, const struct st_registry *r, const struct st_
     return views;
 }
 
-bool st_files_concern(uint64_t views, const struct st_entry *e)
+bool st_files_moved(strata *s, const struct st_entry *e, const struct st_tail *tail)
 {
+    const struct st_registry *r = &s->files->registry;
+    uint64_t epoch = st_log_writer(&s->log).epoch, counter = r->epoch == epoch ? r->counter : 0;
     const struct st_view *v;
     if (e->kind != ST_ENTRY_VIEW)
+        return true; /* documents look for themselves */
+    if (e->shown_epoch == epoch && e->shown_counter > counter)
+        counter = e->shown_counter;
+    else if (r->epoch != epoch)
         return true;
+    uint64_t views = moved_since(s, counter, tail);
     for (size_t i = 0; (v = st_view_at(i)) != NULL; i++)
         if (strcmp(v->name, e->name) == 0)
             return (views >> i & 1) != 0;
