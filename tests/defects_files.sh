@@ -2,7 +2,7 @@
 # defects_files.sh - every deliberate defect of views and tracked documents must be caught. See defects.sh.
 . "$(dirname "$0")/defects.sh"
 defects_of src/files/block.c src/files/kept.c src/files/lines.c src/files/re*.c src/files/view*.c src/files/queue*.c \
-    src/lib/files*.c src/lib/view*.c src/lib/documents.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
+    src/lib/files*.c src/lib/view*.c src/lib/document*.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
 library
 ldflags=-Wl,--wrap=st_env_posix
 
@@ -18,6 +18,8 @@ test_of() {
     MERGE_IGNORES_STATE) echo view_merge test_board_with_both_logs ;;
     MERGE_KEEPS_DELETED) echo view_merge test_facts_without_logs ;;
     MERGE_TRUSTS_STATE) echo view_merge test_board_without_logs ;;
+    MERGED_FORGOTTEN) echo documents test_an_overlap_that_stays_open ;;
+    ONE_ANCESTOR) echo documents test_merged_crosswise ;;
     ONE_NAME_BESIDE) echo files test_same_rendering_in_two_trees ;;
     QUEUE_ANEW) echo queue test_written_anew ;;
     QUEUE_KNOWS_ALL) echo view_merge test_queue_without_logs ;;
@@ -31,7 +33,7 @@ test_of() {
     WRITERS_UNSEEN) echo files test_a_file_that_is_being_written ;;
     WATCH_DIRECTORIES) echo files test_watch_directories_that_change ;;
     WATCH_OVERFLOW) echo files test_watch_overflow ;;
-    *) printf '%s test_*\n' views files queue view_merge ;;
+    *) printf '%s test_*\n' views files documents queue view_merge ;;
     esac
 }
 

@@ -11,6 +11,7 @@ ldflags=-Wl,--wrap=st_env_posix
 test_of() {
     case $1 in
     CYCLE_UNSEEN) echo tasks test_cycles ;;
+    EARLY_SHOWN) echo tasks test_nothing_before_its_cause ;;
     END_WITHOUT_TOKEN | NO_COPY) echo tasks test_a_claim_is_one_agents ;;
     INDEX_AHEAD) echo index 'test_index_ahead*' ;;
     NAME_BEFORE_FLUSH) echo merge test_named_only_when_on_disk ;;

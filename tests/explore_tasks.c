@@ -193,6 +193,11 @@ static void want_rows(struct rows *r, const struct spec *spec, const char *entit
         add_id(&key, entity);
         want_row(r, &key, "a task that is not finished is not listed");
     }
+    if (task && w->state == ST_TASK_FAILED) {
+        st_buf_add_text(&key, "qf");
+        add_id(&key, entity);
+        want_row(r, &key, "a task that has failed is not listed");
+    }
     if (is_ready(w)) {
         totals->ready++;
         totals->deferred += w->not_before_ms != 0;

@@ -34,6 +34,19 @@ second_copy() {
     strata -C ../there merge-state . >/dev/null
 }
 
+@test "a word that means an end or a beginning elsewhere does not hold a task" {
+    strata add build >/dev/null
+    for word in closed completed in_progress ready; do
+        run strata update 1 --state "$word"
+        [ "$status" -eq 2 ]
+        has "$output" "would hold it"
+    done
+    [ "$(strata show 1 --json | jq -r .data.state)" = ready ]
+    strata create "another" >/dev/null
+    strata close 2 >/dev/null
+    [ "$(strata show 2 --json | jq -r .data.state)" = done ]
+}
+
 @test "add, ready, list, show: what waits for what" {
     same "$(strata add "build backend")" 1
     same "$(strata add "build frontend" --after 1 --priority 0)" 2
@@ -149,8 +162,15 @@ second_copy() {
     try 0 fail 1 --reason "no network" --retry-in 1ms
     same "$(field 1 state)" '"failed"'
     same "$(field 2 state)" '"waiting"'
+    try 0 pending
+    has "$output" "1: failed 5 times: no network  (flaky)"
+    has "$stderr" "strata update N --reopen"
+    try 0 pending --json
+    json '[.data.tasks[] | [.seq, .state, .reason]] == [[1, "failed", "no network"]]'
     strata update 1 --reopen >/dev/null
     same "$(field 1 state)" '"ready"'
+    try 0 pending
+    same "$output" "nothing is pending"
     strata done 1 >/dev/null
     strata update 1 --state open >/dev/null
     try 0 next --json

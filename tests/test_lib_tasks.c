@@ -759,6 +759,90 @@ static void test_retries(void **state)
     strata_close(s);
 }
 
+/* What has failed as often as it may waits for a person: tried again from the start, or given up. */
+static void test_given_up(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    add(s, "flaky", NULL);
+    add(s, "after it", "1");
+    add(s, "plainly failed", NULL);
+    ok(s, set_state(s, "3", "failed", NULL));
+    for (int round = 0; round < 2; round++) {
+        assert_string_equal(listed(s, STRATA_TASKS_GIVEN_UP), "");
+        for (int i = 0; i < STRATA_TASK_RETRIES; i++) {
+            strata_task_taken t;
+            ok(s, strata_task_claim(s, "1", 0, 0, &t));
+            strata_task_end end = {.size = sizeof end,
+                                   .id = "1",
+                                   .state = "retry",
+                                   .text = "no network",
+                                   .text_size = 10};
+            assert_string_equal(listed(s, STRATA_TASKS_GIVEN_UP), "");
+            ok(s, strata_task_finish(s, &end, NULL));
+        }
+        assert_string_equal(listed(s, STRATA_TASKS_GIVEN_UP), "1");
+        assert_string_equal(state_of(s, "2"), "waiting");
+        if (round == 0)
+            ok(s, strata_task_reopen(s, "1", "the network is back"));
+    }
+    ok(s, set_state(s, "1", "cancelled", NULL));
+    assert_string_equal(listed(s, STRATA_TASKS_GIVEN_UP), "");
+    assert_string_equal(state_of(s, "2"), "ready");
+    expect_code(s, set_state(s, "1", "failed", NULL), STRATA_CONFLICT);
+    strata_close(s);
+}
+
+/* The clock of the day goes back an hour, a day ahead, and back again: what waits for its time waits
+ * by that clock, terms of claims do not care, numbers and the order of words go on. */
+static void test_clock_jumps(void **state)
+{
+    (void)state;
+    static const int64_t jumps_ms[] = {-3600000, 86400000, -90000000, 3600000};
+    char id[STRATA_TASK_SIZE], want[8];
+    strata_task_taken claim, other;
+    int last = 0;
+    world_init("a");
+    strata *s = world_open("a", "ann"), *bob = world_open("a", "bob");
+    strata_task_new t = task_new("tonight");
+    t.not_before_ms = s->log.env->wall_ms(NULL) + 12 * 3600000;
+    ok(s, strata_task_add(s, &t, 0, id, NULL));
+    add(s, "held", NULL);
+    add(s, "said", NULL);
+    last = 3;
+    ok(s, strata_task_claim(s, "2", 60000, 0, &claim));
+    for (size_t i = 0; i < sizeof jumps_ms / sizeof *jumps_ms; i++) {
+        char text[24];
+        world_clock_ms += jumps_ms[i];
+        assert_string_equal(state_of(s, "1"), world_clock_ms > 12 * 3600000 ? "ready" : "deferred");
+        expect_code(bob, strata_task_claim(bob, "2", 60000, 0, &other), STRATA_TIMEOUT);
+        ok(s, strata_task_checkpoint(s, "2", claim.token, "half", 4, 60000));
+        /* The later word stands, whatever the clock says. */
+        snprintf(text, sizeof text, "word %zu", i);
+        ok(s, set_state(s, "3", "open", NULL));
+        ok(s, set_state(s, "3", "done", text));
+        strata_task got;
+        ok(bob, strata_task_get(bob, "3", &got));
+        assert_string_equal(got.result, text);
+        assert_false(got.pending);
+        snprintf(want, sizeof want, "%d", ++last);
+        assert_string_equal(add(bob, "another", NULL), want);
+        /* Who comes anew sees the same. */
+        strata *anew = world_open("a", "cid");
+        assert_string_equal(state_of(anew, "2"), "claimed");
+        assert_string_equal(state_of(anew, "3"), "done");
+        strata_close(anew);
+    }
+    world_term_ms += 61000;
+    ok(bob, strata_task_claim(bob, "2", 60000, 0, &other));
+    assert_true(other.token > claim.token);
+    expect_code(s, finish(s, "2", claim.token, "late", NULL), STRATA_CONFLICT);
+    ok(bob, finish(bob, "2", other.token, "good", NULL));
+    strata_close(s);
+    strata_close(bob);
+}
+
 /* --- messages --------------------------------------------------------------------------------- */
 
 static int visit_message(void *arg, const strata_message *m)
@@ -805,6 +889,43 @@ static void test_messages(void **state)
     for (int i = 0; i < STRATA_INBOX_MAX; i++)
         ok(a, strata_message_send(a, "cid", "x", 1, true, id));
     expect_code(a, strata_message_send(a, "cid", "x", 1, true, id), STRATA_LIMIT);
+    strata_close(a);
+}
+
+/* On a copy that does not decide, and knows nobody who does: tasks, messages, what is assigned. */
+static void test_without_the_coordinator(void **state)
+{
+    (void)state;
+    char id[STRATA_TASK_SIZE], message[STRATA_TASK_SIZE];
+    world_init("a");
+    world_init("b");
+    strata *a = world_open("a", "ann");
+    add(a, "one", NULL);
+    strata_close(a);
+    world_merge("b", "a");
+    world_run("rm -r b/.strata/strong && mv a away");
+    strata *b = world_open("b", "bob");
+    strata_task_new n = task_new("handed over");
+    strata_task_taken t;
+    n.agent = "bob@b";
+    ok(b, strata_task_add(b, &n, 0, id, NULL));
+    expect_code(b, strata_task_claim(b, "1", 0, 0, &t), STRATA_UNAVAILABLE);
+    strata_task_query q = {.size = sizeof q, .agent = "bob"};
+    ok(b, strata_task_next(b, &q, 0, 0, 0, NULL, &t));
+    assert_string_equal(t.id, id);
+    ok(b, finish(b, id, 0, "done here", NULL));
+    ok(b, strata_message_send(b, "ann", "see 1", 5, true, message));
+    ok(b, strata_message_send(b, "bob", "to myself", 9, true, id));
+    assert_string_equal(inbox(b, "bob"), "bob:to myself");
+    ok(b, strata_message_ack(b, (const char *const[]){id}, 1));
+    assert_string_equal(inbox(b, "bob"), "");
+    strata_close(b);
+    world_run("mv away a");
+    world_merge("a", "b");
+    a = world_open("a", "ann");
+    assert_string_equal(inbox(a, "ann"), "bob:see 1");
+    ok(a, strata_message_ack(a, (const char *const[]){message}, 1));
+    assert_string_equal(inbox(a, "ann"), "");
     strata_close(a);
 }
 
@@ -970,6 +1091,61 @@ static void random_step(const char *copy, uint64_t *x)
     strata_close(s);
 }
 
+/* Takes in what a copy had a while ago, or a part of it, now or again; returns how many records wait
+ * for what is not there. */
+static uint64_t take_in(const char *to, const char *from)
+{
+    strata_merge_result r;
+    strata_status st;
+    strata *s = world_open(to, NULL);
+    ok(s, strata_merge_state(s, world_path(from), false, &r));
+    ok(s, strata_status_get(s, &st));
+    assert_int_equal(st.waiting, r.waiting);
+    strata_close(s);
+    check_told(to);
+    return r.waiting;
+}
+
+/* Deliveries that are late, come twice, and lack the end of one log, so that what comes depends on
+ * what does not: that waits, and is counted. */
+static void test_nothing_before_its_cause(void **state)
+{
+    static const char *const copies[COPIES] = {"a", "b", "c"};
+    uint64_t waited = 0, x = 1;
+    for (uint64_t round = 0; round < 2 || waited == 0; round++) {
+        char ids[COPIES][17];
+        for (size_t i = 0; i < COPIES; i++) {
+            world_init(copies[i]);
+            if (i > 0)
+                world_merge(copies[i], "a");
+            random_step(copies[i], &x);
+            world_replica(copies[i], ids[i]);
+        }
+        for (int i = 0; i < 18; i++) {
+            size_t one = world_random(&x) % COPIES, cut = (one + 1 + world_random(&x) % 2) % COPIES;
+            const char *to = copies[world_random(&x) % COPIES];
+            random_step(copies[one], &x);
+            world_run("rm -rf late && cp -r %s late && for f in late/.strata/log/%s-*/*.jsonl; do "
+                      "[ ! -e $f ] || sed -i '1!{$d}' $f; done",
+                      copies[one], ids[cut]);
+            random_step(copies[world_random(&x) % COPIES], &x);
+            waited += take_in(to, "late");
+            if (i % 3 == 0)
+                waited += take_in(to, "late");
+            if (i % 4 == 0 && to != copies[one])
+                waited += take_in(to, copies[one]);
+        }
+        for (size_t i = 0; i < 2 * COPIES; i++)
+            for (size_t k = 0; k < COPIES; k++)
+                if (k != i % COPIES)
+                    (void)take_in(copies[i % COPIES], copies[k]);
+        world_same_digest("a", "b");
+        world_same_digest("a", "c");
+        assert_int_equal(world_teardown(state), 0);
+        assert_int_equal(world_setup(state), 0);
+    }
+}
+
 /* Three copies; records arrive late (from a copy of the state made earlier), twice, and by way of
  * the third. */
 static void test_random_histories(void **state)
@@ -1051,7 +1227,11 @@ int main(void)
         TEST(test_a_crash_before_the_copy),
         TEST(test_reports_from_afar),
         TEST(test_retries),
+        TEST(test_given_up),
+        TEST(test_clock_jumps),
         TEST(test_messages),
+        TEST(test_without_the_coordinator),
+        TEST(test_nothing_before_its_cause),
         TEST(test_random_histories),
     };
     return cmocka_run_group_tests_name("lib tasks", tests, NULL, NULL);

@@ -74,6 +74,21 @@ static void test_what_was_replaced_is_local(void **state)
     assert_false(st_memkv_equal(&B->m, &C->m, NULL));
 }
 
+static void test_what_names_others_waits_for_them(void **state)
+{
+    (void)state;
+    const struct rec *one = WRITE(A, "ann", SET("port", "1"));
+    assert_int_equal(give(B, one), ST_OK);
+    const struct rec *seen = write_seen(B);
+    const struct rec *two = WRITE(B, "bob", SET("port", "2"));
+    assert_int_equal(give(C, seen), ST_UNAVAILABLE);
+    assert_int_equal(give(C, two), ST_UNAVAILABLE);
+    assert_int_equal(give(C, one), ST_OK);
+    assert_int_equal(give(C, seen), ST_OK);
+    assert_int_equal(give(C, two), ST_OK);
+    expect(C, "port", "2", 1, false);
+}
+
 static void test_equal_times_fall_to_the_dot(void **state)
 {
     (void)state;
@@ -238,18 +253,30 @@ static void test_at_narrows_to_an_older_rendering(void **state)
     (void)state;
     WRITE(A, "ann", SET("p", "a"));
     WRITE(A, "bob", SET("p", "b"));
-    struct st_vector_entry first = {A->writer, 1};
+    struct st_dot first = {A->writer, 1};
     WRITE(A, "cid", at(SET("p", "c"), &first, 1)); /* edits what showed "a" */
     expect(A, "p", "c", 2, true);
     assert_int_equal(read_attribute(A, "p").items[1].over_count, 0);
+}
+
+/* An edit of the latest value leaves an earlier one of the same writer that is beside it. */
+static void test_at_names_records_not_all_before_them(void **state)
+{
+    (void)state;
+    WRITE(A, "ann", SET("p", "a"));
+    WRITE(A, "bob", at(SET("p", "b"), NULL, 0));
+    struct st_dot second = {A->writer, 2};
+    WRITE(A, "cid", at(SET("p", "c"), &second, 1));
+    expect(A, "p", "c", 2, true);
+    assert_true(read_attribute(A, "p").items[0].dot.counter == 1);
 }
 
 static void test_at_cannot_widen(void **state)
 {
     (void)state;
     WRITE(A, "ann", SET("p", "a"));
-    struct st_vector_entry all = {A->writer, 99};
-    WRITE(B, "bob", at(SET("p", "b"), &all, 1)); /* never saw A's record */
+    struct st_dot first = {A->writer, 1};
+    WRITE(B, "bob", at(SET("p", "b"), &first, 1)); /* never saw A's record */
     deliver(A, B);
     deliver(B, A);
     expect(A, "p", "b", 2, true);
@@ -259,15 +286,15 @@ static void test_at_cannot_widen(void **state)
 static void test_at_leaves_out_the_same_record(void **state)
 {
     (void)state;
-    struct st_vector_entry all = {A->writer, 99};
-    WRITE(A, "ann", SET("p", "a"), at(SET("p", "b"), &all, 1));
+    struct st_dot own = {A->writer, 1};
+    WRITE(A, "ann", SET("p", "a"), at(SET("p", "b"), &own, 1));
     expect(A, "p", "b", 2, true);
 }
 
 static void test_at_narrows_a_remove(void **state)
 {
     (void)state;
-    struct st_vector_entry first = {A->writer, 1};
+    struct st_dot first = {A->writer, 1};
     WRITE(A, "ann", SET("q", "a"));
     WRITE(A, "ann", ADD("p", "m"));
     WRITE(A, "ann", at(REMOVE("p", "m"), &first, 1));
@@ -440,6 +467,7 @@ int main(void)
         TEST(test_context_not_clock_decides),
         TEST(test_concurrent_values_are_pending),
         TEST(test_what_was_replaced_is_local),
+        TEST(test_what_names_others_waits_for_them),
         TEST(test_equal_times_fall_to_the_dot),
         TEST(test_equal_values_are_not_pending),
         TEST(test_unset_beside_set_is_pending),
@@ -454,6 +482,7 @@ int main(void)
         TEST(test_add_does_not_replace_a_value),
         TEST(test_remove_of_nothing_leaves_a_register_row),
         TEST(test_at_narrows_to_an_older_rendering),
+        TEST(test_at_names_records_not_all_before_them),
         TEST(test_at_cannot_widen),
         TEST(test_at_leaves_out_the_same_record),
         TEST(test_at_narrows_a_remove),

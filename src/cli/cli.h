@@ -110,7 +110,7 @@ enum cli_option_id {
     OPT_JOIN, /* init */
     OPT_NEW,
     OPT_WATCH,
-    OPT_LEDGER, /* sync */
+    OPT_LEDGER,    /* sync */
     OPT_DEPENDS,   /* add --after */
     OPT_CHANNEL,   /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
@@ -300,6 +300,9 @@ void cli_put_operation(struct cli *c, const strata_operation *o);
 /* Operations that wait for a person: in doubt, or to be approved. Prints them, or (list) adds them to
  * it; *count: how many. Where this copy has no ledger: none. */
 int cli_operations_waiting(struct cli *c, json_t *list, size_t *in_doubt, size_t *approval);
+/* Tasks that were tried again as often as they may be and have failed: into the list, or printed (at
+ * most limit; 0: all). */
+int cli_tasks_given_up(struct cli *c, json_t *list, size_t limit, size_t *count);
 /* Whether somebody else has the paths for himself, in the work tree that was asked for. */
 bool cli_is_refused(const struct cli *c, const strata_reservation *r);
 /* A warning if it is of another work tree. */
@@ -342,6 +345,10 @@ static inline void cli_put_attribute(struct cli *c, FILE *f, const strata_attrib
 /* Refuses (exit 4) where the environment says that an agent is calling, or without a terminal; else
  * *name is --by, or the user's name. */
 int cli_need_person(struct cli *c, const char **name);
+/* After what was read of the ledger: a note when this copy does not decide, so that it may be old;
+ * `unavailable` (its exit status) when nothing of the ledger ever came here, or `only` what is current
+ * would do. */
+int cli_known_here(struct cli *c, bool only);
 /* Refuses (usage) when an option is missing; `what` is its call. */
 int cli_need_option(struct cli *c, enum cli_option_id id, const char *what);
 

@@ -132,6 +132,8 @@ int cmd_op_list(struct cli *c)
         status = cli_limit(c, &l.limit);
     if (status == 0)
         status = cli_open(c);
+    if (status == 0)
+        status = cli_known_here(c, false);
     if (status != 0)
         return status;
     if (c->json)
@@ -148,6 +150,19 @@ int cmd_op_list(struct cli *c)
     return 0;
 }
 
+static void put_in_full(struct cli *c, const strata_operation *o)
+{
+    cli_put_operation(c, o);
+    (void)printf("class %s, token %llu, attempts %u, runs %u\n", class_names[o->op_class & 3],
+                 (unsigned long long)o->token, o->attempts, o->runs);
+    if (o->evidence[0] != '\0')
+        (void)printf("%s%s%s\n", o->person, o->person[0] != '\0' ? ": " : "", o->evidence);
+    if (o->result_size > 0) {
+        fwrite(o->result, 1, o->result_size, stdout);
+        (void)putchar('\n');
+    }
+}
+
 int cmd_op_show(struct cli *c)
 {
     strata_operation o;
@@ -158,19 +173,11 @@ int cmd_op_show(struct cli *c)
     if (code != STRATA_OK)
         return cli_fail(c, code);
     if (c->json)
-        return cli_json(c, cli_json_operation(&o));
-    cli_put_operation(c, &o);
-    (void)printf("class %s, token %llu, attempts %u, runs %u\n", class_names[o.op_class & 3],
-                 (unsigned long long)o.token, o.attempts, o.runs);
-    if (o.evidence[0] != '\0')
-        (void)printf("%s%s%s\n", o.person, o.person[0] != '\0' ? ": " : "", o.evidence);
-    if (o.result_size > 0) {
-        fwrite(o.result, 1, o.result_size, stdout);
-        (void)putchar('\n');
-    }
-    return 0;
+        status = cli_json(c, cli_json_operation(&o));
+    else
+        put_in_full(c, &o);
+    return status == 0 ? cli_known_here(c, false) : status;
 }
-
 /* --- persons ---------------------------------------------------------------------------------- */
 
 /* What is set where an agent calls. A guard against a model that means well, not a wall. */

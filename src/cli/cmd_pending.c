@@ -1,5 +1,6 @@
 /*
- * cmd_pending.c - what waits for somebody: pending and resolve.
+ * cmd_pending.c - what waits for somebody: pending and resolve. Operations and tasks that wait for a
+ * person are listed with it, and settled by their own commands.
  *
  * resolve looks its entry up first, so that the answer can name the fact and what was taken.
  */
@@ -111,25 +112,31 @@ int cmd_pending(struct cli *c)
         json_decref(l.list);
         return cli_fail(c, code);
     }
-    size_t in_doubt = 0, approval = 0;
-    json_t *operations = c->json ? json_array() : NULL;
+    size_t in_doubt = 0, approval = 0, given_up = 0;
+    json_t *operations = c->json ? json_array() : NULL, *tasks = c->json ? json_array() : NULL;
     if (!unseen)
         code = cli_operations_waiting(c, operations, &in_doubt, &approval);
+    if (!unseen && (code == STRATA_OK || code == STRATA_NOT_FOUND))
+        code = cli_tasks_given_up(c, tasks, l.limit, &given_up);
     if (code != STRATA_OK && code != STRATA_NOT_FOUND) {
         json_decref(l.list);
         json_decref(operations);
+        json_decref(tasks);
         return cli_fail(c, code);
     }
     if (c->json)
-        return cli_json(c, json_pack("{s:o,s:b,s:o}", "pending", l.list, "more", l.more,
-                                     "operations", operations));
+        return cli_json(c, json_pack("{s:o,s:b,s:o,s:o}", "pending", l.list, "more", l.more,
+                                     "operations", operations, "tasks", tasks));
     if (in_doubt > 0)
         cli_note(c, "a person finds out what happened, and says so: strata op settle KEY --outcome "
                     "committed|failed|retry --evidence TEXT");
     if (approval > 0)
         cli_note(c,
                  "a person decides: strata op approve KEY, or strata op reject KEY --reason TEXT");
-    if (l.count == 0 && in_doubt + approval > 0)
+    if (given_up > 0)
+        cli_note(c, "a person decides: strata update N --reopen tries again, strata cancel N gives "
+                    "it up for good, and what waits for it goes on");
+    if (l.count == 0 && in_doubt + approval + given_up > 0)
         return 0;
     if (l.count == 0)
         (void)puts(unseen ? "nothing was overwritten unseen" : "nothing is pending");

@@ -167,6 +167,41 @@ int cmd_ready(struct cli *c)
                     "nothing is ready; `strata list --blocked` shows what waits for what");
 }
 
+/* --- what was given up ------------------------------------------------------------------------ */
+
+static int visit_given_up(void *arg, const strata_task *t)
+{
+    struct task_list *l = arg;
+    if (l->limit != 0 && l->count == l->limit) {
+        l->more = true;
+        return 1;
+    }
+    l->count++;
+    if (l->json != NULL)
+        return json_array_append_new(l->json, task_json(t, true)) == 0 ? 0 : STRATA_NO_MEMORY;
+    (void)printf("%s: failed %d times", t->id, STRATA_TASK_RETRIES);
+    if (t->reason[0] != '\0') {
+        (void)fputs(": ", stdout);
+        cli_put_text(stdout, t->reason, strlen(t->reason), 200);
+    }
+    (void)fputs("  (", stdout);
+    cli_put_text(stdout, t->title, strlen(t->title), 120);
+    (void)fputs(")\n", stdout);
+    return ferror(stdout) ? 1 : 0;
+}
+
+int cli_tasks_given_up(struct cli *c, json_t *list, size_t limit, size_t *count)
+{
+    strata_task_query q = {.size = sizeof(q), .view = STRATA_TASKS_GIVEN_UP};
+    struct task_list l = {.c = c, .limit = limit, .json = list};
+    q.limit = limit != 0 ? limit + 1 : 0;
+    int code = strata_task_each(c->s, &q, visit_given_up, &l);
+    *count = l.count;
+    if (l.more)
+        cli_note(c, "more tasks have failed too often; --limit 0 shows all");
+    return code;
+}
+
 /* --- what waits ------------------------------------------------------------------------------- */
 
 struct waits {

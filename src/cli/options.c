@@ -3,7 +3,8 @@
  * arguments that several commands take (numbers, times, texts).
  *
  * Options stand anywhere, `--` ends them, `--name=value` and `--name value` are the same. An
- * argument that starts with a dash and a digit is no option, so that `count builds -3` works.
+ * argument that starts with a dash and a digit or a space is no option, so that `count builds -3` and
+ * `append MEMORY.md "- learned this"` work.
  */
 #include "cli/cli.h"
 
@@ -35,7 +36,8 @@ static const struct cli_option *suggest_option(const struct cli *c, const char *
         if (!wanted || o->hidden || o->name[1] != '-')
             continue;
         unsigned distance = cli_edit_distance(name, o->name);
-        if (distance < best && distance * 2 < strlen(o->name)) {
+        /* Less than half of the letters. */
+        if (distance < best && distance * 2 < strlen(o->name) - 2) {
             best = distance;
             found = o;
         }
@@ -145,6 +147,16 @@ static int take_word(struct cli *c, const char **word, const char *arg)
     return 0;
 }
 
+/* Where a text goes with a command whose arguments have none; NULL: it takes none. */
+static const char *text_option(const struct cli_command *command)
+{
+    static const enum cli_option_id texts[] = {OPT_CHECKPOINT_DATA, OPT_RESULT, OPT_REASON};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if ((command->options & CLI_SET(texts[i])) != 0 && strcmp(command->arguments, "N") == 0)
+            return cli_options[texts[i]].name;
+    return NULL;
+}
+
 static int check_count(struct cli *c)
 {
     const struct cli_command *command = c->command;
@@ -157,6 +169,9 @@ static int check_count(struct cli *c)
         cli_clean(c->args[command->args_max], shown, sizeof(shown));
         if (command->args_max == 0)
             return cli_usage(c, "%s takes no argument, but `%s` was given", command->name, shown);
+        if (text_option(command) != NULL)
+            return cli_usage(c, "too many arguments from `%s` on: strata %s N %s TEXT", shown,
+                             command->name, text_option(command));
         return cli_usage(c,
                          "too many arguments from `%s` on: strata %s %s; put quotes around a "
                          "text with spaces",
@@ -216,6 +231,12 @@ static void settle_word(struct cli *c, const char *word, const char *arg)
     c->command = cli_command_find(word);
 }
 
+/* Neither `-` (standard input) nor `-1` (a number) nor `- learned this` (an item of a list). */
+static bool looks_like_option(const char *arg)
+{
+    return arg[0] == '-' && arg[1] != '\0' && arg[1] != ' ' && !(arg[1] >= '0' && arg[1] <= '9');
+}
+
 int cli_parse(struct cli *c, int argc, char **argv)
 {
     const char *word = NULL;
@@ -226,8 +247,7 @@ int cli_parse(struct cli *c, int argc, char **argv)
     c->json = wants_json(argc, argv);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
-        bool is_option =
-            !options_end && arg[0] == '-' && arg[1] != '\0' && !(arg[1] >= '0' && arg[1] <= '9');
+        bool is_option = !options_end && looks_like_option(arg);
         if (is_option && strcmp(arg, "--") == 0) {
             options_end = true;
         } else if (is_option) {

@@ -121,6 +121,12 @@ void st_task_key_unfinished(struct st_buf *out, struct st_task_id id)
     add_id(out, id);
 }
 
+void st_task_key_failed(struct st_buf *out, struct st_task_id id)
+{
+    key_begin(out, 'f');
+    add_id(out, id);
+}
+
 void st_task_key_reported(struct st_buf *out, struct st_task_id id)
 {
     key_begin(out, 'w');

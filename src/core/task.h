@@ -32,6 +32,7 @@
  *   'k' key 0 ID                        tasks with this key
  *   'i' agent 0 ID                      messages not acknowledged; the summary has no more of them
  *   'I' agent 0                         varint: how many
+ *   'f' ID                              tasks that have failed
  *   'w' ID                              has a report that nobody has accepted or refused
  *   'n'                                 struct st_task_totals
  * Finishing a task costs in proportion to what depends on it, a new dependency is one row and one

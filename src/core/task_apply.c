@@ -123,6 +123,14 @@ static bool key_keyed(struct st_buf *key, const struct st_task *t, struct st_tas
     return is;
 }
 
+static bool key_failed(struct st_buf *key, const struct st_task *t, struct st_task_id id)
+{
+    bool is = t->is_task && !t->is_message && t->state == ST_TASK_FAILED;
+    if (is)
+        st_task_key_failed(key, id);
+    return is;
+}
+
 static bool key_reported(struct st_buf *key, const struct st_task *t, struct st_task_id id)
 {
     if (t->reported)
@@ -242,7 +250,8 @@ static enum st_code summary_store(struct st_state *s, struct st_task_id id,
     st_buf_reset(&s->task.value);
     st_task_encode(&s->task.value, new);
     enum st_code code = st_kv_put(s->kv, &s->task.key, &s->task.value);
-    static key_fn *const rows[] = {key_unfinished, key_place, key_keyed, key_message, key_reported};
+    static key_fn *const rows[] = {key_unfinished, key_place,   key_failed,
+                                   key_keyed,      key_message, key_reported};
     for (size_t i = 0; i < sizeof rows / sizeof *rows && code == ST_OK; i++)
         code = move_row(s, rows[i], id, old, new);
     if (code == ST_OK)

@@ -127,7 +127,7 @@ struct st_file_ops {
 };
 
 void st_file_ops_release(struct st_file_ops *ops);
-/* Copies op with its strings and, when has_at, `dots` as its vector. False: out of memory. */
+/* Copies op with its strings and, when has_at, `dots` as what it replaces. False: out of memory. */
 bool st_file_ops_add(struct st_file_ops *ops, struct st_str agent, const struct st_op *op,
                      const struct st_dot *dots, size_t dot_count);
 

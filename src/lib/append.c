@@ -1,5 +1,6 @@
 /*
- * append.c - one line at the end of a file, tracked or not.
+ * append.c - one line at the end of a file. Of a tracked one it becomes a version first and goes into
+ * the file then, so that it is kept whoever writes the file meanwhile.
  */
 #include "lib/files.h"
 
@@ -48,10 +49,22 @@ static enum st_code append_once(const char *path, struct st_str text, bool *agai
     return code;
 }
 
+static int append_plain(strata *s, const char *relative, const char *path, struct st_str line)
+{
+    struct st_fault fault;
+    bool again = true;
+    for (int i = 0; again && i < ST_FILES_TRIES; i++)
+        if (append_once(path, line, &again, &fault) != ST_OK)
+            return st_lib_fault(s, &fault);
+    if (!again)
+        return STRATA_OK;
+    return st_lib_fail(s, ST_OUTCOME_UNKNOWN,
+                       "%s was replaced by somebody each time: the line may not be in it", relative);
+}
+
 int strata_append(strata *s, const char *given, const char *text, size_t size)
 {
     char relative[ST_PATH_SIZE], path[ST_PATH_SIZE];
-    struct st_fault fault;
     struct st_str line = {text, size == STRATA_NUL ? strlen(text) : size};
     if (line.n > ST_VALUE_SIZE_MAX)
         return st_lib_fail(s, ST_LIMIT, "the text is %zu bytes long; the limit is %d", line.n,
@@ -63,18 +76,9 @@ int strata_append(strata *s, const char *given, const char *text, size_t size)
     if (code == STRATA_OK)
         code = st_files_path(s, relative, path);
     struct st_entry *e = code == STRATA_OK ? st_files_entry(s, relative) : NULL;
-    bool tracked = e != NULL && e->kind == ST_ENTRY_FILE;
-    if (tracked)
-        code = st_document_update(s, e, ST_VIEW_DIRTY);
-    bool again = code == STRATA_OK;
-    for (int i = 0; code == STRATA_OK && again && i < ST_FILES_TRIES; i++)
-        if (append_once(path, line, &again, &fault) != ST_OK)
-            code = st_lib_fault(s, &fault);
-    if (code == STRATA_OK && again)
-        code = st_lib_fail(s, ST_OUTCOME_UNKNOWN,
-                           "%s was replaced by somebody each time: the line may not be in it",
-                           relative);
-    if (code == STRATA_OK && tracked)
-        code = st_document_update(s, e, ST_VIEW_DIRTY);
+    if (code == STRATA_OK && e != NULL && e->kind == ST_ENTRY_FILE)
+        code = st_document_append(s, e, line);
+    else if (code == STRATA_OK)
+        code = append_plain(s, relative, path, line);
     return st_files_end(s, code);
 }

@@ -36,6 +36,12 @@ int strata_coordinator_get(strata *s, strata_coordinator *out)
     return STRATA_OK;
 }
 
+int strata_coordinator_here(strata *s)
+{
+    int code = st_lib_strong_open(s);
+    return code == STRATA_OK ? st_lib_decides(s) : code;
+}
+
 int strata_log_verify(strata *s, strata_coordinator *out)
 {
     struct st_strong_head head;

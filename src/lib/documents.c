@@ -10,212 +10,31 @@
  * The file has the text of one version, which the list of the work tree names (`base`). What an
  * editor made of it is merged against that version; with nothing newer it becomes the next version.
  * An overlap leaves two versions, which is a conflict like any other: `strata pending`, `strata
- * resolve`.
+ * resolve`. The newer one then has all of the other but what overlapped, and says so: its record has a
+ * "seen" of it behind the parts. The next merge of the two begins there.
  */
-#include "lib/files.h"
+#include "lib/document.h"
 
 #include "files/lines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ATTRIBUTE "text"
-
-/* Bytes of one part: a value, less what a cut at a character's border needs. */
-#define PART_SIZE      (ST_VALUE_SIZE_MAX - 8)
-#define PART_NAME_SIZE 24
-_Static_assert(ST_DOCUMENT_PARTS_MAX == ST_DOCUMENT_SIZE_MAX / PART_SIZE + 1,
-               "a document of the maximum size has so many parts");
-
-/* Versions that are looked back through for a common ancestor or the text of a base. */
-#define VERSIONS_MAX 2000
-#define PARENTS_MAX  8
-
 /* Removing what another added so lately is listed: its author cannot have seen it long. */
 #define RECENT_MS (10u * 60 * 1000)
-
-struct version {
-    struct st_dot dot;
-    uint64_t time_ms, number; /* entry of the index */
-    char agent[ST_AGENT_SIZE_MAX + 1];
-    struct st_dot parents[PARENTS_MAX];
-    size_t parent_count;
-    bool live;
-    bool first, second; /* scratch: ancestor of one, of the other */
-};
-
-/* The versions of a document, newest first, as they stood at one moment. */
-struct history {
-    struct version *list;
-    size_t count, live;
-    size_t shown; /* number of the one that is shown; count: none */
-};
 
 struct job {
     strata *s;
     struct st_entry *e;
     char entity[ST_NAME_SIZE_MAX + 1];
     char path[ST_PATH_SIZE];
-    struct history h;
+    struct st_versions h;
     const char *author;
 };
 
-/* `text`, `text.2`, ... */
-static struct st_str part_name(size_t number, char out[PART_NAME_SIZE])
+static int read_text(struct job *j, const struct st_version *v, struct st_buf *out)
 {
-    if (number == 0)
-        return ST_STR(ATTRIBUTE);
-    int n = snprintf(out, PART_NAME_SIZE, ATTRIBUTE ".%zu", number + 1);
-    return (struct st_str){out, (size_t)n};
-}
-
-/* --- reading versions ------------------------------------------------------------------------- */
-
-static void add_parents(struct version *v, const struct st_op *op)
-{
-    for (size_t i = 0; i < op->vector.count && v->parent_count < PARENTS_MAX; i++)
-        v->parents[v->parent_count++] =
-            (struct st_dot){op->vector.entries[i].writer, op->vector.entries[i].counter};
-}
-
-static enum st_code read_versions(strata *s, const char *entity, struct history *h)
-{
-    struct st_buf key;
-    uint64_t number = 0;
-    st_buf_init(&key, st_alloc_libc());
-    st_key_register(&key, st_str_of(entity), ST_STR(ATTRIBUTE));
-    enum st_code code =
-        key.failed ? ST_NO_MEMORY : st_index_head(s->index, st_buf_str(&key), &number);
-    st_buf_release(&key);
-    h->list = calloc(VERSIONS_MAX, sizeof *h->list);
-    if (h->list == NULL)
-        return ST_NO_MEMORY;
-    while (code == ST_OK && number != 0 && h->count < VERSIONS_MAX) {
-        struct st_index_entry entry;
-        struct st_record r;
-        code = st_index_entry(s->index, number, &entry);
-        if (code == ST_OK)
-            code = st_index_record(s->index, &entry, &r);
-        if (code != ST_OK)
-            break;
-        const struct st_op *op = &r.ops[entry.op];
-        if (op->kind == ST_OP_SET) {
-            struct version *v = &h->list[h->count++];
-            *v = (struct version){.dot = r.dot, .time_ms = r.time.ms, .number = number};
-            snprintf(v->agent, sizeof v->agent, "%.*s", (int)r.agent.n, r.agent.p);
-            add_parents(v, op);
-        }
-        number = entry.previous;
-    }
-    return code;
-}
-
-static struct version *version_of(const struct history *h, struct st_dot dot)
-{
-    for (size_t i = 0; i < h->count; i++)
-        if (st_dot_compare(h->list[i].dot, dot) == 0)
-            return &h->list[i];
-    return NULL;
-}
-
-static enum st_code read_live(strata *s, const char *entity, struct history *h)
-{
-    struct st_attribute a;
-    enum st_code code = st_attribute_read(st_index_kv(s->index), st_str_of(entity),
-                                          ST_STR(ATTRIBUTE), &s->read, &a);
-    h->shown = h->count;
-    for (size_t i = 0; code == ST_OK && i < a.count; i++) {
-        struct version *v = a.items[i].kind == ST_ITEM_VALUE ? version_of(h, a.items[i].dot) : NULL;
-        if (v == NULL)
-            continue;
-        v->live = true;
-        h->live++;
-        if (i == a.shown)
-            h->shown = (size_t)(v - h->list);
-    }
-    if (h->shown == h->count)
-        for (size_t i = h->count; i > 0; i--)
-            if (h->list[i - 1].live)
-                h->shown = i - 1;
-    return code;
-}
-
-static int read_history(struct job *j)
-{
-    free(j->h.list);
-    j->h = (struct history){0};
-    int code = st_lib_begin(j->s);
-    if (code != STRATA_OK)
-        return code;
-    enum st_code got = read_versions(j->s, j->entity, &j->h);
-    if (got == ST_OK)
-        got = read_live(j->s, j->entity, &j->h);
-    st_lib_end(j->s);
-    return got == ST_OK ? STRATA_OK : st_lib_index_fault(j->s, got);
-}
-
-/* Appends the text of a version: its parts, in the order of its record. */
-static int read_text(struct job *j, const struct version *v, struct st_buf *out)
-{
-    struct st_index_entry entry;
-    struct st_record r;
-    int code = st_lib_begin(j->s);
-    if (code != STRATA_OK)
-        return code;
-    enum st_code got = st_index_entry(j->s->index, v->number, &entry);
-    if (got == ST_OK)
-        got = st_index_record(j->s->index, &entry, &r);
-    for (size_t i = entry.op; got == ST_OK && i < r.op_count; i++)
-        if (r.ops[i].kind == ST_OP_SET && st_str_equal(r.ops[i].entity, st_str_of(j->entity)))
-            st_buf_add_str(out, r.ops[i].value);
-    st_lib_end(j->s);
-    if (got != ST_OK)
-        return st_lib_index_fault(j->s, got);
-    return out->failed ? st_lib_no_memory(j->s) : STRATA_OK;
-}
-
-/* --- ancestors -------------------------------------------------------------------------------- */
-
-/* Marks v and all that it came from. Newest first: a parent always comes later in the list. */
-static void mark_ancestors(struct history *h, const struct version *v, bool second)
-{
-    for (size_t i = (size_t)(v - h->list); i < h->count; i++) {
-        struct version *at = &h->list[i];
-        bool marked = at == v || (second ? at->second : at->first);
-        if (!marked)
-            continue;
-        if (second)
-            at->second = true;
-        else
-            at->first = true;
-        for (size_t k = 0; k < at->parent_count; k++) {
-            struct version *parent = version_of(h, at->parents[k]);
-            if (parent != NULL && second)
-                parent->second = true;
-            else if (parent != NULL)
-                parent->first = true;
-        }
-    }
-}
-
-/* The latest that both came from, by time and dot: the same wherever both are known. NULL: none. */
-static struct version *common_ancestor(struct history *h, const struct version *a,
-                                       const struct version *b)
-{
-    struct version *best = NULL;
-    for (size_t i = 0; i < h->count; i++)
-        h->list[i].first = h->list[i].second = false;
-    mark_ancestors(h, a, false);
-    mark_ancestors(h, b, true);
-    for (size_t i = 0; i < h->count; i++) {
-        struct version *v = &h->list[i];
-        if (!v->first || !v->second)
-            continue;
-        if (best == NULL || v->time_ms > best->time_ms ||
-            (v->time_ms == best->time_ms && st_dot_compare(v->dot, best->dot) > 0))
-            best = v;
-    }
-    return best;
+    return st_version_text(j->s, j->entity, v, out);
 }
 
 /* --- writing a version ------------------------------------------------------------------------ */
@@ -242,10 +61,10 @@ static int check_text(struct job *j, struct st_str text)
     return STRATA_OK;
 }
 
-/* Where the part that starts at p ends: at most PART_SIZE, not inside a character. */
+/* Where the part that starts at p ends: at most ST_PART_SIZE, not inside a character. */
 static size_t part_size(struct st_str rest)
 {
-    size_t n = rest.n < PART_SIZE ? rest.n : PART_SIZE;
+    size_t n = rest.n < ST_PART_SIZE ? rest.n : ST_PART_SIZE;
     while (n > 0 && n < rest.n && ((unsigned char)rest.p[n] & 0xc0) == 0x80)
         n--;
     return n;
@@ -265,10 +84,12 @@ static enum st_code unset_rest(strata *s, struct st_str agent, struct st_str ent
 {
     enum st_code code = ST_OK;
     for (size_t i = 0; code == ST_OK && i < ST_DOCUMENT_PARTS_MAX; i++) {
-        char name[PART_NAME_SIZE];
+        char name[ST_PART_NAME_SIZE];
         struct st_attribute a;
-        struct st_op op = {
-            .kind = ST_OP_UNSET, .entity = entity, .attribute = part_name(i, name), .has_at = true};
+        struct st_op op = {.kind = ST_OP_UNSET,
+                           .entity = entity,
+                           .attribute = st_part_name(i, name),
+                           .has_at = true};
         if (has_part(ops, op.attribute))
             continue;
         code = st_attribute_read(st_index_kv(s->index), op.entity, op.attribute, &s->read, &a);
@@ -278,20 +99,29 @@ static enum st_code unset_rest(strata *s, struct st_str agent, struct st_str ent
     return code;
 }
 
-/* A version that replaces these. read: what its author had last read, if that is older. */
+/* Says that the version has all of another but for overlaps. */
+static bool add_merged(struct job *j, struct st_dot merged, struct st_file_ops *ops)
+{
+    struct st_vector_entry entry = {merged.writer, merged.counter};
+    struct st_op op = {.kind = ST_OP_SEEN, .vector = {.entries = &entry, .count = 1, .cap = 1}};
+    return st_file_ops_add(ops, st_str_of(j->author), &op, NULL, 0);
+}
+
+/* A version that replaces these. read: what its author had last read, if that is older. merged: what
+ * else it has all of but for overlaps, or NULL. */
 static int write_version(struct job *j, struct st_str text, const struct st_dot *replaces,
-                         size_t count, struct st_dot read)
+                         size_t count, struct st_dot read, const struct st_version *merged)
 {
     struct st_file_ops ops = {0};
     struct st_str rest = text;
     bool good = true;
     int code = check_text(j, text);
     for (size_t i = 0; code == STRATA_OK && good && i < ST_DOCUMENT_PARTS_MAX; i++) {
-        char name[PART_NAME_SIZE];
+        char name[ST_PART_NAME_SIZE];
         size_t n = part_size(rest);
         struct st_op op = {.kind = ST_OP_SET,
                            .entity = st_str_of(j->entity),
-                           .attribute = part_name(i, name),
+                           .attribute = st_part_name(i, name),
                            .value = {rest.p, n},
                            .has_at = true};
         if (i == 0)
@@ -312,19 +142,26 @@ static int write_version(struct job *j, struct st_str text, const struct st_dot 
         st_lib_end(j->s);
         code = got == ST_OK ? STRATA_OK : st_lib_index_fault(j->s, got);
     }
+#ifndef ST_DEFECT_MERGED_FORGOTTEN
+    if (code == STRATA_OK && merged != NULL && !add_merged(j, merged->dot, &ops))
+        code = st_lib_no_memory(j->s);
+#else
+    (void)merged;
+#endif
     if (code == STRATA_OK)
         code = st_files_write(j->s, &ops);
     if (code == STRATA_OK && j->s->files->result != NULL)
         j->s->files->result->taken_in++;
     st_file_ops_release(&ops);
-    return code == STRATA_OK ? read_history(j) : code;
+    return code == STRATA_OK ? st_versions_read(j->s, j->entity, &j->h) : code;
 }
 
 /* --- merging what was written in two places ----------------------------------------------------
  */
 
 /* Equal texts are one version. */
-static int same_text(struct job *j, const struct version *a, const struct version *b, bool *same)
+static int same_text(struct job *j, const struct st_version *a, const struct st_version *b,
+                     bool *same)
 {
     struct st_buf x, y;
     st_buf_init(&x, st_alloc_libc());
@@ -339,34 +176,35 @@ static int same_text(struct job *j, const struct version *a, const struct versio
 }
 
 /* Merges the shown version with another. *wrote: there is a new one. */
-static int merge_two(struct job *j, struct version *shown, struct version *other, bool *wrote)
+static int merge_two(struct job *j, struct st_version *shown, struct st_version *other, bool *wrote)
 {
-    struct version *base = common_ancestor(&j->h, shown, other);
     struct st_buf b, x, y, out;
     size_t overlaps = 0;
-    int code = STRATA_OK;
-    if (base == NULL)
-        return STRATA_OK; /* two files that have nothing in common but their name: for a person */
+    enum st_relation relation;
     st_buf_init(&b, st_alloc_libc());
     st_buf_init(&x, st_alloc_libc());
     st_buf_init(&y, st_alloc_libc());
     st_buf_init(&out, st_alloc_libc());
     /* In an order that is the same everywhere. */
     bool first = st_dot_compare(shown->dot, other->dot) < 0;
-    code = read_text(j, base, &b);
-    if (code == STRATA_OK)
+    int code = st_versions_base(j->s, j->entity, &j->h, shown, other, &b, &relation);
+    /* With nothing in common but the name, or with nothing left but overlaps: for a person. */
+    bool merge = code == STRATA_OK && (relation == ST_DIVERGED || relation == ST_CONFLICTED);
+    if (merge)
         code = read_text(j, first ? shown : other, &x);
-    if (code == STRATA_OK)
+    if (merge && code == STRATA_OK)
         code = read_text(j, first ? other : shown, &y);
-    if (code == STRATA_OK &&
+    if (merge && code == STRATA_OK &&
         st_lines_merge(st_buf_str(&b), st_buf_str(&x), st_buf_str(&y),
                        first ? ST_PREFER_A : ST_PREFER_B, &out, &overlaps) != ST_OK)
         code = st_lib_no_memory(j->s);
-    struct st_str has = first ? st_buf_str(&x) : st_buf_str(&y);
+    bool settled = overlaps == 0 && relation == ST_DIVERGED;
     const struct st_dot both[] = {shown->dot, other->dot};
-    if (code == STRATA_OK && (overlaps == 0 || !st_str_equal(st_buf_str(&out), has))) {
+    struct st_str has = first ? st_buf_str(&x) : st_buf_str(&y);
+    if (merge && code == STRATA_OK && (settled || !st_str_equal(st_buf_str(&out), has))) {
         *wrote = true;
-        code = write_version(j, st_buf_str(&out), both, overlaps == 0 ? 2 : 1, (struct st_dot){0});
+        code = write_version(j, st_buf_str(&out), both, settled ? 2 : 1, (struct st_dot){0},
+                             settled ? NULL : other);
     }
     st_buf_release(&b);
     st_buf_release(&x);
@@ -402,16 +240,16 @@ static int reconcile(struct job *j)
 }
 
 /* The live versions with the text of v: who was shown one was shown all. */
-static int dots_of(struct job *j, const struct version *v, struct st_dot dots[PARENTS_MAX],
+static int dots_of(struct job *j, const struct st_version *v, struct st_dot dots[ST_PARENTS_MAX],
                    size_t *count)
 {
     int code = STRATA_OK;
     *count = 0;
     dots[(*count)++] = v->dot;
     for (size_t i = 0; code == STRATA_OK && j->h.live > 1 && i < j->h.count; i++) {
-        const struct version *other = &j->h.list[i];
+        const struct st_version *other = &j->h.list[i];
         bool same = false;
-        if (!other->live || other == v || *count == PARENTS_MAX)
+        if (!other->live || other == v || *count == ST_PARENTS_MAX)
             continue;
         code = same_text(j, v, other, &same);
         if (same)
@@ -423,13 +261,13 @@ static int dots_of(struct job *j, const struct version *v, struct st_dot dots[PA
 /* --- taking in what an editor wrote ------------------------------------------------------------
  */
 
-static struct version *base_of(struct job *j, const char *dot)
+static struct st_version *base_of(struct job *j, const char *dot)
 {
     struct st_dot d;
-    return st_dot_parse(st_str_of(dot), &d) ? version_of(&j->h, d) : NULL;
+    return st_dot_parse(st_str_of(dot), &d) ? st_version_find(&j->h, d) : NULL;
 }
 
-static int set_base(struct job *j, const struct version *v)
+static int set_base(struct job *j, const struct st_version *v)
 {
     struct st_buf text;
     st_buf_init(&text, st_alloc_libc());
@@ -471,15 +309,15 @@ static void note_removed(void *arg, struct st_str line)
  * author may not have seen them. Then *read is the version before, so that the text is listed as
  * overwritten unseen.
  */
-static int look_for_recent(struct job *j, const struct version *base, struct st_str was,
+static int look_for_recent(struct job *j, const struct st_version *base, struct st_str was,
                            struct st_str text, struct st_dot *read)
 {
     uint64_t now = j->s->log.env->wall_ms(j->s->log.env->ctx);
-    const struct version *old = base, *next = base;
+    const struct st_version *old = base, *next = base;
     if (strcmp(base->agent, j->author) == 0)
         return STRATA_OK;
     while (next != NULL && next->time_ms + RECENT_MS > now && next->parent_count > 0) {
-        next = version_of(&j->h, next->parents[0]);
+        next = st_version_find(&j->h, next->parents[0]);
         old = next != NULL ? next : old;
     }
     struct st_buf before;
@@ -503,9 +341,9 @@ static int look_for_recent(struct job *j, const struct version *base, struct st_
 }
 
 /* The text of an editor that had `base`, beside what is shown now. */
-static int merge_edit(struct job *j, const struct version *base, struct st_str text)
+static int merge_edit(struct job *j, const struct st_version *base, struct st_str text)
 {
-    struct version *shown = &j->h.list[j->h.shown];
+    struct st_version *shown = &j->h.list[j->h.shown];
     struct st_buf was, now, out;
     size_t overlaps = 0;
     st_buf_init(&was, st_alloc_libc());
@@ -521,14 +359,15 @@ static int merge_edit(struct job *j, const struct version *base, struct st_str t
 #else
     st_buf_add_str(&out, text);
 #endif
-    struct st_dot replaced[PARENTS_MAX];
+    struct st_dot replaced[ST_PARENTS_MAX];
     size_t count = 0;
     char by[sizeof shown->agent];
     snprintf(by, sizeof by, "%s", shown->agent[0] != '\0' ? shown->agent : "somebody");
     if (code == STRATA_OK)
         code = dots_of(j, overlaps == 0 ? shown : base, replaced, &count);
     if (code == STRATA_OK && !st_str_equal(st_buf_str(&out), st_buf_str(&now)))
-        code = write_version(j, st_buf_str(&out), replaced, count, (struct st_dot){0});
+        code = write_version(j, st_buf_str(&out), replaced, count, (struct st_dot){0},
+                             overlaps == 0 ? NULL : shown);
     if (code == STRATA_OK && overlaps > 0)
         st_lib_notice(j->s,
                       "%s: the edit overlaps with what %s wrote meanwhile; both versions are "
@@ -542,7 +381,7 @@ static int merge_edit(struct job *j, const struct version *base, struct st_str t
 
 static int take_in(struct job *j, struct st_str text)
 {
-    struct version *base = base_of(j, j->e->base), *marked = NULL;
+    struct st_version *base = base_of(j, j->e->base), *marked = NULL;
     char dot[ST_ID_SIZE];
     int code = check_text(j, text);
     if (code != STRATA_OK)
@@ -554,14 +393,14 @@ static int take_in(struct job *j, struct st_str text)
         j->author = j->s->agent;
     }
     if (j->h.live == 0)
-        return write_version(j, text, NULL, 0, (struct st_dot){0});
+        return write_version(j, text, NULL, 0, (struct st_dot){0}, NULL);
     if (base == NULL) {
         /* Nothing in common is known: both are kept, unless they are the same. */
         struct st_buf now;
         st_buf_init(&now, st_alloc_libc());
         code = read_text(j, &j->h.list[j->h.shown], &now);
         if (code == STRATA_OK && !st_str_equal(st_buf_str(&now), text))
-            code = write_version(j, text, NULL, 0, (struct st_dot){0});
+            code = write_version(j, text, NULL, 0, (struct st_dot){0}, NULL);
         st_buf_release(&now);
         return code;
     }
@@ -573,12 +412,12 @@ static int take_in(struct job *j, struct st_str text)
     code = read_text(j, base, &was);
     if (code == STRATA_OK && marked == NULL)
         code = look_for_recent(j, base, st_buf_str(&was), text, &read);
-    struct st_dot replaced[PARENTS_MAX];
+    struct st_dot replaced[ST_PARENTS_MAX];
     size_t count = 0;
     if (code == STRATA_OK)
         code = dots_of(j, base, replaced, &count);
     if (code == STRATA_OK && !st_str_equal(st_buf_str(&was), text))
-        code = write_version(j, text, replaced, count, read);
+        code = write_version(j, text, replaced, count, read, NULL);
     st_buf_release(&was);
     return code;
 }
@@ -595,7 +434,7 @@ static int write_file(struct job *j, struct st_buf *text, bool missing)
         struct st_buf next, displaced;
         st_buf_init(&next, st_alloc_libc());
         st_buf_init(&displaced, st_alloc_libc());
-        struct version shown = j->h.list[j->h.shown];
+        struct st_version shown = j->h.list[j->h.shown];
         bool done = false;
         code = read_text(j, &shown, &next);
         if (code == STRATA_OK && st_str_equal(st_buf_str(&next), st_buf_str(text)) && !missing)
@@ -634,7 +473,7 @@ static int job_begin(strata *s, struct st_entry *e, struct job *j)
     *j = (struct job){.s = s, .e = e, .author = s->files->agent};
     document_name(e, j->entity);
     int code = st_files_path(s, e->path, j->path);
-    return code == STRATA_OK ? read_history(j) : code;
+    return code == STRATA_OK ? st_versions_read(j->s, j->entity, &j->h) : code;
 }
 
 /* Whether it was edited is judged by what is read here: it may have been since it was looked at. */
@@ -684,7 +523,7 @@ static int is_current(strata *s, const struct st_entry *e, bool *current)
     if (code != STRATA_OK)
         return code;
     enum st_code got = st_attribute_read(st_index_kv(s->index), st_str_of(entity),
-                                         ST_STR(ATTRIBUTE), &s->read, &a);
+                                         ST_STR(ST_DOCUMENT_ATTRIBUTE), &s->read, &a);
     if (got == ST_OK && a.count == 1 && st_dot_parse(st_str_of(e->base), &base))
         *current = st_dot_compare(a.items[0].dot, base) == 0;
     st_lib_end(s);
@@ -703,6 +542,53 @@ int st_document_update(strata *s, struct st_entry *e, unsigned why)
     if (code == STRATA_OK)
         code = update_file(&j, (why & ST_VIEW_FORCE) != 0);
     free(j.h.list);
+    return code;
+}
+
+/* A version with the text of the shown one and the line. */
+static int write_longer(struct job *j, struct st_str line, struct st_buf *was)
+{
+    struct st_dot replaced[ST_PARENTS_MAX];
+    struct st_buf text;
+    size_t count = 0;
+    int code = STRATA_OK;
+    if (j->h.live > 0) {
+        struct st_version *shown = &j->h.list[j->h.shown];
+        code = read_text(j, shown, was);
+        if (code == STRATA_OK)
+            code = dots_of(j, shown, replaced, &count);
+    }
+    st_buf_init(&text, st_alloc_libc());
+    st_buf_add_str(&text, st_buf_str(was));
+    if (text.n > 0 && text.p[text.n - 1] != '\n')
+        st_buf_add_char(&text, '\n');
+    st_buf_add_str(&text, line);
+    if (line.n == 0 || line.p[line.n - 1] != '\n')
+        st_buf_add_char(&text, '\n');
+    if (code == STRATA_OK && text.failed)
+        code = st_lib_no_memory(j->s);
+    if (code == STRATA_OK)
+        code = write_version(j, st_buf_str(&text), replaced, count, (struct st_dot){0}, NULL);
+    st_buf_release(&text);
+    return code;
+}
+
+int st_document_append(strata *s, struct st_entry *e, struct st_str line)
+{
+    struct job j;
+    struct st_buf was;
+    st_buf_init(&was, st_alloc_libc());
+    int code = job_begin(s, e, &j);
+    if (code == STRATA_OK)
+        code = update_file(&j, false);
+    if (s->agent[0] != '\0')
+        j.author = s->agent;
+    if (code == STRATA_OK)
+        code = write_longer(&j, line, &was);
+    if (code == STRATA_OK)
+        code = write_file(&j, &was, e->content == 0);
+    free(j.h.list);
+    st_buf_release(&was);
     return code;
 }
 
@@ -728,11 +614,11 @@ int st_document_absorb(strata *s, struct st_entry *e, struct st_str unseen, stru
 
 bool st_document_part(struct st_str entity, struct st_str attribute)
 {
-    char name[PART_NAME_SIZE];
+    char name[ST_PART_NAME_SIZE];
     if (st_entity_kind(entity) != ST_ENTITY_DOCUMENT)
         return false;
     for (size_t i = 0; i < ST_DOCUMENT_PARTS_MAX; i++)
-        if (st_str_equal(attribute, part_name(i, name)))
+        if (st_str_equal(attribute, st_part_name(i, name)))
             return true;
     return false;
 }
@@ -784,7 +670,7 @@ enum st_code st_document_settle(strata *s, const struct st_op *like, const struc
         code = add_parts(s, like, *chosen, chosen_op, dots, dot_count, ops);
     } else if (like->kind == ST_OP_SET) {
         struct st_op op = *like;
-        op.attribute = ST_STR(ATTRIBUTE);
+        op.attribute = ST_STR(ST_DOCUMENT_ATTRIBUTE);
         op.has_at = true;
         if (!st_file_ops_add(ops, (struct st_str){"", 0}, &op, dots, dot_count))
             code = ST_NO_MEMORY;

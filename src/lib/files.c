@@ -200,7 +200,7 @@ int st_files_room(strata *s)
 
 static size_t op_weight(const struct st_op *op)
 {
-    return OP_SIZE + op->entity.n + op->attribute.n + op->value.n + op->vector.count * 32;
+    return OP_SIZE + op->entity.n + op->attribute.n + op->value.n + op->at_count * 56;
 }
 
 static int append(strata *s, struct st_str agent, struct st_op *ops, size_t count,

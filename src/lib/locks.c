@@ -166,6 +166,8 @@ int strata_fence(strata *s, const char *name, uint64_t token)
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
+        code = st_lib_decides(s); /* what was current when the log was copied is not advice */
+    if (code == STRATA_OK)
         code = lock_look(s, name, &lock, NULL, NULL);
     if (code != STRATA_OK || (lock.held && lock.token == token))
         return code;

@@ -25,6 +25,8 @@ int st_lib_strong_fault(strata *s);
 /* st_strong_submit() in the name of the handle's agent and incarnation. */
 int st_lib_submit(strata *s, struct st_command *commands, size_t count,
                   struct st_ledger_result *results);
+/* ST_OK, or ST_UNAVAILABLE and what to do: another copy decides. Not while something is read. */
+int st_lib_decides(strata *s);
 /* The agent's name was taken over by a later start: an error that says so. */
 int st_lib_replaced(strata *s);
 /* Evidence, reasons, names of persons: `what` in errors. */

@@ -422,6 +422,8 @@ static bool task_fits(const struct listing *l, const strata_task *t)
         return false;
     if (!channel_fits(l, st_str_of(t->channel)) || !agent_fits(l, st_str_of(t->agent)))
         return false;
+    if (l->view == STRATA_TASKS_GIVEN_UP)
+        return t->retries + 1 >= STRATA_TASK_RETRIES;
     return l->view != STRATA_TASKS_BLOCKED || (t->waits > 0 && strcmp(t->state, "waiting") == 0);
 }
 
@@ -450,7 +452,9 @@ static enum st_code list_by_number(struct listing *l, const char *after, struct 
 {
     const struct st_kv *kv = st_index_kv(l->s->index);
     bool unfinished = l->view == STRATA_TASKS_UNFINISHED || l->view == STRATA_TASKS_BLOCKED;
-    struct st_str prefix = st_str_of(unfinished ? "qo" : "qt");
+    struct st_str prefix = st_str_of(unfinished                         ? "qo"
+                                     : l->view == STRATA_TASKS_GIVEN_UP ? "qf"
+                                                                        : "qt");
     struct st_buf key;
     struct st_task_id id;
     enum st_code code = ST_OK;

@@ -337,7 +337,7 @@ int strata_task_add(strata *s, const strata_task_new *t, unsigned flags, char id
     char(*entities)[ST_NUMBERED_SIZE + 1] = calloc(count + 1, sizeof *entities);
     d.ops = calloc(count + 16, sizeof *d.ops);
     if (entities == NULL || d.ops == NULL)
-        d.code = st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded");
+        d.code = st_lib_no_memory(s);
     if (d.code == STRATA_OK && refers)
         d.code = find_references(s, t, count, entities);
     if (d.code == STRATA_OK)
@@ -368,7 +368,7 @@ static bool same_text(const char *a, size_t a_size, const char *b, size_t b_size
     return n == b_size && (n == 0 || memcmp(a, b, n) == 0);
 }
 
-/* Finished absorbs: what is finished stays so, unless it is opened again. */
+/* Finished absorbs: what is finished stays so, unless it is opened again, with all its tries. */
 static int check_change(strata *s, void *arg)
 {
     struct changing *x = arg;
@@ -383,10 +383,15 @@ static int check_change(strata *s, void *arg)
             draft_op(x->d, ST_OP_UNSET, "result");
         if (t.reason[0] != '\0')
             draft_op(x->d, ST_OP_UNSET, "reason");
+        if (t.retries > 0)
+            draft_op(x->d, ST_OP_UNSET, "retries");
         x->r->op_count = x->d->count;
         return STRATA_OK;
     }
     if (!t.finished)
+        return STRATA_OK;
+    /* What has failed can be given up: then what waits for it goes on. */
+    if (strcmp(t.state, "failed") == 0 && strcmp(c->state, "cancelled") == 0)
         return STRATA_OK;
     bool same = strcmp(t.state, c->state) == 0 &&
                 (!HAS(c, result_size) || c->result == NULL ||

@@ -162,6 +162,7 @@ static enum st_code reader_of(struct st_index *x, uint32_t no, struct st_log_rea
     if (code != ST_OK)
         return code;
     w->reader_open = true;
+    w->reader.scratch = &x->scratch;
     const struct st_writer_state *known = st_state_writer(&x->state, w->writer);
     if (known == NULL || known->counter == 0)
         return ST_OK;
@@ -201,7 +202,7 @@ static enum st_code next_record(struct st_index *x, struct st_log_reader *r, str
 {
     struct st_str line;
     enum st_code code = st_log_reader_next(r, &line, out);
-    if (code == ST_OK) {
+    if (code == ST_OK && out->op_count == 0) {
         code = st_record_decode(line, &x->scratch, out);
         if (code != ST_OK)
             st_fail(&r->fault, code, "%s: record %" PRIu64 " cannot be read", r->dir, r->counter);

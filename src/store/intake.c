@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Bytes gathered before one write. */
-#define COPY_SIZE (1024u * 1024)
+/* Bytes gathered before one write: with what the last line adds, they stay in the processor's cache. */
+#define COPY_SIZE (64u * 1024)
 
 /* One writer's records here and there. */
 struct run {
@@ -150,11 +150,9 @@ static enum st_code copy_line(struct work *k, const struct st_log_reader *r, str
 
 static enum st_code need_add(struct work *k, size_t run, struct st_str line)
 {
-    static const char mark[] = "\"op\":\"seen\"";
     struct st_record r;
     /* Not decodable: verified as a record, unreadable inside; applying will say so. */
-    if (memmem(line.p, line.n, mark, sizeof mark - 1) == NULL ||
-        st_record_decode(line, &k->scratch, &r) != ST_OK) {
+    if (!st_record_may_see(line) || st_record_decode(line, &k->scratch, &r) != ST_OK) {
         k->runs[run].tells = true;
         return ST_OK;
     }
@@ -195,6 +193,9 @@ static bool need_met(const struct work *k, const struct need *n)
 static void close_causally(struct work *k)
 {
     bool changed = true;
+#ifdef ST_DEFECT_EARLY_SHOWN
+    return;
+#endif
     while (changed) {
         changed = false;
         for (size_t i = 0; i < k->need_count; i++) {

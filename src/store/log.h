@@ -242,6 +242,9 @@ struct st_log_reader {
     bool checksum_known;          /* false: the next record's predecessor is not compared */
     bool counter_known;           /* the same for its counter */
     bool one_segment;             /* stop at the end of the segment */
+    /* Borrowed; not NULL: next() gives out whole records, decoded with it. One that is verified but
+     * not to be decoded has no operations. */
+    struct st_record_scratch *scratch;
     char *buf;
     size_t start, end, cap, step;
     uint64_t line_segment, line_offset; /* where the record returned last starts */

@@ -33,8 +33,9 @@ struct mend {
     struct st_buf out;        /* behind what is in the file */
     struct st_record_scratch scratch;
     struct st_buf names;
-    struct st_vector *vectors; /* "at" of the operations of one record */
+    struct st_vector *vectors; /* "seen" of the operations of one record */
     size_t vector_count;
+    struct st_dot *dots; /* "at" of them */
 };
 
 static enum st_code no_memory(struct mend *m)
@@ -60,6 +61,7 @@ static void mend_release(struct mend *m)
     for (size_t i = 0; i < m->vector_count; i++)
         st_vector_release(&m->vectors[i]);
     free(m->vectors);
+    free(m->dots);
     st_vector_release(&m->context);
     st_buf_release(&m->out);
     st_buf_release(&m->names);
@@ -207,22 +209,48 @@ static struct st_dot dot_moved(const struct mend *m, struct st_dot d)
     return (struct st_dot){new_writer(m), cut->to[d.counter - cut->keep - 1]};
 }
 
-/* Joins into *out what `in` says of what stays, and with `moved` what it says of what moves. */
-static bool vector_moved(const struct mend *m, const struct st_vector *in, bool moved,
-                         struct st_vector *out)
+/* Joins into *out what `in` says of what stays. */
+static bool vector_stays(const struct mend *m, const struct st_vector *in, struct st_vector *out)
 {
     bool ok = true;
     for (size_t i = 0; ok && i < in->count; i++) {
         struct st_vector_entry e = in->entries[i];
         const struct cut *cut = cut_of(m, e.writer, e.counter);
         uint64_t stays = cut == NULL ? e.counter : cut->keep;
-        uint64_t to = cut == NULL ? 0 : cut->to[e.counter - cut->keep - 1];
         if (stays > 0)
             ok = st_vector_raise(out, e.writer, stays);
-        if (ok && moved && to > 0)
-            ok = st_vector_raise(out, new_writer(m), to);
     }
     return ok;
+}
+
+/* Joins the names that single records have now. */
+static bool vector_moved(const struct mend *m, const struct st_vector *in, struct st_vector *out)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < in->count; i++) {
+        struct st_vector_entry e = in->entries[i];
+        struct st_dot d = dot_moved(m, (struct st_dot){e.writer, e.counter});
+        ok = st_vector_raise(out, d.writer, d.counter);
+    }
+    return ok;
+}
+
+/* Into out, in their order, each once. Returns how many. */
+static size_t dots_moved(const struct mend *m, const struct st_op *op, struct st_dot *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < op->at_count; i++) {
+        struct st_dot d = dot_moved(m, op->at[i]);
+        size_t at = 0;
+        while (at < count && st_dot_compare(out[at], d) < 0)
+            at++;
+        if (at < count && st_dot_compare(out[at], d) == 0)
+            continue;
+        memmove(&out[at + 1], &out[at], (count - at) * sizeof *out);
+        out[at] = d;
+        count++;
+    }
+    return count;
 }
 
 /* A name that both lives may have given. */
@@ -355,7 +383,7 @@ static enum st_code context_put(struct mend *m)
 static enum st_code seen_moved(struct mend *m, const struct st_op *op, struct st_vector *out,
                                bool *news)
 {
-    if (!vector_moved(m, &op->vector, false, out))
+    if (!vector_stays(m, &op->vector, out))
         return no_memory(m);
     *news = !st_vector_within(out, &m->context);
     enum st_code code = ST_OK;
@@ -371,37 +399,49 @@ static enum st_code seen_moved(struct mend *m, const struct st_op *op, struct st
     return code != ST_OK || st_vector_join(&m->context, out) ? code : no_memory(m);
 }
 
-/* Room for the vectors and names of one record. */
-static enum st_code room_make(struct mend *m, size_t op_count)
+/* Room for the vectors, dots and names of one record. */
+static enum st_code room_make(struct mend *m, const struct st_record *r)
 {
+    size_t dots = 1;
     for (size_t i = 0; i < m->vector_count; i++)
         st_vector_release(&m->vectors[i]);
     m->vector_count = 0;
-    struct st_vector *more = realloc(m->vectors, (op_count + 1) * sizeof *more);
+    for (size_t i = 0; i < r->op_count; i++)
+        dots += r->ops[i].at_count;
+    struct st_vector *more = realloc(m->vectors, (r->op_count + 1) * sizeof *more);
     if (more == NULL)
         return no_memory(m);
     m->vectors = more;
+    struct st_dot *more_dots = realloc(m->dots, dots * sizeof *more_dots);
+    if (more_dots == NULL)
+        return no_memory(m);
+    m->dots = more_dots;
     st_buf_reset(&m->names);
-    return st_buf_reserve(&m->names, 2 * op_count * ST_NUMBERED_SIZE) ? ST_OK : no_memory(m);
+    return st_buf_reserve(&m->names, 2 * r->op_count * ST_NUMBERED_SIZE) ? ST_OK : no_memory(m);
 }
 
 /* Says the same of the records as they are called now; leaves out what it need not say. */
 static enum st_code record_move(struct mend *m, struct st_record *r)
 {
-    enum st_code code = room_make(m, r->op_count);
+    enum st_code code = room_make(m, r);
+    struct st_dot *dots = m->dots;
     size_t kept = 0;
     for (size_t i = 0; code == ST_OK && i < r->op_count; i++) {
         struct st_op op = r->ops[i];
         struct st_vector *v = &m->vectors[m->vector_count];
         bool seen = op.kind == ST_OP_SEEN, says = true;
-        if (seen || op.has_at) {
+        if (seen) {
             st_vector_init(v, m->log->alloc);
             m->vector_count++;
-            if (seen)
+            if (i == 0)
                 code = seen_moved(m, &op, v, &says);
-            else if (!vector_moved(m, &op.vector, true, v))
+            else if (!vector_moved(m, &op.vector, v)) /* what a tracked file's version merged */
                 code = no_memory(m);
             op.vector = *v;
+        } else if (op.has_at && code == ST_OK) {
+            op.at_count = dots_moved(m, &op, dots);
+            op.at = dots;
+            dots += op.at_count;
         }
         op.dot = dot_moved(m, op.dot);
         if (op.kind != ST_OP_COUNT)

@@ -16,6 +16,7 @@
 
 #include "store/log_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,20 +56,35 @@ struct st_answers {
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
 
-/* Written to its full size, not only made as long: a store into a hole of a full disk kills the
- * process. By one at a time, so that nobody writes over what others use already. */
+/* Zeros from `size` on. */
+static int write_rest(const struct st_env *env, int fd, uint64_t size)
+{
+    static const char zeros[16384];
+    int r = 0;
+    while (r >= 0 && size < sizeof(struct st_answers)) {
+        size_t n = sizeof(struct st_answers) - size;
+        n = n < sizeof zeros ? n : sizeof zeros;
+        r = st_write_all(env, fd, zeros, n, size);
+        size += n;
+    }
+    return r;
+}
+
+/* There in its full size, not only as long: a store into a hole of a full disk kills the process. By
+ * one at a time, so that nobody writes over what others use already. */
 static int fill(const struct st_env *env, int fd)
 {
-    static struct st_answers empty;
     struct st_file_info info = {0};
     int r;
     for (int tries = 0; (r = env->lock_try(env->ctx, fd)) < 0 && tries < FILL_TRIES; tries++)
         env->sleep_ns(env->ctx, ST_NS_PER_MS);
     if (r >= 0)
         r = env->fstat(env->ctx, fd, &info);
-    if (r >= 0 && info.size < sizeof empty)
-        r = st_write_all(env, fd, (const char *)&empty + info.size, sizeof empty - info.size,
-                         info.size);
+    if (r >= 0 && info.size < sizeof(struct st_answers)) {
+        r = env->allocate(env->ctx, fd, sizeof(struct st_answers));
+        if (r == -EOPNOTSUPP)
+            r = write_rest(env, fd, info.size);
+    }
     env->unlock(env->ctx, fd);
     return r;
 }

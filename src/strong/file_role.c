@@ -71,6 +71,13 @@ enum st_code st_role_check(struct st_file *f)
     size_t directory = role_directory(should);
     if (n > 0 && strncmp(have, should, directory) == 0 && role_directory(have) == directory)
         return ST_OK;
+    if (strstr(have, "\"inode\":") == NULL) { /* never had, or given up */
+        st_fail(&f->order.fault, ST_UNAVAILABLE, "another copy of this workspace decides");
+        return st_hint(&f->order.fault,
+                       "nothing was recorded; run this there (`strata coordinator show` says `this "
+                       "copy decides` on it); if it is gone for good, a person says so here with "
+                       "`strata coordinator move --force`");
+    }
     st_fail(&f->order.fault, ST_UNAVAILABLE,
             "this copy of the workspace does not decide: %s was copied or restored, and two that "
             "decide would let an operation run twice",

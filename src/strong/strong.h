@@ -59,6 +59,9 @@ const struct st_fault *st_strong_fault(const struct st_strong *s);
 /* Whether this place decides; where it does not, everything but reading, st_strong_follow(),
  * st_strong_accept() and st_strong_force() is ST_UNAVAILABLE, and the fault says where to go. */
 bool st_strong_here(struct st_strong *s);
+/* The same as a code: ST_OK, or ST_UNAVAILABLE with a fault that says where to go. Not between begin
+ * and end. */
+enum st_code st_strong_decides(struct st_strong *s);
 /* The workspace that it was made for. */
 uint64_t st_strong_workspace(const struct st_strong *s);
 

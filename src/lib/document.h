@@ -1,0 +1,73 @@
+/*
+ * document.h - the versions of a tracked file, for the files document*.c. See documents.c.
+ */
+#ifndef ST_LIB_DOCUMENT_H
+#define ST_LIB_DOCUMENT_H
+
+#include "lib/files.h"
+
+#define ST_DOCUMENT_ATTRIBUTE "text"
+
+/* Bytes of one part: a value, less what a cut at a character's border needs. */
+#define ST_PART_SIZE      (ST_VALUE_SIZE_MAX - 8)
+#define ST_PART_NAME_SIZE 24
+
+/* What a version names: more copies do not write at once between two exchanges. */
+#define ST_PARENTS_MAX 8
+
+/* For marking. */
+enum st_version_mark {
+    ST_MARK_REAL_A = 1, /* ancestors of the one, that it replaced */
+    ST_MARK_REAL_B = 2, /* of the other */
+    ST_MARK_A = 4,      /* ancestors of the one, merged ones too */
+    ST_MARK_B = 8,
+    ST_MARK_BELOW = 16, /* ancestors of a common ancestor */
+};
+
+struct st_version {
+    struct st_dot dot;
+    uint64_t time_ms, number; /* entry of the index */
+    char agent[ST_AGENT_SIZE_MAX + 1];
+    /* Those that it replaced, then those that it has all of but for overlaps: they stay. */
+    struct st_dot parents[ST_PARENTS_MAX];
+    size_t replaced, parent_count;
+    bool live;
+    unsigned marks; /* of the last question about ancestors */
+};
+
+/* The versions of a document, newest first, as they stood at one moment. */
+struct st_versions {
+    struct st_version *list;
+    size_t count, live;
+    size_t shown; /* number of the one that is shown; count: none */
+};
+
+/* `text`, `text.2`, ... */
+struct st_str st_part_name(size_t number, char out[ST_PART_NAME_SIZE]);
+
+/* Reads them anew. ST_OK or the code of a fault that st_lib_fault() was told of; free(v->list). */
+int st_versions_read(strata *s, const char *entity, struct st_versions *v);
+/* NULL: not known. */
+struct st_version *st_version_find(const struct st_versions *v, struct st_dot dot);
+/* Appends the text of a version: its parts, in the order of its record. */
+int st_version_text(strata *s, const char *entity, const struct st_version *v, struct st_buf *out);
+
+/* How two versions stand to each other. */
+enum st_relation {
+    ST_UNRELATED,  /* nothing in common but the name */
+    ST_CONTAINED,  /* one of them has all of the other but for overlaps */
+    ST_DIVERGED,   /* base: the text that both come from */
+    ST_CONFLICTED, /* the same, and an overlap of what they come from is not settled */
+};
+
+/*
+ * How a and b stand to each other; appends the base to merge them against. Where they have several
+ * latest common ancestors (two copies merged the same versions, each for itself), the base is what
+ * those give when they are merged, against their own base in turn: what both have of all of them is
+ * then no change of either. The same on every copy that knows both versions.
+ */
+int st_versions_base(strata *s, const char *entity, struct st_versions *v,
+                     const struct st_version *a, const struct st_version *b, struct st_buf *base,
+                     enum st_relation *relation);
+
+#endif
