@@ -170,6 +170,7 @@ struct st_view {
     bool names_are_ids; /* an author chooses the id of a new item: an unknown one is an addition */
     bool shows_board;   /* renders heartbeats: changes with time, not with records alone */
     bool shows_claims;  /* wants `holder` */
+    bool (*shows)(const struct st_op *op); /* whether it can change what the view shows */
     enum st_code (*render)(const struct st_view_source *source, struct st_rendering *out);
     bool (*identify)(struct st_str line, struct st_str *id);
     st_line_classify *classify;

@@ -556,11 +556,18 @@ static enum st_code apply(const struct st_view_source *src, const struct st_edit
     return code;
 }
 
+static bool shows(const struct st_op *op)
+{
+    return st_entity_kind(op->entity) == ST_ENTITY_FACT && op->kind != ST_OP_COUNT &&
+           op->kind != ST_OP_BEAT && op->kind != ST_OP_ACK;
+}
+
 const struct st_view st_view_facts = {
     .name = "facts",
     .file = "FACTS.md",
     .takes_subject = true,
     .render = render,
+    .shows = shows,
     .identify = identify,
     .classify = classify,
     .apply = apply,

@@ -615,6 +615,11 @@ static enum st_code apply(const struct st_view_source *src, const struct st_edit
     return code;
 }
 
+static bool shows(const struct st_op *op)
+{
+    return op->kind != ST_OP_COUNT && st_entity_kind(op->entity) == ST_ENTITY_NUMBERED;
+}
+
 const struct st_view st_view_queue = {
     .name = "queue",
     .file = "QUEUE.md",
@@ -622,6 +627,7 @@ const struct st_view st_view_queue = {
     .names_are_ids = true,
     .shows_claims = true,
     .render = st_queue_render,
+    .shows = shows,
     .identify = identify,
     .classify = classify,
     .apply = apply,

@@ -399,6 +399,7 @@ static bool entry_dirty(strata *s, const struct st_entry *e)
 struct work {
     unsigned flags;
     bool moved, dirty;
+    bool log_only; /* it is only the log that has moved */
     struct st_tail tail;
     int64_t board_ns;
     uint64_t now_ms;
@@ -410,8 +411,10 @@ static void look(strata *s, unsigned flags, struct work *w)
     struct st_registry *r = &s->files->registry;
     *w = (struct work){.flags = flags, .board_ns = beside_ns(s, r), .now_ms = wall_ms(s)};
     bool edits_only = (flags & STRATA_FILES_EDITS) != 0;
-    w->moved =
-        state_moved(s, r, &w->tail) || board_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;
+    bool log_moved = state_moved(s, r, &w->tail);
+    bool other = board_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;
+    w->moved = log_moved || other;
+    w->log_only = log_moved && !other;
     if (edits_only)
         w->moved = false;
     w->dirty = (flags & STRATA_FILES_ALL) != 0;
@@ -424,7 +427,7 @@ static unsigned why_of(strata *s, const struct work *w, const struct st_entry *e
     unsigned why = 0;
     if ((w->flags & STRATA_FILES_ALL) != 0 || entry_dirty(s, e))
         why |= ST_VIEW_DIRTY;
-    if (w->moved && !e->committed)
+    if (w->moved && !e->committed && (!w->log_only || st_files_moved(s, e, &w->tail)))
         why |= ST_VIEW_STALE;
     if ((w->flags & STRATA_FILES_RENDER) != 0)
         why |= ST_VIEW_STALE | ST_VIEW_FORCE;

@@ -15,6 +15,7 @@
  *   merged.c     what a merge of a file could not decide
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
+ *   files_moved.c    which views the latest records can have changed
  *   files_replace.c  replacing them, and what to do after a death
  *   view_list.c  which views there are   views.c      edits of them taken in, views written
  *   tracked.c    which files are tracked documents.c  their versions
