@@ -20,6 +20,7 @@ test_of() {
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;
     STALE_ROWS) echo gap test_a_gap_is_never_seen ;;
     CLAIM_UNCHECKED) echo task_ends test_a_claim_looks_again ;;
+    HAND_BLIND) echo task_ends test_going_on_sees_what_changed ;;
     END_REPLACES) echo task_ends test_cancelled_and_done_at_once ;;
     REPORT_DECIDED_TWICE) echo task_ends test_many_decide_at_once ;;
     *) printf '%s test_*\n' gap index identity tasks task_ends merge ;;

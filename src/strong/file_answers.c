@@ -5,6 +5,7 @@
  *   offset 0    magic, version (4 bytes each)
  *          8    wake, sleepers: a futex word that changes whenever there is something new
  *          16   clock, nearest deadline (order.h, struct st_due)
+ *          32   when somebody looked, for st_strong_looked()
  *          64   SLOTS slots; entry n has slot n % SLOTS
  *
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
@@ -50,7 +51,8 @@ struct st_answers {
     uint32_t magic, version;
     uint32_t wake, sleepers;
     struct st_due due;
-    uint64_t reserved[4];
+    uint64_t looked;
+    uint64_t reserved[3];
     struct slot slots[SLOTS];
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
@@ -105,6 +107,7 @@ void st_answers_open(struct st_file *f)
     }
     f->answers = a;
     f->order.due = &a->due;
+    f->order.looked = &a->looked;
 }
 
 void st_answers_close(struct st_file *f)
@@ -113,6 +116,7 @@ void st_answers_close(struct st_file *f)
         f->log.env->unmap(f->log.env->ctx, f->answers, sizeof *f->answers);
     f->answers = NULL;
     f->order.due = &f->no_due;
+    f->order.looked = NULL;
 }
 
 static uint64_t slot_checksum(const struct slot *s)

@@ -59,6 +59,10 @@ const struct st_fault *st_strong_fault(const struct st_strong *s);
 /* Whether this place decides; where it does not, everything but reading, st_strong_follow(),
  * st_strong_accept() and st_strong_force() is ST_UNAVAILABLE, and the fault says where to go. */
 bool st_strong_here(struct st_strong *s);
+/* Of the many who look after something together, that one does it now: whether nobody has said so on
+ * this machine for `every_ns`, but us. `own` (the time of our own last look) decides where nothing is
+ * shared. Sets both. */
+bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own);
 /* The workspace that it was made for. */
 uint64_t st_strong_workspace(const struct st_strong *s);
 
