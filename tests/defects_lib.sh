@@ -10,6 +10,7 @@ ldflags=-Wl,--wrap=st_env_posix
 # PROGRAM TEST: the one that has to notice the defect; of a new defect it may be any.
 test_of() {
     case $1 in
+    ADD_UNFLUSHED) echo task_ends test_power_fails ;;
     CYCLE_UNSEEN) echo tasks test_cycles ;;
     EARLY_SHOWN) echo tasks test_nothing_before_its_cause ;;
     END_WITHOUT_TOKEN | NO_COPY) echo tasks test_a_claim_is_one_agents ;;

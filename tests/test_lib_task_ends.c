@@ -432,6 +432,89 @@ static void test_killed_at_every_change(void **state)
     }
 }
 
+/* --- power ------------------------------------------------------------------------------------ */
+
+static void answered(const char *what)
+{
+    FILE *f = fopen(world_path("answered"), "a");
+    assert_non_null(f);
+    fprintf(f, "%s\n", what);
+    fclose(f);
+}
+
+static bool was_answered(const char *what)
+{
+    char line[32];
+    bool was = false;
+    FILE *f = fopen(world_path("answered"), "r");
+    while (f != NULL && !was && fgets(line, sizeof line, f) != NULL)
+        was = strncmp(line, what, strlen(what)) == 0;
+    if (f != NULL)
+        fclose(f);
+    return was;
+}
+
+static void day_of_work(void)
+{
+    strata *s = world_open("a", "ann");
+    strata_task_taken t;
+    char id[STRATA_TASK_SIZE];
+    add(s, "after it", "1");
+    answered("add");
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, NULL, &t));
+    answered("took");
+    ok(s, strata_task_checkpoint(s, "1", t.token, "half", 4, 0));
+    answered("checkpoint");
+    strata_task_end end = end_of("1", t.token, "done", "all");
+    ok(s, strata_task_next(s, &anybody, 0, 0, 0, &end, &t));
+    answered("done");
+    ok(s, strata_message_send(s, "bob", "look at 1", 9, true, id));
+    answered("message");
+    strata_close(s);
+}
+
+static int count_message(void *arg, const strata_message *m)
+{
+    (void)m;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* Power fails at a change to the file system, and what was not flushed is gone: what was answered
+ * is there, in the facts too, and the index that stayed, or that is built anew, agrees with it. */
+static void test_power_fails(void **state)
+{
+    (void)state;
+    bool killed = true;
+    for (uint64_t strike = 1; killed; strike += 2) {
+        world_init("a");
+        strata *s = world_open("a", "boss");
+        add(s, "one", NULL);
+        strata_close(s);
+        world_power_watch("a");
+        killed = world_killed(day_of_work, strike, 0);
+        world_power_fail("a", strike / 2 % 2 == 0);
+        s = world_open("a", "bob");
+        strata_task t = get(s, "1");
+        if (was_answered("done")) {
+            assert_string_equal(t.state, "done");
+            assert_string_equal(t.result, "all");
+        }
+        if (was_answered("checkpoint"))
+            assert_string_equal(t.checkpoint, "half");
+        if (was_answered("took") && strcmp(t.state, "done") != 0)
+            assert_string_equal(t.holder, "ann");
+        if (was_answered("add"))
+            assert_string_equal(get(s, "2").title, "after it");
+        int messages = 0;
+        ok(s, strata_message_each(s, "bob", 0, count_message, &messages));
+        assert_true(messages == 1 || !was_answered("message"));
+        strata_close(s);
+        world_run("rm -rf a answered disk");
+    }
+    assert_true(was_answered("message") || !killed);
+}
+
 /* --- reports from another copy ---------------------------------------------------------------- */
 
 /* a has the role, and ten tasks; b knows them. */
@@ -595,6 +678,7 @@ int main(void)
         TEST(test_an_hour_of_thought),
         TEST(test_a_dead_namesake),
         TEST(test_killed_at_every_change),
+        TEST(test_power_fails),
         TEST(test_what_was_accepted_is_not_refused),
         TEST(test_many_decide_at_once),
         TEST(test_a_retry_from_afar),
