@@ -10,6 +10,7 @@ ldflags=-Wl,--wrap=st_env_posix
 # PROGRAM TEST: the one that has to notice the defect; of a new defect it may be any.
 test_of() {
     case $1 in
+    ADD_UNFLUSHED) echo task_ends test_power_fails ;;
     CYCLE_UNSEEN) echo tasks test_cycles ;;
     EARLY_SHOWN) echo tasks test_nothing_before_its_cause ;;
     END_WITHOUT_TOKEN | NO_COPY) echo tasks test_a_claim_is_one_agents ;;
@@ -25,6 +26,7 @@ test_of() {
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;
     STALE_ROWS) echo gap test_a_gap_is_never_seen ;;
     CLAIM_UNCHECKED) echo task_ends test_a_claim_looks_again ;;
+    HAND_BLIND) echo task_ends test_going_on_sees_what_changed ;;
     END_REPLACES) echo task_ends test_cancelled_and_done_at_once ;;
     REPORT_DECIDED_TWICE) echo task_ends test_many_decide_at_once ;;
     *) printf '%s test_*\n' gap index identity tasks task_ends merge ;;

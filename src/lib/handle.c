@@ -251,6 +251,7 @@ void strata_close(strata *s)
     st_arena_reset(&s->arena);
     free(s->names);
     free(s->held.list);
+    free(s->hand);
     free(s->dir);
     free(s);
 }

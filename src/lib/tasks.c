@@ -315,6 +315,9 @@ static int add_drafted(strata *s, struct draft *d, const strata_task_new *t, uns
     if (code != STRATA_OK)
         return code;
     snprintf(id, STRATA_TASK_SIZE, "%.*s", (int)d->ops[0].entity.n - 1, d->ops[0].entity.p + 1);
+#ifdef ST_DEFECT_ADD_UNFLUSHED
+    return STRATA_OK;
+#endif
     return st_lib_wait(s, &r, flags);
 }
 

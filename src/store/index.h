@@ -80,6 +80,8 @@ enum st_code st_index_begin_alone(struct st_index *x);
 void st_index_end(struct st_index *x);
 /* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
 enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail);
+/* The same as it stands in the file, however old, but not older than `at`: else ST_UNAVAILABLE. */
+enum st_code st_index_begin_since(struct st_index *x, struct st_dot at);
 /* Applies what the log has now, under the index lock; no read is begun. ST_UNAVAILABLE: the lock
  * could not be had within wait_ms. */
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);

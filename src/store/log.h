@@ -104,7 +104,7 @@ struct st_page {
     uint64_t durable;         /* atomic mark: the watermark, up to which all is flushed */
     uint64_t flushing;        /* atomic mark: 0, or how far a flush is under way */
     uint32_t tail_changes;    /* atomic: counts changes; tail[tail_changes % 2] is current */
-    uint32_t reserved;
+    uint32_t changes;         /* atomic: counts records that others have to look at, see st_log_changes() */
     uint64_t previous_epoch;  /* the epoch before this one, for those who still wait for it */
     uint64_t previous_durable; /* the counter up to which it was taken over */
     uint8_t boot_id[16];
@@ -148,6 +148,7 @@ struct st_log {
      * locked, and where it lies. */
     uint64_t quarantined_size;
     char quarantine_path[ST_PATH_SIZE];
+    bool quiet;                     /* set by the caller around an append, see st_log_changes() */
     bool repairing;                 /* damage below the watermark is moved aside, not refused */
     bool began_epoch;               /* this handle began a new epoch (identity.reason says why) */
     struct st_fault fault;          /* details of the last error */
@@ -205,6 +206,11 @@ enum st_code st_log_context(struct st_log *log, struct st_vector *out);
  * Not durable yet. ST_NO_SPACE, ST_IO: nothing was recorded. ST_INVALID, ST_LIMIT: the record.
  */
 enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed);
+
+/* A word that is another one after every record that was not appended as `quiet`: who has seen the
+ * state, and finds the word that it read before that, knows what has come since by its kind alone.
+ * False: nothing is known, as without a page. */
+bool st_log_changes(const struct st_log *log, uint32_t *word);
 
 /* Waits until `counter` of epoch `epoch` is durable, flushing if nobody else does. ST_TIMEOUT
  * does not mean that it is not kept, only that nobody knows yet. ST_OUTCOME_UNKNOWN. Never a code

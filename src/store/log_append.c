@@ -325,6 +325,9 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
         code = st_epoch_begin(log, "dead");
         return code == ST_OK ? st_log_append(log, r, observed) : code;
     }
+    /* Before the record is there: who finds the word unchanged has not missed it. */
+    if (code == ST_OK && !log->quiet)
+        st_atomic_add(&log->page->changes, 1u);
     if (code == ST_OK)
         code = record_put(log, log->fd, st_log_writer(log), &tail, r, observed);
     if (code == ST_OK) {
@@ -333,6 +336,15 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
     }
     return code;
 }
+
+bool st_log_changes(const struct st_log *log, uint32_t *word)
+{
+    if (!st_page_valid(log))
+        return false;
+    *word = st_atomic_load(&log->page->changes);
+    return true;
+}
+
 enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush)
 {
     enum st_code code = st_log_lock(log);

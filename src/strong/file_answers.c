@@ -6,6 +6,7 @@
  *          8    wake, sleepers: a futex word that changes whenever there is something new
  *          16   clock, nearest deadline (order.h, struct st_due)
  *          32   wake, sleepers of those whose entry is being flushed
+ *          40   when somebody looked, for st_strong_looked()
  *          64   SLOTS slots; entry n has slot n % SLOTS
  *
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
@@ -56,7 +57,8 @@ struct st_answers {
     } word;
     struct st_due due;
     struct word flushing;
-    uint64_t reserved[3];
+    uint64_t looked;
+    uint64_t reserved[2];
     struct slot slots[SLOTS];
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
@@ -126,6 +128,7 @@ void st_answers_open(struct st_file *f, bool patient)
     }
     f->answers = a;
     f->order.due = &a->due;
+    f->order.looked = &a->looked;
 }
 
 void st_answers_close(struct st_file *f)
@@ -134,6 +137,7 @@ void st_answers_close(struct st_file *f)
         f->log.env->unmap(f->log.env->ctx, f->answers, sizeof *f->answers);
     f->answers = NULL;
     f->order.due = &f->no_due;
+    f->order.looked = NULL;
 }
 
 static uint64_t slot_checksum(const struct slot *s)

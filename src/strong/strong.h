@@ -62,6 +62,10 @@ bool st_strong_here(struct st_strong *s);
 /* The same as a code: ST_OK, or ST_UNAVAILABLE with a fault that says where to go. Not between begin
  * and end. */
 enum st_code st_strong_decides(struct st_strong *s);
+/* Of the many who look after something together, that one does it now: whether nobody has said so on
+ * this machine for `every_ns`, but us. `own` (the time of our own last look) decides where nothing is
+ * shared. Sets both. */
+bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own);
 /* The workspace that it was made for. */
 uint64_t st_strong_workspace(const struct st_strong *s);
 
