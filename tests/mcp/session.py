@@ -677,6 +677,20 @@ class Session(unittest.TestCase):
         self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": [entity]})
         self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": []})
 
+    def test_names_of_tasks_and_tracked_files_are_entities_as_any_other(self):
+        s = self.start("--memory")
+        names = ["#12", "entity:#12", "file:a.c"]
+        s.tool("create_entities", entities=[{"name": n, "entityType": "t", "observations": ["o"]} for n in names])
+        s.tool("create_relations", relations=[{"from": "#12", "to": "file:a.c", "relationType": "about"}])
+        graph = s.tool("read_graph")["structuredContent"]
+        self.assertEqual(sorted(e["name"] for e in graph["entities"]), names)
+        self.assertEqual(graph["relations"], [{"from": "#12", "to": "file:a.c", "relationType": "about"}])
+        s.tool("delete_entities", entityNames=["file:a.c"])
+        graph = s.tool("read_graph")["structuredContent"]
+        self.assertEqual((len(graph["entities"]), graph["relations"]), (2, []))
+        # They are none of the workspace's tasks and files.
+        self.assertEqual(json.loads(self.cli("list", "--all", "--json"))["data"], [])
+
     def test_eight_memory_servers_lose_nothing(self):
         file = os.path.join(self.place.name, "memory.jsonl")
         servers = [self.start("--memory", memory_file=file, agent=f"a{i}") for i in range(8)]
