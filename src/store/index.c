@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 4
+#define INDEX_VERSION 5
 #define TEXT(x)       #x
 #define TEXT_OF(x)    TEXT(x)
 

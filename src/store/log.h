@@ -217,10 +217,6 @@ bool st_log_changes(const struct st_log *log, uint32_t *word);
  * that means "nothing was recorded". */
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter);
 
-/* The same for one of many who sleep elsewhere: ST_UNAVAILABLE at once when a flush that is under way
- * covers it. *flushed: this process has flushed, for others as well. */
-enum st_code st_log_wait_turn(struct st_log *log, uint64_t epoch, uint64_t counter, bool *flushed);
-
 /* Whether it is durable by now. Never waits. */
 bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter);
 

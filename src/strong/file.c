@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A flush that takes longer is looked into by everybody, as whoever flushed may be dead. */
-#define RIDE_NS_MAX 30000000ull
-
 static struct st_file *file_of(struct st_order *o)
 {
     return (struct st_file *)o;
@@ -67,8 +64,7 @@ static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct
 
 static void applied(void *ctx)
 {
-    st_answers_wake(ctx, ST_ANSWERS_DURABLE);
-    st_answers_wake(ctx, ST_ANSWERS_FLUSHING);
+    st_answers_wake(ctx);
 }
 
 /* --- ordering --------------------------------------------------------------------------------- */
@@ -169,50 +165,23 @@ static bool answer_known(struct st_file *f, size_t count)
     return f->found || st_answers_get(f, f->wanted, f->results, count);
 }
 
-/*
- * Until the entry is durable. While somebody's flush covers it, this process sleeps until its answer is
- * there, as whoever flushes then applies what he flushed: so it is woken once for both. If that takes
- * long, the log kernel finds out why.
- */
-static enum st_code answer_durable(struct st_file *f)
-{
-    const struct st_env *env = f->log.env;
-    const struct st_mark mark = f->wanted;
-    uint64_t start = env->boot_ns(env->ctx);
-    bool flushed = false;
-    enum st_code code;
-    do {
-        uint32_t word = st_answers_word(f, ST_ANSWERS_FLUSHING);
-        code = st_log_wait_turn(&f->log, mark.epoch, mark.number, &flushed);
-        if (code == ST_UNAVAILABLE)
-            st_answers_sleep(f, ST_ANSWERS_FLUSHING, word);
-    } while (code == ST_UNAVAILABLE && env->boot_ns(env->ctx) - start < RIDE_NS_MAX);
-    if (code == ST_UNAVAILABLE)
-        code = st_log_wait_durable(&f->log, mark.epoch, mark.number);
-    f->flushed = flushed;
-    return code == ST_OK ? ST_OK : log_fault(f);
-}
-
 /* In turns: look, apply what is there, or sleep while somebody else applies it. */
 static enum st_code answer_await(struct st_file *f, size_t count)
 {
     const struct st_env *env = f->log.env;
     uint64_t start = env->boot_ns(env->ctx);
     for (;;) {
-        uint32_t word = st_answers_word(f, ST_ANSWERS_DURABLE);
-        if (answer_known(f, count)) {
-            if (f->flushed) /* it was applied before: nobody else tells those whom the flush covers */
-                st_answers_wake(f, ST_ANSWERS_FLUSHING);
+        uint32_t word = st_answers_word(f);
+        if (answer_known(f, count))
             return ST_OK;
-        }
         enum st_code code = st_index_catch_up(f->index, 0);
         if (code == ST_OK) {
-            st_answers_wake(f, ST_ANSWERS_DURABLE); /* for the index lock */
+            st_answers_wake(f); /* for the index lock */
             return answer_known(f, count) ? ST_OK : answer_again(f);
         }
         bool late = env->boot_ns(env->ctx) - start >= ST_INDEX_WAIT_MS * 1000000ull;
         if (code == ST_UNAVAILABLE && !late) {
-            st_answers_sleep(f, ST_ANSWERS_DURABLE, word);
+            st_answers_sleep(f, word);
             continue;
         }
         /* The index cannot be written, or who writes it is stopped: for itself, in memory. */
@@ -228,14 +197,9 @@ static enum st_code file_answer(struct st_order *o, struct st_mark mark,
                                 struct st_ledger_result *results, size_t count)
 {
     struct st_file *f = file_of(o);
-    enum st_code code = ST_OK;
     f->wanted = mark;
-    f->found = f->flushed = false;
-#ifndef ST_DEFECT_ANSWER_EARLY
-    code = answer_durable(f);
-#endif
-    if (code == ST_OK)
-        code = answer_await(f, count);
+    f->found = false;
+    enum st_code code = answer_await(f, count);
     if (code == ST_OK)
         memcpy(results, f->results, count * sizeof *results);
     f->wanted = (struct st_mark){0, 0};
@@ -254,15 +218,15 @@ static enum st_code begin_shared(struct st_file *f)
         return ST_UNAVAILABLE;
     uint64_t start = env->boot_ns(env->ctx);
     do {
-        uint32_t word = st_answers_word(f, ST_ANSWERS_DURABLE);
+        uint32_t word = st_answers_word(f);
         enum st_code code = st_index_begin_at(f->index, &tail);
         if (code != ST_UNAVAILABLE)
             return code;
         code = st_index_catch_up(f->index, 0);
         if (code == ST_OK)
-            st_answers_wake(f, ST_ANSWERS_DURABLE);
+            st_answers_wake(f);
         else if (code == ST_UNAVAILABLE)
-            st_answers_sleep(f, ST_ANSWERS_DURABLE, word);
+            st_answers_sleep(f, word);
         else
             return code;
     } while (env->boot_ns(env->ctx) - start < ST_INDEX_WAIT_MS * 1000000ull);

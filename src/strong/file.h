@@ -32,7 +32,6 @@ struct st_file {
     /* What this process waits for, should it apply that entry itself. */
     struct st_mark wanted;
     bool found;
-    bool flushed; /* it has flushed what it waits for, and others with it */
     struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
 };
 
@@ -68,11 +67,9 @@ void st_answers_put(struct st_file *f, struct st_mark mark, const struct st_ledg
 /* False: it is not there, or not any more. */
 bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_result *results,
                     size_t count);
-/* The word to read before looking for an answer, and to sleep on when it was not there: of those whose
- * entry is durable, or is being flushed. */
-enum st_answers_word { ST_ANSWERS_DURABLE, ST_ANSWERS_FLUSHING };
-uint32_t st_answers_word(struct st_file *f, enum st_answers_word which);
-void st_answers_sleep(struct st_file *f, enum st_answers_word which, uint32_t word);
-void st_answers_wake(struct st_file *f, enum st_answers_word which);
+/* The word to read before looking for an answer, and to sleep on when it was not there. */
+uint32_t st_answers_word(struct st_file *f);
+void st_answers_sleep(struct st_file *f, uint32_t word);
+void st_answers_wake(struct st_file *f);
 
 #endif

@@ -5,8 +5,7 @@
  *   offset 0    magic, version (4 bytes each)
  *          8    wake, sleepers: a futex word that changes whenever there is something new
  *          16   clock, nearest deadline (order.h, struct st_due)
- *          32   wake, sleepers of those whose entry is being flushed
- *          40   when somebody looked, for st_strong_looked()
+ *          32   when somebody looked, for st_strong_looked()
  *          64   SLOTS slots; entry n has slot n % SLOTS
  *
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
@@ -52,13 +51,10 @@ struct slot {
 
 struct st_answers {
     uint32_t magic, version;
-    struct word {
-        uint32_t wake, sleepers;
-    } word;
+    uint32_t wake, sleepers;
     struct st_due due;
-    struct word flushing;
     uint64_t looked;
-    uint64_t reserved[2];
+    uint64_t reserved[3];
     struct slot slots[SLOTS];
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
@@ -89,7 +85,7 @@ static int fill(const struct st_env *env, int fd, int tries)
     if (r >= 0 && info.size < sizeof(struct st_answers) && locked < 0)
         return locked;
     if (r >= 0 && locked >= 0)
-        r = env->fstat(env->ctx, fd, &info);
+        r = env->fstat(env->ctx, fd, &info); /* it may have grown before it was locked */
     if (r >= 0 && info.size < sizeof(struct st_answers)) {
         r = env->allocate(env->ctx, fd, sizeof(struct st_answers));
         if (r == -EOPNOTSUPP)
@@ -184,35 +180,28 @@ bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_res
     return true;
 }
 
-static struct word *word_of(struct st_file *f, enum st_answers_word which)
+uint32_t st_answers_word(struct st_file *f)
 {
-    return which == ST_ANSWERS_DURABLE ? &f->answers->word : &f->answers->flushing;
+    return f->answers != NULL ? st_atomic_load(&f->answers->wake) : 0;
 }
 
-uint32_t st_answers_word(struct st_file *f, enum st_answers_word which)
-{
-    return f->answers != NULL ? st_atomic_load(&word_of(f, which)->wake) : 0;
-}
-
-void st_answers_sleep(struct st_file *f, enum st_answers_word which, uint32_t word)
+void st_answers_sleep(struct st_file *f, uint32_t word)
 {
     const struct st_env *env = f->log.env;
     if (f->answers == NULL) {
         env->sleep_ns(env->ctx, SLEEP_NS_MAX / 20);
         return;
     }
-    struct word *w = word_of(f, which);
-    st_atomic_add(&w->sleepers, 1u);
-    env->futex_wait(env->ctx, &w->wake, word, SLEEP_NS_MAX);
-    st_atomic_add(&w->sleepers, (uint32_t)-1);
+    st_atomic_add(&f->answers->sleepers, 1u);
+    env->futex_wait(env->ctx, &f->answers->wake, word, SLEEP_NS_MAX);
+    st_atomic_add(&f->answers->sleepers, (uint32_t)-1);
 }
 
-void st_answers_wake(struct st_file *f, enum st_answers_word which)
+void st_answers_wake(struct st_file *f)
 {
     if (f->answers == NULL)
         return;
-    struct word *w = word_of(f, which);
-    st_atomic_add(&w->wake, 1u);
-    if (st_atomic_load(&w->sleepers) != 0)
-        f->log.env->futex_wake_all(f->log.env->ctx, &w->wake);
+    st_atomic_add(&f->answers->wake, 1u);
+    if (st_atomic_load(&f->answers->sleepers) != 0)
+        f->log.env->futex_wake_all(f->log.env->ctx, &f->answers->wake);
 }

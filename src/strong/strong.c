@@ -360,9 +360,9 @@ enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t 
     code = o->engine->append(o, &e, &mark);
     if (code != ST_OK)
         return st_strong_fail(s, code);
-    code = o->engine->answer(o, mark, results, count);
+    code = durable(s, mark);
     if (code == ST_OK)
-        code = durable(s, mark);
+        code = o->engine->answer(o, mark, results, count);
     return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 
