@@ -397,6 +397,56 @@ static void test_edits_on_two_branches(void **state)
     }
 }
 
+/* kill -9 at every change of the disk while the driver takes in what both sides have edited: Git asks
+ * again, and each edit is there once. */
+static char *killed_text[3];
+
+static void merge_once(void)
+{
+    strata *s = world_open("a", "ann");
+    free(driver(s, killed_text[0], killed_text[1], killed_text[2]));
+    strata_close(s);
+}
+
+static void test_killed_while_taking_in(void **state)
+{
+    (void)state;
+    uint64_t deaths = 0;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    world_set(s, "x", "y", "1");
+    world_set(s, "x", "z", "1");
+    char **text = killed_text;
+    text[0] = file_of("a", &facts);
+    text[1] = strdup(text[0]);
+    world_set(s, "w", "w", "1");
+    text[2] = file_of("a", &facts);
+    strata_close(s);
+    replace_line(&text[1], "| y | 1 |", "| y | 2 |");
+    replace_line(&text[2], "| z | 1 |", "| z | 2 |");
+    world_run("cp -r a saved");
+    for (bool died = true; died; deaths += died) {
+        world_run("rm -rf a && cp -r saved a");
+        died = world_killed(merge_once, deaths + 1, 0);
+        s = world_open("a", "ann");
+        char *merged = driver(s, text[0], text[1], text[2]);
+        file_put_text(world_path("a/FACTS.md"), merged);
+        files_update(s, 0);
+        world_shows(s, "x", "y", "2");
+        world_shows(s, "x", "z", "2");
+        assert_int_equal(files_writes_of(s, "x", "y"), 2);
+        assert_int_equal(files_writes_of(s, "x", "z"), 2);
+        assert_non_null(strstr(merged, "| y | 2 |"));
+        assert_non_null(strstr(merged, "| z | 2 |"));
+        strata_close(s);
+        free(merged);
+    }
+    if (deaths < 5)
+        fail_msg("only %d steps", (int)deaths);
+    for (int i = 0; i < 3; i++)
+        free(text[i]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -406,6 +456,7 @@ int main(void)
         TEST(test_facts_without_logs),    TEST(test_a_page_without_logs),
         TEST(test_queue_without_logs),    TEST(test_board_without_logs),
         TEST(test_edits_on_two_branches),
+        TEST(test_killed_while_taking_in),
     };
     return cmocka_run_group_tests_name("lib view merge", tests, NULL, NULL);
 }
