@@ -695,7 +695,7 @@ typedef struct strata_task_totals {
     uint64_t waiting, deferred; /* for others; for a time that is still to come */
     uint64_t held;              /* by a word that somebody wrote, as "blocked" */
     uint64_t done, failed, cancelled;
-    uint64_t claimed;    /* live claims; none where another copy decides */
+    uint64_t claimed;   /* live claims; none where another copy decides */
     uint64_t to_be_had; /* ready and neither claimed nor deferred */
 } strata_task_totals;
 
@@ -919,6 +919,9 @@ typedef struct strata_coordinator {
 } strata_coordinator;
 
 int strata_coordinator_get(strata *s, strata_coordinator *out);
+/* STRATA_OK: this copy decides. STRATA_UNAVAILABLE: it does not, and the error says what to do; lists of
+ * operations, locks and reservations have then what was known when the ordered log last came here. */
+int strata_coordinator_here(strata *s);
 /*
  * A planned move, for persons, named. Where both copies are reachable, strata_coordinator_hand_over()
  * at the one that decides does it all: `dir` belongs to the other copy of this workspace. Otherwise

@@ -10,7 +10,7 @@ processes=${1:-8}
 seconds=${2:-5}
 build=${BUILD:-build}
 dir=$build/demo
-sample=$(find ../shared/data/knowledge-graph -name '*.jsonl' -printf '%s %p\n' 2>/dev/null |
+sample=$(find "${STRATA_SHARED:-../shared}/data/knowledge-graph" -name '*.jsonl' -printf '%s %p\n' 2>/dev/null |
     sort -rn | head -n 1 | cut -d ' ' -f 2-)
 
 ./scripts/deps.sh build
@@ -28,7 +28,8 @@ strata() {
     "$build/strata" --state-dir "$dir/here/.strata" --agent demo "$@"
 }
 
-strata init "$dir/here" --name here >/dev/null
+# Not one of the workspace that this clone's remote may carry; nor is a remote asked.
+strata init "$dir/here" --name here --new >/dev/null
 if [ -n "$sample" ]; then
     echo "A knowledge graph that other agents left (${sample##*/}):"
 else
@@ -38,7 +39,7 @@ else
         print "entity,attribute,value,kind,link"
         for (i = 1; i <= 60; i++) {
             printf "service-%d,port,%d,value,\n", i, 8000 + i
-            printf "service-%d,uses,service-%d,member,yes\n", i, i % 7 + 1
+            printf "service-%d,uses,,member,service-%d\n", i, i % 7 + 1
         }
     }' >"$sample"
 fi

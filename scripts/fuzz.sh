@@ -12,7 +12,7 @@ dir=build-fuzz
 flags="-std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
        -D_GNU_SOURCE -fno-strict-aliasing -Iinclude -Isrc -Ifuzz"
 core="src/core/*.c"
-import="src/edge/graph.c src/edge/import.c src/edge/import_[cjmp]*.c"
+import="src/edge/graph.c src/edge/import.c src/edge/import_[cjmp]*.c src/lib/entity.c $core"
 
 tasks="src/store/alloc.c src/cli/task_items.c src/cli/task_beads.c src/cli/task_queue.c src/cli/task_table.c
        src/files/task_line.c src/files/block.c $core"

@@ -653,6 +653,17 @@ conflict() {
     has "$stderr" "strata help status"
     try 2 fact set a b c --expct 1
     has "$stderr" "did you mean --expect?"
+    # Words of other programs and of the tools of the MCP server; no near word that means something else.
+    for words in "task:list" "new:add" "start:claim" "complete:done" "once_begin:once" "remember:fact set"; do
+        try 2 "${words%%:*}" x
+        has "$stderr" "did you mean \`strata ${words#*:}\`"
+    done
+    try 2 log --tail 3
+    [[ "$stderr" != *"did you mean"* ]]
+    try 2 checkpoint 3 half
+    has "$stderr" "strata checkpoint N --data TEXT"
+    try 2 fail 3 because
+    has "$stderr" "strata fail N --reason TEXT"
     try 2 xyzzyxyzzy --json
     error_json '.schema_version == 1 and .error.code == "usage" and .error.hint == "all commands: strata help"'
     try 2 fact

@@ -56,7 +56,7 @@ same_log() { # DIR
     once 0 l
     try 0 lock acquire m
     cd ../box
-    try 1 op show l
+    try 6 op show l
     merge ../desk
     same_log ../desk
     try 0 op show l --json

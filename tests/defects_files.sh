@@ -1,8 +1,8 @@
 #!/bin/sh
 # defects_files.sh - every deliberate defect of views and tracked documents must be caught. See defects.sh.
 . "$(dirname "$0")/defects.sh"
-defects_of src/files/block.c src/files/kept.c src/files/lines.c src/files/re*.c src/files/view*.c \
-    src/lib/files*.c src/lib/view*.c src/lib/documents.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
+defects_of src/files/block.c src/files/kept.c src/files/lines.c src/files/re*.c src/files/view*.c src/files/queue*.c \
+    src/lib/files*.c src/lib/view*.c src/lib/document*.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
 library
 ldflags=-Wl,--wrap=st_env_posix
 
@@ -14,11 +14,16 @@ test_of() {
     DISPLACED_UNSEEN | LAST_WRITER_WINS | PLAIN_RENAME) echo views test_document_written_in_between ;;
     DROPS_NEWEST_MARKS) echo files test_marks_that_are_full ;;
     EXCLUDE_UNLOCKED) echo files test_many_trees_one_exclude_file ;;
+    MOVED_NEVER) echo views 'test_*' ;;
     MERGE_IGNORES_STATE) echo view_merge test_board_with_both_logs ;;
     MERGE_KEEPS_DELETED) echo view_merge test_facts_without_logs ;;
     MERGE_TRUSTS_STATE) echo view_merge test_board_without_logs ;;
+    MERGED_FORGOTTEN) echo documents test_an_overlap_that_stays_open ;;
+    ONE_ANCESTOR) echo documents test_merged_crosswise ;;
     ONE_NAME_BESIDE) echo files test_same_rendering_in_two_trees ;;
     QUEUE_ANEW) echo queue test_written_anew ;;
+    QUEUE_KNOWS_ALL) echo view_merge test_queue_without_logs ;;
+    QUEUE_KNOWS_NOTHING) echo view_merge test_queue_with_both_logs ;;
     QUEUE_NO_LEDGER) echo queue test_of_another_is_not_ended ;;
     QUEUE_TWICE) echo queue test_an_old_text_is_saved_again ;;
     RECOVER_FORGETS) echo views test_killed_at_every_step_interrupted ;;
@@ -28,7 +33,7 @@ test_of() {
     WRITERS_UNSEEN) echo files test_a_file_that_is_being_written ;;
     WATCH_DIRECTORIES) echo files test_watch_directories_that_change ;;
     WATCH_OVERFLOW) echo files test_watch_overflow ;;
-    *) printf '%s test_*\n' views files queue view_merge ;;
+    *) printf '%s test_*\n' views files documents queue view_merge ;;
     esac
 }
 

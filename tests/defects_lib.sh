@@ -2,7 +2,7 @@
 # defects_lib.sh - every deliberate defect of the index, of intake and of the tasks must be caught by a test
 # of the library; with small segments, several to a log. See defects.sh.
 . "$(dirname "$0")/defects.sh"
-defects_of src/store/index*.c src/store/intake.c src/lib/task*.c
+defects_of src/store/index*.c src/store/intake.c src/store/mend.c src/lib/task*.c
 flags="$flags -DST_SEGMENT_SIZE=4096"
 library_here
 ldflags=-Wl,--wrap=st_env_posix
@@ -16,6 +16,11 @@ test_of() {
     END_WITHOUT_TOKEN | NO_COPY) echo tasks test_a_claim_is_one_agents ;;
     INDEX_AHEAD) echo index 'test_index_ahead*' ;;
     NAME_BEFORE_FLUSH) echo merge test_named_only_when_on_disk ;;
+    MEND_BASES_STAY) echo mend test_bases_are_forgotten ;;
+    MEND_CACHES_STAY) echo mend test_edits_replace_what_they_replaced ;;
+    MEND_NEEDS_UNSEEN) echo mend test_told_where_it_cannot_be_mended ;;
+    MEND_UNPLANNED) echo mend test_killed_at_every_step ;;
+    MEND_*) echo mend test_both_lives_go_on ;;
     NEAR_*) echo gap 'test_*' ;;
     NUMBER_NOT_RAISED) echo tasks test_a_copy_that_joined_has_numbers_of_its_own ;;
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;

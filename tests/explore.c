@@ -202,6 +202,19 @@ static void cover(struct st_vector *v, struct st_vector_entry *entries, const st
     }
 }
 
+/* The records before the last one, sorted. */
+static size_t before_last(struct st_dot *out, const struct history *h)
+{
+    size_t count = h->count > 0 ? h->count - 1 : 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t k = i;
+        for (; k > 0 && st_dot_compare(out[k - 1], h->records[i]->r.dot) > 0; k--)
+            out[k] = out[k - 1];
+        out[k] = h->records[i]->r.dot;
+    }
+    return count;
+}
+
 /* A record's dot, predecessor and time; clocks of the replicas are skewed against each other. */
 static void record_head(struct rec *rec, const struct history *h)
 {
@@ -228,7 +241,9 @@ static const struct rec *record_intern(const struct rec *made, const struct move
     for (size_t i = 0; i < made->r.op_count; i++) {
         sum = mix(sum, mix(made->ops[i].dot.writer.replica, made->ops[i].dot.counter));
         for (size_t j = 0; j < made->ops[i].vector.count; j++)
-            sum = mix(sum, mix(made->vectors[i][j].writer.replica, made->vectors[i][j].counter));
+            sum = mix(sum, mix(made->seen[j].writer.replica, made->seen[j].counter));
+        for (size_t j = 0; j < made->ops[i].at_count; j++)
+            sum = mix(sum, mix(made->at[i][j].writer.replica, made->at[i][j].counter));
     }
     bool fresh;
     uint64_t *slot = table_find(&record_of, sum, &fresh);
@@ -238,8 +253,10 @@ static const struct rec *record_intern(const struct rec *made, const struct move
     *rec = *made;
     rec->r.checksum = sum;
     rec->r.ops = rec->ops;
-    for (size_t i = 0; i < MOVE_OPS_MAX; i++)
-        rec->ops[i].vector.entries = rec->vectors[i];
+    for (size_t i = 0; i < MOVE_OPS_MAX; i++) {
+        rec->ops[i].vector.entries = rec->seen;
+        rec->ops[i].at = rec->at[i];
+    }
     *slot = (uint64_t)(uintptr_t)rec;
     return rec;
 }
@@ -267,7 +284,6 @@ static bool make_op(struct rec *rec, const struct history *h, const struct proto
                     const struct spec *spec)
 {
     struct st_op *op = &rec->ops[rec->r.op_count];
-    struct st_vector_entry *entries = rec->vectors[rec->r.op_count];
     *op = (struct st_op){
         .kind = p->kind,
         .entity = st_str_of(p->entity),
@@ -277,8 +293,9 @@ static bool make_op(struct rec *rec, const struct history *h, const struct proto
         .delta = p->delta,
         .has_at = p->at != AT_NONE,
     };
+    op->at = rec->at[rec->r.op_count];
     if (p->at == AT_BEFORE)
-        cover(&op->vector, entries, h, h->count > 0 ? h->count - 1 : 0, REPLICAS);
+        op->at_count = before_last(rec->at[rec->r.op_count], h);
     if (p->read != READ_NONE)
         op->dot = read_dot(h, p, spec);
     if (p->kind == ST_OP_ACK) {
@@ -344,7 +361,7 @@ static uint32_t take_in(uint32_t to, uint32_t from)
     rec.is_intake = true;
     rec.r.op_count = 1;
     rec.ops[0].kind = ST_OP_SEEN;
-    cover(&rec.ops[0].vector, rec.vectors[0], &h, h.count, h.replica);
+    cover(&rec.ops[0].vector, rec.seen, &h, h.count, h.replica);
     append(&h, record_intern(&rec, NULL));
     return history_add(&h);
 }

@@ -18,7 +18,8 @@
 struct rec {
     struct st_record r;
     struct st_op ops[MOVE_OPS_MAX];
-    struct st_vector_entry vectors[MOVE_OPS_MAX][REPLICAS];
+    struct st_vector_entry seen[REPLICAS];
+    struct st_dot at[MOVE_OPS_MAX][HISTORY_MAX];
     unsigned replica;
     bool is_intake;
 };

@@ -83,8 +83,12 @@ static void print_op(const struct st_op *op)
     if (op->kind == ST_OP_COUNT)
         printf(" %+lld", (long long)op->delta);
     if (op->has_at)
-        printf(" at ");
-    if (op->has_at || op->kind == ST_OP_SEEN)
+        printf(" at");
+    for (size_t i = 0; i < op->at_count; i++) {
+        printf(" ");
+        explore_print_dot(op->at[i]);
+    }
+    if (op->kind == ST_OP_SEEN)
         print_vector(&op->vector);
     if (op->dot.counter > 0) {
         printf(op->kind == ST_OP_ACK ? "" : " read ");

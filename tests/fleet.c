@@ -85,7 +85,9 @@ static void merge(const char *into, const char *from, struct fleet_result *r)
 
 static void make_copy(const char *dir, const char *state_dir, const char *name)
 {
-    strata_init_options options = {.size = sizeof(options), .state_dir = state_dir, .name = name};
+    /* Not one of the workspace that a remote of the repository around it may carry. */
+    strata_init_options options = {
+        .size = sizeof(options), .state_dir = state_dir, .name = name, .found = true};
     strata_init_result made;
     strata_error error;
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)

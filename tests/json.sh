@@ -75,6 +75,7 @@ object Replica '.replicas[0]' status
 object Totals .tasks status
 row doctor doctor
 object Finding '.findings[0]' doctor
+object Wiring .agents init --agents --dry-run
 row uninit uninit
 row search search api
 row 'op begin' op begin --key k

@@ -267,6 +267,12 @@ static int striking_ftruncate(void *ctx, int fd, uint64_t size)
     return __real_st_env_posix()->ftruncate(ctx, fd, size);
 }
 
+static int striking_allocate(void *ctx, int fd, uint64_t size)
+{
+    strike_maybe();
+    return __real_st_env_posix()->allocate(ctx, fd, size);
+}
+
 static int striking_rename(void *ctx, const char *from, const char *to)
 {
     if (world_before_rename != NULL)
@@ -324,6 +330,7 @@ const struct st_env *__wrap_st_env_posix(void)
         env.pwrite = striking_pwrite;
         env.fdatasync = striking_fdatasync;
         env.ftruncate = striking_ftruncate;
+        env.allocate = striking_allocate;
         env.rename = striking_rename;
         env.exchange = striking_exchange;
         env.unlink = striking_unlink;

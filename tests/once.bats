@@ -15,6 +15,12 @@ setup() {
     : >"$EFFECTS"
 }
 
+# what a case that failed left at work
+teardown() {
+    [ -z "${wrapper:-}" ] || kill -9 "$wrapper" 2>/dev/null || true
+    [ ! -s pid ] || kill -9 "$(cat pid)" 2>/dev/null || true
+}
+
 effect='echo x >>"$EFFECTS"'
 
 state_is() {
@@ -282,6 +288,8 @@ EOF
     try 113 once --key k1 -- sh -c "$effect"
     has "$stderr" "k1 was known before; its result was pruned"
     try 9 op begin --key k2
+    try 1 op show k2
+    has "$stderr" "k2 was known before (committed); its result was pruned"
     try 117 once --key d -- sh -c "$effect; exec sleep 60"
     ran 4
     try 2 op prune
@@ -307,6 +315,7 @@ EOF
     json '.data.evidence | startswith("the check command ended with 0")'
     state_is no in_doubt
     try 112 once --key x --check true -- true
+    try 112 once --key x --valid-for 1h -- true
     ran 0
 }
 
@@ -316,7 +325,7 @@ EOF
     make_doubt deploy
     for n in 1 2 3; do
         try 117 once --key deploy -- sh -c "$effect; exec sleep 60"
-        has "$stderr" "deploy: outcome unknown"
+        has "$stderr" "deploy: outcome unknown since 20"
         has "$stderr" "do not retry and do not use another key"
         has "$stderr" "A person has been asked"
         has "$stderr" "go on with other work"
@@ -503,8 +512,27 @@ commands() {
         person 6 op again k --reason "I want it"
         try 0 fact set api port 1
         try 0 fact get api port
-        try 0 op list
         same "$(commands)" "$before"
+    done
+    # What it can read, and says of itself.
+    cd ../late
+    for read in 'op list' 'op show k' 'lock list' 'reserve list'; do
+        try 0 $read
+        has "$stderr" "this is what is known here, up to entry"
+        has "$stderr" "this copy of the workspace does not decide"
+    done
+    try 0 op show k --json
+    json '.data.state == "committed"'
+    for read in 'op show nobody' 'fence l 1' 'reserve check a.c'; do
+        try 6 $read
+        has "$stderr" "this copy of the workspace does not decide"
+    done
+    person 6 op settle nobody --outcome failed --evidence "I looked"
+    cd ../early # nothing of the ledger came here
+    for read in 'op list' 'op show k' 'lock list' 'fence l 1' 'reserve list' 'reserve check a.c'; do
+        try 6 $read
+        has "$stderr" "this copy of the workspace does not decide"
+        has "$stderr" "strata coordinator move --force"
     done
     cd ../work
     try 0 once --key k -- sh -c "$effect"
@@ -589,9 +617,13 @@ locked() {
 gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
 
 @test "a holder that was stopped: its command is ended before the term, then others have the lock" {
-    locked 1s sh -c 'echo $$ >pid; exec sleep 30'
+    locked 1s sh -c 'echo $$ >pid; exec sleep 300'
     kill -STOP $wrapper
-    eventually gone "$(cat pid)" # nobody but its guardian can have done that
+    for _ in {1..50}; do # nobody but its guardian can do that
+        gone "$(cat pid)" && break
+        sleep 0.2
+    done
+    gone "$(cat pid)"
     try 0 lock acquire db --wait 5s
     kill -CONT $wrapper
     status=0
@@ -611,6 +643,33 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
     status=0
     wait $wrapper || status=$?
     [ "$status" -eq 113 ]
+}
+
+# The program of this case believes that the machine was suspended for the seconds that a file says.
+@test "a suspended machine: terms go on, on the clock that counts it" {
+    export STRATA_SUSPENDED=$BATS_TEST_TMPDIR/suspended
+    echo 0 >"$STRATA_SUSPENDED"
+    STRATA=$STRATA_MORTAL
+    try 0 lock acquire token --ttl 1h
+    token=$output
+    try 0 op begin --key k --term 1h
+    try 0 op start k --token "$output"
+    locked 1h sh -c 'echo $$ >pid; exec sleep 30'
+    # The guardian's timer is on CLOCK_BOOTTIME: nothing else wakes up in time.
+    guardian=$(pgrep -P $wrapper strata-guardian)
+    has "$(cat /proc/"$guardian"/fdinfo/*)" "clockid: 7"
+    echo 3000 >"$STRATA_SUSPENDED"
+    sleep 0.1
+    STRATA_AGENT=bob try 5 lock acquire token
+    try 5 op begin --key k
+    echo 7300 >"$STRATA_SUSPENDED" # the command under the lock was renewed in between
+    status=0
+    wait $wrapper || status=$?
+    [ "$status" -eq 113 ]
+    gone "$(cat pid)"
+    STRATA_AGENT=bob try 0 lock acquire token
+    try 3 lock release token --token "$token"
+    try 7 op begin --key k
 }
 
 @test "a command that does not listen is ended before the term, too" {

@@ -55,6 +55,15 @@ static bool covers(const struct st_vector *v, struct st_dot d)
     return false;
 }
 
+/* Whether the "at" of an operation has the record. */
+static bool names(const struct st_op *op, struct st_dot d)
+{
+    for (size_t i = 0; i < op->at_count; i++)
+        if (st_dot_compare(op->at[i], d) == 0)
+            return true;
+    return false;
+}
+
 /* Whether the writer of r, when it wrote r, had seen the record d. */
 static bool had_seen(const struct spec *s, const struct st_record *r, struct st_dot d)
 {
@@ -76,8 +85,7 @@ static bool in_context(const struct spec *s, const struct spec_op *of, const str
 {
     if (of->r == what->r)
         return !of->op->has_at && what->index < of->index;
-    return had_seen(s, of->r, what->r->dot) &&
-           (!of->op->has_at || covers(&of->op->vector, what->r->dot));
+    return had_seen(s, of->r, what->r->dot) && (!of->op->has_at || names(of->op, what->r->dot));
 }
 
 static bool is_write(const struct st_op *op)

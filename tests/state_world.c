@@ -86,11 +86,12 @@ const struct rec *write_ops(struct replica *p, const char *agent, size_t count,
     return rec;
 }
 
-/* An operation narrowed to what `entries` cover. */
-struct st_op at(struct st_op op, struct st_vector_entry *entries, size_t count)
+/* An operation narrowed to some records. */
+struct st_op at(struct st_op op, const struct st_dot *dots, size_t count)
 {
     op.has_at = true;
-    op.vector = (struct st_vector){entries, count, count, NULL};
+    op.at = dots;
+    op.at_count = count;
     return op;
 }
 

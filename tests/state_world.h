@@ -73,7 +73,7 @@ void take_in(struct replica *to, const struct replica *from);
 /* The same without saying so. */
 void deliver(struct replica *to, const struct replica *from);
 /* An operation narrowed to what `entries` cover. */
-struct st_op at(struct st_op op, struct st_vector_entry *entries, size_t count);
+struct st_op at(struct st_op op, const struct st_dot *dots, size_t count);
 
 /* Attribute `name` of entity "x"; lent by w.scratch. */
 struct st_attribute read_attribute(struct replica *p, const char *name);

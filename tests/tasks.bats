@@ -34,6 +34,19 @@ second_copy() {
     strata -C ../there merge-state . >/dev/null
 }
 
+@test "a word that means an end or a beginning elsewhere does not hold a task" {
+    strata add build >/dev/null
+    for word in closed completed in_progress ready; do
+        run strata update 1 --state "$word"
+        [ "$status" -eq 2 ]
+        has "$output" "would hold it"
+    done
+    [ "$(strata show 1 --json | jq -r .data.state)" = ready ]
+    strata create "another" >/dev/null
+    strata close 2 >/dev/null
+    [ "$(strata show 2 --json | jq -r .data.state)" = done ]
+}
+
 @test "add, ready, list, show: what waits for what" {
     same "$(strata add "build backend")" 1
     same "$(strata add "build frontend" --after 1 --priority 0)" 2

@@ -240,6 +240,31 @@ static void random_vector(struct st_vector *v)
         REQUIRE(st_vector_raise(v, random_writer(), random_number(U53_MAX)));
 }
 
+static int compare_dots(const void *a, const void *b)
+{
+    return st_dot_compare(*(const struct st_dot *)a, *(const struct st_dot *)b);
+}
+
+/* Sorted; some of one writer. Freed by the caller. */
+static const struct st_dot *random_dots(size_t *count)
+{
+    struct st_dot *dots = malloc(ENTRIES_MAX * sizeof(*dots));
+    size_t n = random_below(ENTRIES_MAX), kept = 0;
+
+    REQUIRE(dots != NULL);
+    for (size_t i = 0; i < n; i++) {
+        dots[i] = random_dot();
+        if (i > 0 && one_in(2))
+            dots[i].writer = dots[i - 1].writer;
+    }
+    qsort(dots, n, sizeof(*dots), compare_dots);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || compare_dots(&dots[kept - 1], &dots[i]) != 0)
+            dots[kept++] = dots[i];
+    *count = kept;
+    return dots;
+}
+
 static void random_op(struct st_op *op)
 {
     *op = (struct st_op){.kind = (enum st_op_kind)random_below(ST_OP_ACK + 1)};
@@ -260,7 +285,7 @@ static void random_op(struct st_op *op)
         op->attribute = random_name();
         op->has_at = op->kind != ST_OP_ADD && one_in(3);
         if (op->has_at)
-            random_vector(&op->vector);
+            op->at = random_dots(&op->at_count);
         if ((op->kind == ST_OP_SET || op->kind == ST_OP_UNSET) && one_in(3))
             op->dot = random_dot();
         break;
@@ -335,6 +360,14 @@ static void require_dot(const json_t *json, struct st_dot d)
     require_string(json, st_str_of(text));
 }
 
+static void require_dots(const json_t *json, const struct st_dot *dots, size_t count)
+{
+    REQUIRE(json_is_array(json));
+    REQUIRE(json_array_size(json) == count);
+    for (size_t i = 0; i < count; i++)
+        require_dot(json_array_get(json, i), dots[i]);
+}
+
 static void require_vector(const json_t *json, const struct st_vector *v)
 {
     size_t i;
@@ -380,7 +413,7 @@ static void require_op(const json_t *json, const struct st_op *op)
         keys++;
     }
     if (op->has_at) {
-        require_vector(json_object_get(json, "at"), &op->vector);
+        require_dots(json_object_get(json, "at"), op->at, op->at_count);
         keys++;
     }
     if (op->attribute.n > 0 && op->dot.counter > 0) {
@@ -439,6 +472,9 @@ static void require_same_op(const struct st_op *a, const struct st_op *b)
     REQUIRE(st_str_equal(a->value, b->value) && st_str_equal(a->raw, b->raw));
     REQUIRE(a->delta == b->delta && a->has_at == b->has_at);
     REQUIRE(st_dot_compare(a->dot, b->dot) == 0);
+    REQUIRE(a->at_count == b->at_count);
+    for (size_t i = 0; i < a->at_count; i++)
+        REQUIRE(st_dot_compare(a->at[i], b->at[i]) == 0);
     REQUIRE(a->vector.count == b->vector.count);
     REQUIRE(st_vector_within(&a->vector, &b->vector) && st_vector_within(&b->vector, &a->vector));
 }
@@ -595,8 +631,10 @@ static void one_record(struct st_record_scratch *scratch, struct st_buf *line, s
     try_spellings(json, st_buf_str(line), scratch, again, totals);
     json_decref(json);
     try_mutations(st_buf_str(line), scratch, again, totals);
-    for (i = 0; i < r.op_count; i++)
+    for (i = 0; i < r.op_count; i++) {
         st_vector_release(&ops[i].vector);
+        free((void *)(uintptr_t)ops[i].at);
+    }
 }
 
 int main(int argc, char **argv)

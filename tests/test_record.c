@@ -33,6 +33,8 @@ static const struct st_alloc heap = {resize, NULL};
     "\"p\":\"00000000000000bb\",\"t\":[1795472400123,3]"
 #define TAIL   ",\"x\":\"00000000000000cc\"}\n"
 #define DOT    "00000000000000aa-0001000000000001-6"
+#define DOT2   "00000000000000aa-0001000000000001-7"
+#define AT     "[\"" DOT "\",\"" DOT2 "\"]"
 #define W1     "00000000000000aa0001000000000001"
 #define W2     "00000000000000ab0001000000000001"
 #define OP(op) HEAD ",\"o\":[" op "]" TAIL
@@ -139,19 +141,22 @@ static void test_encodes_every_operation(void **state)
     op.value = ST_STR("x");
     op.value_kind = ST_VALUE_LINK;
     op.has_at = true;
+    const struct st_dot dots[] = {{{0xaa, 0x0001000000000001}, 6}, {{0xaa, 0x0001000000000001}, 7}};
+    op.at = dots;
+    op.at_count = 2;
     op.vector.entries = entries;
     op.vector.count = 2;
     op.dot = (struct st_dot){{0xaa, 0x0001000000000001}, 6};
 #define VECTOR "{\"" W1 "\":6,\"" W2 "\":1}"
     assert_string_equal(encode(f, &r), OP("{\"op\":\"set\",\"e\":\"api\",\"a\":\"status\",\"l\":"
-                                          "\"x\",\"at\":" VECTOR ",\"read\":\"" DOT "\"}"));
+                                          "\"x\",\"at\":" AT ",\"read\":\"" DOT "\"}"));
     op.kind = ST_OP_UNSET;
-    assert_string_equal(encode(f, &r),
-                        OP("{\"op\":\"unset\",\"e\":\"api\",\"a\":\"status\",\"at\":" VECTOR
-                           ",\"read\":\"" DOT "\"}"));
+    assert_string_equal(
+        encode(f, &r),
+        OP("{\"op\":\"unset\",\"e\":\"api\",\"a\":\"status\",\"at\":" AT ",\"read\":\"" DOT "\"}"));
     op.kind = ST_OP_REMOVE;
     assert_string_equal(encode(f, &r), OP("{\"op\":\"remove\",\"e\":\"api\",\"a\":\"status\",\"l\":"
-                                          "\"x\",\"at\":" VECTOR "}"));
+                                          "\"x\",\"at\":" AT "}"));
     op.kind = ST_OP_ADD;
     assert_string_equal(encode(f, &r),
                         OP("{\"op\":\"add\",\"e\":\"api\",\"a\":\"status\",\"l\":\"x\"}"));
@@ -174,7 +179,7 @@ static void test_decodes_every_field(void **state)
     struct fixture *f = *state;
     struct st_str line =
         ST_STR(HEAD ",\"a\":\"coz\",\"i\":\"00000000000000dd\",\"o\":["
-                    "{\"op\":\"set\",\"e\":\"a\\\"i\",\"a\":\"b\",\"v\":\"\\n\",\"at\":" VECTOR
+                    "{\"op\":\"set\",\"e\":\"a\\\"i\",\"a\":\"b\",\"v\":\"\\n\",\"at\":" AT
                     ",\"read\":\"" DOT "\"},"
                     "{\"op\":\"count\",\"n\":\"runs\",\"d\":-9007199254740991},"
                     "{\"op\":\"later\",\"q\":[{}]}]" TAIL);
@@ -194,9 +199,9 @@ static void test_decodes_every_field(void **state)
     assert_int_equal(r->ops[0].value_kind, ST_VALUE_TEXT);
     assert_str(r->ops[0].value, "\n");
     assert_true(r->ops[0].has_at);
-    assert_int_equal(r->ops[0].vector.count, 2);
-    assert_true(r->ops[0].vector.entries[1].writer.replica == 0xab);
-    assert_true(r->ops[0].vector.entries[1].counter == 1);
+    assert_int_equal(r->ops[0].at_count, 2);
+    assert_true(r->ops[0].at[1].writer.replica == 0xaa);
+    assert_true(r->ops[0].at[1].counter == 7);
     assert_true(r->ops[0].dot.counter == 6);
     assert_int_equal(r->ops[1].kind, ST_OP_COUNT);
     assert_str(r->ops[1].entity, "runs");
@@ -214,7 +219,7 @@ static void test_accepts(void **state)
         HEAD ",\"i\":\"0000000000000001\",\"o\":[" SET "]" TAIL,
         OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\"}"),
         OP("{\"op\":\"set\",\"e\":\"e e\",\"a\":\"\xc3\xbc\",\"v\":\"\xf0\x9f\x98\x80\xc2\xa0\"}"),
-        OP("{\"op\":\"unset\",\"e\":\"e\",\"a\":\"a\",\"at\":{}}"),
+        OP("{\"op\":\"unset\",\"e\":\"e\",\"a\":\"a\",\"at\":[]}"),
         OP("{\"op\":\"seen\",\"v\":{}}"),
         OP("{\"op\":\"count\",\"n\":\"n\",\"d\":0}"),
         OP("{\"op\":\"count\",\"n\":\"n\",\"d\":9007199254740991}"),
@@ -294,7 +299,11 @@ static void test_refuses(void **state)
         OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"new\":1}"),
         OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":1}"),
         OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"l\":\"\"}"),
-        OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"read\":\"" DOT "\",\"at\":{}}"),
+        OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"read\":\"" DOT "\",\"at\":[]}"),
+        OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"at\":{}}"),
+        OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"at\":[\"" DOT2 "\",\"" DOT "\"]}"),
+        OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"at\":[\"" DOT "\",\"" DOT "\"]}"),
+        OP("{\"op\":\"set\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"at\":[\"" DOT "\",]}"),
         OP("{\"op\":\"add\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"at\":{}}"),
         OP("{\"op\":\"remove\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\",\"read\":\"" DOT "\"}"),
         OP("{\"op\":\"unset\",\"e\":\"e\",\"a\":\"a\",\"v\":\"\"}"),
@@ -375,7 +384,7 @@ static void test_refuses(void **state)
 
 static const char sample[] =
     HEAD ",\"a\":\"coz\",\"i\":\"00000000000000dd\",\"o\":["
-         "{\"op\":\"set\",\"e\":\"a\\\"i\",\"a\":\"b\",\"v\":\"\\n\xc3\xbc\",\"at\":" VECTOR
+         "{\"op\":\"set\",\"e\":\"a\\\"i\",\"a\":\"b\",\"v\":\"\\n\xc3\xbc\",\"at\":" AT
          ",\"read\":\"" DOT "\"},{\"op\":\"count\",\"n\":\"runs\",\"d\":-12},"
          "{\"op\":\"later\",\"q\":[{\"k\":\"\\u00e9\"},-1.5e9,null]}]" TAIL;
 
@@ -420,6 +429,25 @@ static void test_head_only(void **state)
     assert_int_equal(head.agent.n + head.op_count, 0);
     for (n = 0; n < sizeof(sample) - 1; n++)
         assert_int_equal(st_record_decode_head((struct st_str){sample, n}, &head), ST_DAMAGED);
+}
+
+static void test_may_see(void **state)
+{
+    const struct {
+        const char *line;
+        bool may;
+    } cases[] = {
+        {OP(SET), false},
+        {OP("{\"op\":\"seen\",\"v\":{\"" W1 "\":1}}"), true},
+        {OP(SET ",{\"op\":\"seen\",\"v\":{}}"), true},
+        {OP("{\"op\":\"set\",\"e\":\"a\",\"a\":\"b\",\"v\":\"{\\\"op\\\":\\\"seen\\\"\"}"), false},
+        {"{\"op\":\"seen\"", false}, /* no whole line */
+        {"", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(st_record_may_see(st_str_of(cases[i].line)), cases[i].may);
 }
 
 /* Slices that were unescaped early must still be right when the last one is. */
@@ -582,6 +610,7 @@ static void test_limit_of_the_line(void **state)
 {
     static char text[ST_VALUE_SIZE_MAX];
     struct st_vector_entry entry = {{1, 1}, 10};
+    const struct st_dot place = {{1, 1}, 1};
     struct st_op ops[24];
     struct st_record r = one_op(ops);
     struct fixture *f = *state;
@@ -594,6 +623,8 @@ static void test_limit_of_the_line(void **state)
         ops[i].kind = (enum st_op_kind)(i % 9);
         ops[i].entity = ops[i].attribute = ST_STR("x\\y");
         ops[i].vector = (struct st_vector){.entries = &entry, .count = 1};
+        ops[i].at = &place;
+        ops[i].at_count = 1;
         ops[i].has_at = i % 9 == ST_OP_SET || i % 9 == ST_OP_UNSET || i % 9 == ST_OP_REMOVE;
         ops[i].value_kind = i == 1 ? ST_VALUE_LINK : ST_VALUE_TEXT;
         ops[i].value = i == 1 ? ST_STR("\"l\"") : (struct st_str){text, ST_VALUE_SIZE_MAX};
@@ -623,6 +654,33 @@ static void test_limit_of_the_line(void **state)
     assert_int_equal(f->line.n - 1, ST_LINE_SIZE_MAX);
     ops[15].value = ST_STR("busy!");
     assert_int_equal(verdict(f, &r), ST_LIMIT);
+}
+
+static void test_limit_of_at(void **state)
+{
+    static struct st_dot dots[ST_AT_MAX + 1];
+    struct st_op op = {.kind = ST_OP_UNSET,
+                       .entity = ST_STR("e"),
+                       .attribute = ST_STR("a"),
+                       .has_at = true,
+                       .at = dots,
+                       .at_count = ST_AT_MAX};
+    struct st_record r = one_op(&op);
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i <= ST_AT_MAX; i++)
+        dots[i] = (struct st_dot){{1, 1}, i + 1};
+    assert_int_equal(verdict(f, &r), ST_OK);
+    assert_int_equal(f->record.ops[0].at_count, ST_AT_MAX);
+    for (size_t i = 0; i < ST_AT_MAX; i++)
+        assert_int_equal(st_dot_compare(f->record.ops[0].at[i], dots[i]), 0);
+    op.at_count++;
+    assert_int_equal(verdict(f, &r), ST_LIMIT);
+    op.at_count = 2;
+    dots[1] = dots[0];
+    assert_int_equal(verdict(f, &r), ST_INVALID);
+    dots[1].counter = 0;
+    assert_int_equal(verdict(f, &r), ST_INVALID);
 }
 
 static void test_limit_of_vectors(void **state)
@@ -786,11 +844,13 @@ int main(void)
         TEST(test_a_value_of_only_escapes),
         TEST(test_limit_of_operations),
         TEST(test_limit_of_the_line),
+        TEST(test_limit_of_at),
         TEST(test_limit_of_vectors),
         TEST(test_check_of_numbers),
         TEST(test_check_of_operations),
         TEST(test_json_strings),
         TEST(test_dots_and_vectors_as_text),
+        TEST(test_may_see),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

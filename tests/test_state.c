@@ -253,18 +253,30 @@ static void test_at_narrows_to_an_older_rendering(void **state)
     (void)state;
     WRITE(A, "ann", SET("p", "a"));
     WRITE(A, "bob", SET("p", "b"));
-    struct st_vector_entry first = {A->writer, 1};
+    struct st_dot first = {A->writer, 1};
     WRITE(A, "cid", at(SET("p", "c"), &first, 1)); /* edits what showed "a" */
     expect(A, "p", "c", 2, true);
     assert_int_equal(read_attribute(A, "p").items[1].over_count, 0);
+}
+
+/* An edit of the latest value leaves an earlier one of the same writer that is beside it. */
+static void test_at_names_records_not_all_before_them(void **state)
+{
+    (void)state;
+    WRITE(A, "ann", SET("p", "a"));
+    WRITE(A, "bob", at(SET("p", "b"), NULL, 0));
+    struct st_dot second = {A->writer, 2};
+    WRITE(A, "cid", at(SET("p", "c"), &second, 1));
+    expect(A, "p", "c", 2, true);
+    assert_true(read_attribute(A, "p").items[0].dot.counter == 1);
 }
 
 static void test_at_cannot_widen(void **state)
 {
     (void)state;
     WRITE(A, "ann", SET("p", "a"));
-    struct st_vector_entry all = {A->writer, 99};
-    WRITE(B, "bob", at(SET("p", "b"), &all, 1)); /* never saw A's record */
+    struct st_dot first = {A->writer, 1};
+    WRITE(B, "bob", at(SET("p", "b"), &first, 1)); /* never saw A's record */
     deliver(A, B);
     deliver(B, A);
     expect(A, "p", "b", 2, true);
@@ -274,15 +286,15 @@ static void test_at_cannot_widen(void **state)
 static void test_at_leaves_out_the_same_record(void **state)
 {
     (void)state;
-    struct st_vector_entry all = {A->writer, 99};
-    WRITE(A, "ann", SET("p", "a"), at(SET("p", "b"), &all, 1));
+    struct st_dot own = {A->writer, 1};
+    WRITE(A, "ann", SET("p", "a"), at(SET("p", "b"), &own, 1));
     expect(A, "p", "b", 2, true);
 }
 
 static void test_at_narrows_a_remove(void **state)
 {
     (void)state;
-    struct st_vector_entry first = {A->writer, 1};
+    struct st_dot first = {A->writer, 1};
     WRITE(A, "ann", SET("q", "a"));
     WRITE(A, "ann", ADD("p", "m"));
     WRITE(A, "ann", at(REMOVE("p", "m"), &first, 1));
@@ -470,6 +482,7 @@ int main(void)
         TEST(test_add_does_not_replace_a_value),
         TEST(test_remove_of_nothing_leaves_a_register_row),
         TEST(test_at_narrows_to_an_older_rendering),
+        TEST(test_at_names_records_not_all_before_them),
         TEST(test_at_cannot_widen),
         TEST(test_at_leaves_out_the_same_record),
         TEST(test_at_narrows_a_remove),

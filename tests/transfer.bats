@@ -188,6 +188,10 @@ END
 {"type":"relation","from":"ann","to":"elsewhere","relationType":"type"}
 {"type":"relation","from":"ann","to":"elsewhere","relationType":"relation:type"}
 {"type":"relation","from":"ann","to":"api","relationType":"observation"}
+{"type":"entity","name":"file:a.c","entityType":"file","observations":["long"]}
+{"type":"entity","name":"#12","entityType":"issue","observations":["open"]}
+{"type":"entity","name":"entity:#12","entityType":"issue","observations":[]}
+{"type":"relation","from":"#12","to":"file:a.c","relationType":"about"}
 END
     "$STRATA" import in.jsonl
     "$STRATA" export --format memory --output out.jsonl

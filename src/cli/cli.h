@@ -110,7 +110,7 @@ enum cli_option_id {
     OPT_JOIN, /* init */
     OPT_NEW,
     OPT_WATCH,
-    OPT_LEDGER, /* sync */
+    OPT_LEDGER,    /* sync */
     OPT_DEPENDS,   /* add --after */
     OPT_CHANNEL,   /* tasks */
     OPT_FOR_AGENT, /* add, update --for */
@@ -345,6 +345,10 @@ static inline void cli_put_attribute(struct cli *c, FILE *f, const strata_attrib
 /* Refuses (exit 4) where the environment says that an agent is calling, or without a terminal; else
  * *name is --by, or the user's name. */
 int cli_need_person(struct cli *c, const char **name);
+/* After what was read of the ledger: a note when this copy does not decide, so that it may be old;
+ * `unavailable` (its exit status) when nothing of the ledger ever came here, or `only` what is current
+ * would do. */
+int cli_known_here(struct cli *c, bool only);
 /* Refuses (usage) when an option is missing; `what` is its call. */
 int cli_need_option(struct cli *c, enum cli_option_id id, const char *what);
 

@@ -1,8 +1,27 @@
 /* cmd_coordinator.c - which copy decides about once-only operations and locks, and moving that. */
 #include "cli/cli.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+
+int cli_known_here(struct cli *c, bool only)
+{
+    strata_coordinator k = {0};
+    int code = strata_coordinator_here(c->s);
+    if (code == STRATA_OK)
+        return 0;
+    if (only || code != STRATA_UNAVAILABLE)
+        return cli_fail(c, code);
+    char why[sizeof strata_last_error(c->s)->message];
+    memcpy(why, strata_last_error(c->s)->message, sizeof why);
+    if (strata_coordinator_get(c->s, &k) == STRATA_OK && k.position > 0) {
+        cli_note(c, "this is what is known here, up to entry %" PRIu64 "; %s", k.position, why);
+        return 0;
+    }
+    code = strata_coordinator_here(c->s);
+    return code == STRATA_OK ? 0 : cli_fail(c, code);
+}
 
 int cmd_coordinator_show(struct cli *c)
 {

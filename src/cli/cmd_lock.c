@@ -210,6 +210,8 @@ int cmd_lock_list(struct cli *c)
 {
     struct lock_list l = {.c = c};
     int status = cli_open(c);
+    if (status == 0)
+        status = cli_known_here(c, false);
     if (status != 0)
         return status;
     if (c->json)

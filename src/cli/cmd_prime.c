@@ -25,8 +25,10 @@ int cmd_prime(struct cli *c)
     int status = cli_open(c);
     if (status != 0)
         return status;
+    /* Where the commands cannot write, the tools of the session can. */
+    enum edge_door door = strata_is_read_only(c->s) ? EDGE_TOOLS : EDGE_COMMANDS;
     FILE *f = c->json ? open_memstream(&text, &size) : stdout;
-    int code = f != NULL ? edge_prime(f, c->s, c->agent, cli_now(c)) : STRATA_NO_MEMORY;
+    int code = f != NULL ? edge_prime(f, c->s, c->agent, cli_now(c), door) : STRATA_NO_MEMORY;
     if (c->json && f != NULL)
         (void)fclose(f);
     status = code != STRATA_OK ? cli_fail(c, code)
@@ -68,7 +70,7 @@ static int session_start(struct cli *c, const json_t *input)
     tell_environment(c);
     if (c->agent != NULL && !strata_is_read_only(c->s))
         (void)strata_beat(c->s, NULL);
-    (void)edge_prime(stdout, c->s, c->agent, cli_now(c));
+    (void)edge_prime(stdout, c->s, c->agent, cli_now(c), EDGE_TOOLS);
     return 0;
 }
 
@@ -183,6 +185,24 @@ static const struct {
     {"post-edit", post_edit},         {"session-end", session_end},
 };
 
+/* In the current directory, or where the client's session began: an agent goes elsewhere at times. */
+static bool open_for_hook(struct cli *c, strata_options *options)
+{
+    const char *dirs[] = {c->dir, c->dir == NULL ? getenv("CLAUDE_PROJECT_DIR") : NULL};
+    for (size_t i = 0; i < 2; i++) {
+        strata_error error;
+        if (i > 0 && (dirs[i] == NULL || dirs[i][0] == '\0'))
+            return false;
+        c->dir = dirs[i];
+        if (cli_find_agent(c) != 0)
+            return false;
+        options->agent = c->agent;
+        if (strata_open(c->dir, options, &c->s, &error) == STRATA_OK)
+            return true;
+    }
+    return false;
+}
+
 int cmd_hook(struct cli *c)
 {
     size_t i = 0;
@@ -191,18 +211,15 @@ int cmd_hook(struct cli *c)
     if (i == sizeof hooks / sizeof hooks[0])
         return cli_usage(c, "NAME is session-start, pre-edit, post-read, post-edit or session-end");
     json_t *input = read_input();
-    strata_error error;
     strata_options options = {
         .size = sizeof options,
         .state_dir = c->state_dir,
         .program = "strata hook",
         .wait_ms = c->wait_ms != 0 ? c->wait_ms : HOOK_WAIT_MS,
     };
-    int status = cli_find_agent(c) == 0 ? 0 : 1;
-    options.agent = c->agent;
+    bool open = open_for_hook(c, &options);
     /* Where there is no workspace there is nothing to say. */
-    bool open = status == 0 && strata_open(c->dir, &options, &c->s, &error) == STRATA_OK;
-    status = open ? hooks[i].run(c, input) : 0;
+    int status = open ? hooks[i].run(c, input) : 0;
     json_decref(input);
     return status;
 }

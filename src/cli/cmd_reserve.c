@@ -120,6 +120,8 @@ static int list(struct cli *c, const char *path, bool *others)
     int status = find_tree(c, tree);
     if (status == 0)
         status = cli_open(c);
+    if (status == 0) /* whether a path is free is for the copy that decides to say */
+        status = cli_known_here(c, path != NULL);
     if (status != 0)
         return status;
     if (c->json)

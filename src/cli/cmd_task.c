@@ -173,11 +173,40 @@ static int reopen(struct cli *c, strata_task_change *change)
     return change_task(c, change);
 }
 
+/* Words that would hold a task, and are meant for something else. */
+static int check_state_word(struct cli *c)
+{
+    static const struct {
+        const char *word, *command, *option;
+    } words[] = {
+        {"closed", "done", ""},
+        {"complete", "done", ""},
+        {"completed", "done", ""},
+        {"finished", "done", ""},
+        {"resolved", "done", ""},
+        {"started", "claim", ""},
+        {"claimed", "claim", ""},
+        {"in_progress", "claim", ""},
+        {"in-progress", "claim", ""},
+        {"ready", "update", " --state open"},
+        {"todo", "update", " --state open"},
+    };
+    const char *state = c->options[OPT_TASK_STATE];
+    for (size_t i = 0; state != NULL && i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(state, words[i].word) == 0)
+            return cli_usage(c,
+                             "--state %s would hold it: nobody would get it; use: strata %s %s%s",
+                             state, words[i].command, c->args[0], words[i].option);
+    return 0;
+}
+
 int cmd_update(struct cli *c)
 {
     struct cli_text title = {0}, data = {0};
     strata_task_change change = no_change();
-    int status = 0;
+    int status = check_state_word(c);
+    if (status != 0)
+        return status;
     if (cli_given(c, OPT_REOPEN) && cli_given(c, OPT_TASK_STATE))
         return cli_usage(c, "give either --reopen or --state");
     if (cli_given(c, OPT_TITLE))

@@ -158,7 +158,7 @@ static int entity_end(struct export *x, bool write)
     if (write && rc == STRATA_OK && e->name != NULL) {
         if (e->type != NULL || e->observation_count > 0) {
             fputs("{\"type\":\"entity\",\"name\":", x->out);
-            put_json_text(x->out, e->name);
+            put_json_text(x->out, graph_name(e->name));
             fprintf(x->out, ",\"entityType\":%s,\"observations\":[", e->type ? e->type : "\"\"");
             fwrite(e->observations, 1, e->observations_size, x->out);
             fputs("]}\n", x->out);
@@ -178,9 +178,9 @@ static void memory_relation(struct export *x, const strata_attribute *a, const s
 {
     FILE *out = x->entity.relations_out;
     fputs("{\"type\":\"relation\",\"from\":", out);
-    put_json_text(out, a->entity);
+    put_json_text(out, graph_name(a->entity));
     fputs(",\"to\":", out);
-    put_json(out, item->value, item->value_size);
+    put_json_text(out, graph_name(item->value));
     fputs(",\"relationType\":", out);
     put_json_text(out, graph_relation_type(a->attribute));
     fputs("}\n", out);

@@ -73,14 +73,30 @@ static void end_group(pid_t group, uint64_t kill_ms, bool orphan)
             return;
         orphan = told == TOLD_DEATH;
     }
+#ifndef ST_DEFECT_GUARD_ASKS_ONLY
     kill(-group, SIGKILL);
+#endif
 }
 
 static void watch(pid_t group, uint64_t until_ms, uint64_t grace_ms)
 {
+#ifdef ST_DEFECT_GUARD_TIMER_STOPS
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+#else
     int timer = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC);
+#endif
     enum told told = TOLD_NOTHING;
+#ifdef ST_DEFECT_GUARD_NONE
+    while (told != TOLD_DEATH && told != TOLD_OVER)
+        told = hear(&until_ms);
+    return;
+#endif
+#ifdef ST_DEFECT_GUARD_FORGETS_WRAPPER
+    while (child_now_ms() < until_ms) {
+        sleep(told == TOLD_DEATH); /* as if it were still there */
+#else
     while (told != TOLD_DEATH && child_now_ms() < until_ms) {
+#endif
         told = await(timer, &until_ms);
         if (told == TOLD_OVER)
             return;

@@ -36,7 +36,8 @@ static const struct cli_option *suggest_option(const struct cli *c, const char *
         if (!wanted || o->hidden || o->name[1] != '-')
             continue;
         unsigned distance = cli_edit_distance(name, o->name);
-        if (distance < best && distance * 2 < strlen(o->name)) {
+        /* Less than half of the letters. */
+        if (distance < best && distance * 2 < strlen(o->name) - 2) {
             best = distance;
             found = o;
         }
@@ -146,6 +147,16 @@ static int take_word(struct cli *c, const char **word, const char *arg)
     return 0;
 }
 
+/* Where a text goes with a command whose arguments have none; NULL: it takes none. */
+static const char *text_option(const struct cli_command *command)
+{
+    static const enum cli_option_id texts[] = {OPT_CHECKPOINT_DATA, OPT_RESULT, OPT_REASON};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if ((command->options & CLI_SET(texts[i])) != 0 && strcmp(command->arguments, "N") == 0)
+            return cli_options[texts[i]].name;
+    return NULL;
+}
+
 static int check_count(struct cli *c)
 {
     const struct cli_command *command = c->command;
@@ -158,6 +169,9 @@ static int check_count(struct cli *c)
         cli_clean(c->args[command->args_max], shown, sizeof(shown));
         if (command->args_max == 0)
             return cli_usage(c, "%s takes no argument, but `%s` was given", command->name, shown);
+        if (text_option(command) != NULL)
+            return cli_usage(c, "too many arguments from `%s` on: strata %s N %s TEXT", shown,
+                             command->name, text_option(command));
         return cli_usage(c,
                          "too many arguments from `%s` on: strata %s %s; put quotes around a "
                          "text with spaces",

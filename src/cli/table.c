@@ -125,7 +125,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_DOT] = {"--dot", 0, NULL, "a graph of what waits for what, for Graphviz", false, false},
     [OPT_ALL_TASKS] = {"--all", 0, NULL, "finished ones too", false, false},
     [OPT_TASK_STATE] = {"--state", 0, "STATE",
-        "open, done, failed, cancelled; any other word holds the task", false, false},
+        "open, done, failed, cancelled; any other word, as blocked, holds the task: nobody gets it",
+        false, false},
     [OPT_TITLE] = {"--title", 0, "TEXT", "what is to be done", false, false},
     [OPT_REOPEN] = {"--reopen", 0, NULL, "open what is finished again", false, false},
     [OPT_NEXT] = {"--next", 0, NULL, "and take the next one, in the same step", false, false},
@@ -164,7 +165,10 @@ const struct cli_command cli_commands[] = {
      "In a clone whose remote carries a workspace already (`strata sync`), this becomes another copy "
      "of that one, and takes in its records. When a remote cannot be asked, nothing is made.\n\n"
      "--git-merge sets `merge-driver` up for this clone, in its configuration and .git/info/attributes; "
-     "`strata uninit` takes that back.",
+     "`strata uninit` takes that back.\n\n"
+     "--agents writes a plugin into the state directory and asks before it calls `claude`, `codex` or "
+     "`openclaw` to make Strata known there; without a terminal it prints what is left to do. With "
+     "--dry-run it prints what it would ask for.",
      {{"strata init", "here"},
       {"strata init --git-merge '*.jsonl'", "and merge trackers without loss"},
       {"strata init --dry-run", "only say what would be made"},
@@ -174,8 +178,11 @@ const struct cli_command cli_commands[] = {
     {"uninit", "", 0, 0, ON(OPT_YES),
      "take the wiring back; the data stays",
      "Undoes what init changed outside of the state directory. The facts, the history and "
-     "everything else that was written stay where they are, and `strata init` goes on with them.",
-     {{"strata uninit", "take the wiring back"}},
+     "everything else that was written stay where they are, and `strata init` goes on with them.\n\n"
+     "It asks before it calls a client, and prints what is left to do where it may not. What a client "
+     "has once for all workspaces of a user stays until the last of them that needs it is unwired.",
+     {{"strata uninit", "take the wiring back"},
+      {"strata uninit --yes", "without being asked about each client"}},
      cmd_uninit, false},
     {"status", "", 0, 0, 0,
      "overview of the workspace", NULL,
@@ -736,7 +743,21 @@ static const struct {
     {"fact delete", "fact unset"}, {"facts", "fact list"},    {"agents", "agent list"},
     {"agent ls", "agent list"},    {"views", "view list"},    {"agent beat", "beat"},
     {"counter", "count"},          {"heartbeat", "beat"},     {"merge", "merge-state"},
-    {"conflicts", "pending"},
+    {"conflicts", "pending"},      {"create", "add"},         {"close", "done"},
+    {"tasks", "list"},             {"message", "send"},
+};
+
+/* Words of other programs, of the MCP tools, and of hope: what is meant is only said, not done. */
+static const struct {
+    const char *word, *name;
+} meant[] = {
+    {"new", "add"},          {"task", "list"},         {"todo", "list"},
+    {"blocked", "list"},     {"complete", "done"},     {"finish", "done"},
+    {"start", "claim"},      {"take", "next"},         {"edit", "update"},
+    {"reopen", "update"},    {"remember", "fact set"}, {"memory", "fact list"},
+    {"read", "inbox"},       {"messages", "inbox"},    {"fact_search", "search"},
+    {"once_begin", "once"},  {"once_report", "once"},  {"unlock", "lock release"},
+    {"undo", "history"},     {"whoami", "status"},     
 };
 
 static const struct cli_command *find_exact(const char *name)
@@ -811,6 +832,9 @@ const struct cli_command *cli_command_suggest(const char *name)
     const struct cli_command *found = NULL;
     unsigned best = DISTANCE_SIZE_MAX;
 
+    for (size_t i = 0; i < sizeof(meant) / sizeof(meant[0]); i++)
+        if (strcmp(meant[i].word, name) == 0)
+            return find_exact(meant[i].name);
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct cli_command *command = &cli_commands[i];
         const char *verb = strchr(command->name, ' ');

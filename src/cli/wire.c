@@ -100,25 +100,37 @@ static void fill_in(struct words *w, const char *const *from, const char *state_
     w->argv[i] = NULL;
 }
 
-static void put_command(FILE *f, const struct words *w)
+/* As it is typed in a shell; to be freed. */
+static char *command_text(const struct words *w)
 {
-    for (size_t i = 0; w->argv[i] != NULL; i++)
-        (void)fprintf(f, strpbrk(w->argv[i], " {\"") != NULL ? "%s'%s'" : "%s%s", i > 0 ? " " : "",
-                      w->argv[i]);
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "%+,-./:=@_";
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    for (size_t i = 0; f != NULL && w->argv[i] != NULL; i++) {
+        const char *p = w->argv[i];
+        bool quoted = p[0] == '\0' || p[strspn(p, plain)] != '\0';
+        (void)fputs(i > 0 ? quoted ? " '" : " " : "", f);
+        for (; *p != '\0'; p++)
+            (void)fputs(*p == '\'' ? "'\\''" : (char[]){*p, '\0'}, f);
+        (void)fputs(quoted ? "'" : "", f);
+    }
+    if (f != NULL)
+        (void)fclose(f);
+    return text;
 }
 
 /* Without a terminal, or where only data is wanted, nobody can say yes. */
-static bool ask(struct cli *c, const struct words *list, size_t count)
+static bool ask(struct cli *c, char *const *commands, size_t count)
 {
     char answer[16];
     if (cli_given(c, OPT_YES))
         return true;
     if (c->json || c->quiet || !isatty(STDIN_FILENO))
         return false;
-    for (size_t i = 0; i < count; i++) {
-        (void)fputs(i == 0 ? "run `" : "`, `", stderr);
-        put_command(stderr, &list[i]);
-    }
+    for (size_t i = 0; i < count; i++)
+        (void)fprintf(stderr, "%s%s", i == 0 ? "run `" : "`, `", commands[i]);
     (void)fputs("`? [y/N] ", stderr);
     return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
 }
@@ -162,37 +174,72 @@ static bool run(struct cli *c, struct words *w, const char *dir)
     return good;
 }
 
+static void add_text(json_t *list, const char *text)
+{
+    (void)json_array_append_new(list, cli_json_text(text, strlen(text)));
+}
+
 /* Whether all of a client's commands were run: asks, and says what is left to do. */
 static bool run_all(struct cli *c, const char *const from[2][WORDS_MAX], const char *state_dir,
-                    const char *market, const char *dir)
+                    const char *market, const char *dir, struct wire_report *report)
 {
     struct words list[2];
+    char *texts[2];
     size_t count = 0, done = 0;
-    for (; count < 2 && from[count][0] != NULL; count++)
+    bool dry = cli_given(c, OPT_DRY_RUN);
+    for (; count < 2 && from[count][0] != NULL; count++) {
         fill_in(&list[count], from[count], state_dir, market);
-    if (ask(c, list, count))
+        texts[count] = command_text(&list[count]);
+        if (texts[count] == NULL)
+            abort();
+    }
+    if (!dry && ask(c, texts, count))
         while (done < count && run(c, &list[done], dir))
             done++;
-    for (size_t i = done; i < count && !c->json && !c->quiet; i++) {
-        (void)fputs("left to do: ", stdout);
-        put_command(stdout, &list[i]);
-        (void)putchar('\n');
+    for (size_t i = 0; i < count; i++) {
+        if (i >= done) {
+            add_text(report->left, texts[i]);
+            if (!c->json && !c->quiet)
+                (void)printf("%s: %s\n", dry ? "would ask to run" : "left to do", texts[i]);
+        }
+        free(texts[i]);
     }
     return done == count;
 }
 
-static int wire_client(struct cli *c, const char *state_dir, const struct client *client,
-                       const char *market, const char *tree)
+/* A client with one list for all that a user does: who else needs it is noted before it is called. */
+static bool wire_one(struct cli *c, const strata_init_result *made, const struct client *client,
+                     const char *market, const char *tree, struct wire_report *report)
+{
+    bool user = !client->local && !cli_given(c, OPT_DRY_RUN);
+    if (user && !wire_user_add(client->name, made->replica, made->state_dir))
+        cli_warn(c, "it cannot be noted for other workspaces that this one needs %s's entry: %s",
+                 client->name, strerror(errno));
+    bool good = run_all(c, client->add, made->state_dir, market, tree, report);
+    if (user && !good)
+        wire_user_remove(client->name, made->state_dir);
+    return good;
+}
+
+static int wire_client(struct cli *c, const strata_init_result *made, const struct client *client,
+                       const char *market, const char *tree, struct wire_report *report)
 {
     char what[PATH_MAX + 128];
     (void)snprintf(what, sizeof what, client->local ? "client %s %s %s" : "client %s", client->name,
                    market, tree);
-    if (is_wired(state_dir, what) || child_check(client->name) != 0)
+    if (is_wired(made->state_dir, what)) {
+        add_text(report->wired, what);
         return 0;
-    if (!run_all(c, client->add, state_dir, market, tree))
+    }
+    if (child_check(client->name) != 0) {
+        add_text(report->missing, client->name);
+        return 0;
+    }
+    if (!wire_one(c, made, client, market, tree, report))
         return 0;
     cli_note(c, "%s knows Strata now", client->name);
-    return note_wired(c, state_dir, what);
+    add_text(report->wired, what);
+    return note_wired(c, made->state_dir, what);
 }
 
 /* --- AGENTS.md -------------------------------------------------------------------------------- */
@@ -216,7 +263,8 @@ static bool cut_block(char *text)
     return true;
 }
 
-static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir)
+static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir,
+                          struct wire_report *report)
 {
     char path[PATH_MAX], what[PATH_MAX + 8];
     if (realpath(dir, path) == NULL || strlen(path) + sizeof "/AGENTS.md" > sizeof path)
@@ -242,6 +290,8 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir)
     free(all);
     free(text);
     (void)snprintf(what, sizeof what, "file %s", path);
+    if (status == 0)
+        add_text(report->wired, what);
     return status == 0 ? note_wired(c, state_dir, what) : status;
 }
 
@@ -261,24 +311,29 @@ static bool unwire_file(struct cli *c, const char *path)
 
 /* --- both ways -------------------------------------------------------------------------------- */
 
-int wire_agents(struct cli *c, const strata_init_result *made, const char *dir)
+static void report_init(struct wire_report *report)
 {
-    char market[WIRE_MARKET_SIZE], tree[EDGE_PATH_SIZE];
-    const char *state_dir = made->state_dir;
-    /* Two workspaces of one user are two things to Claude Code. */
-    (void)snprintf(market, sizeof market, "strata-%.8s", made->replica);
-    if (!edge_tree(dir, tree))
-        return cli_error(c, STRATA_IO, NULL, "%s: %s", dir, strerror(errno));
-    if (child_check("strata") != 0)
-        cli_warn(c, "no program `strata` is found along PATH: clients start it by that name");
-    int status = wire_plugin_write(c, state_dir, market);
-    for (size_t i = 0; status == 0 && i < sizeof clients / sizeof clients[0]; i++)
-        status = wire_client(c, state_dir, &clients[i], market, tree);
-    if (status == 0 && cli_given(c, OPT_AGENTS_MD))
-        status = wire_agents_md(c, state_dir, dir);
-    if (status != 0 || c->json || c->quiet)
-        return status;
-    (void)fputs("plugin for Claude Code, Codex and OpenClaw (tools, skill, hooks): ", stdout);
+    *report = (struct wire_report){json_array(), json_array(), json_array(), json_array()};
+}
+
+void wire_report_release(struct wire_report *report)
+{
+    json_decref(report->wired);
+    json_decref(report->left);
+    json_decref(report->shared);
+    json_decref(report->missing);
+    *report = (struct wire_report){0};
+}
+
+static void put_wiring(struct cli *c, const char *state_dir, const struct wire_report *report)
+{
+    const bool dry = cli_given(c, OPT_DRY_RUN);
+    for (size_t i = 0; i < json_array_size(report->missing); i++)
+        (void)printf("not found: %s\n", json_string_value(json_array_get(report->missing, i)));
+    (void)fputs(
+        dry ? "would write the plugin for Claude Code, Codex and OpenClaw (tools, skill, hooks): "
+            : "plugin for Claude Code, Codex and OpenClaw (tools, skill, hooks): ",
+        stdout);
     cli_put_text(stdout, state_dir, strlen(state_dir), 0);
     (void)fputs(
         "/plugin\nagents in a sandbox write through the MCP tools; for the command line, let "
@@ -286,39 +341,94 @@ int wire_agents(struct cli *c, const strata_init_result *made, const char *dir)
         stdout);
     cli_put_text(stdout, state_dir, strlen(state_dir), 0);
     (void)putchar('\n');
-    return 0;
 }
 
-/* "NAME" or "NAME MARKET TREE". */
-static bool unwire_client(struct cli *c, const char *state_dir, const char *what)
+int wire_agents(struct cli *c, const strata_init_result *made, const char *dir,
+                struct wire_report *report)
+{
+    char market[WIRE_MARKET_SIZE], tree[EDGE_PATH_SIZE];
+    const bool dry = cli_given(c, OPT_DRY_RUN);
+    report_init(report);
+    /* Two workspaces of one user are two things to Claude Code. What is not there has no number yet. */
+    (void)snprintf(market, sizeof market, "strata-%.8s",
+                   made->replica[0] != '\0' ? made->replica : "XXXXXXXX");
+    if (!edge_tree(dir, tree))
+        return cli_error(c, STRATA_IO, NULL, "%s: %s", dir, strerror(errno));
+    if (child_check("strata") != 0)
+        cli_warn(c, "no program `strata` is found along PATH: clients start it by that name");
+    int status = dry ? 0 : wire_plugin_write(c, made->state_dir, market);
+    for (size_t i = 0; status == 0 && i < sizeof clients / sizeof clients[0]; i++)
+        status = wire_client(c, made, &clients[i], market, tree, report);
+    if (status == 0 && cli_given(c, OPT_AGENTS_MD) && !dry)
+        status = wire_agents_md(c, made->state_dir, dir, report);
+    if (status == 0 && !c->json && !c->quiet)
+        put_wiring(c, made->state_dir, report);
+    return status;
+}
+
+/* Whether the client's entry may go; who else needs it is told. */
+static bool is_last_user(struct cli *c, const struct client *client, const char *state_dir)
+{
+    char other[PATH_MAX], shown[600];
+    wire_user_remove(client->name, state_dir);
+    if (!wire_user_other(client->name, state_dir, other))
+        return true;
+    cli_note(c, "%s keeps its entry: another workspace needs it (%s)", client->name,
+             cli_clean(other, shown, sizeof shown));
+    return false;
+}
+
+/* "NAME" or "NAME MARKET TREE", of the line `what`. */
+static bool unwire_client(struct cli *c, const char *state_dir, const char *line,
+                          struct wire_report *report)
 {
     char name[32], market[WIRE_MARKET_SIZE] = "";
+    const char *what = line + strlen("client ");
     int end = 0, words = sscanf(what, "%31s %23s %n", name, market, &end);
     const char *tree = words == 2 ? what + end : NULL;
+    const struct client *client = NULL;
     for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++)
         if (strcmp(clients[i].name, name) == 0 && clients[i].local == (tree != NULL))
-            /* A work tree that is gone took its settings with it. */
-            return (tree != NULL && access(tree, F_OK) != 0) ||
-                   run_all(c, clients[i].remove, state_dir, market, tree);
-    return false;
+            client = &clients[i];
+    if (client == NULL)
+        return false;
+    if (tree == NULL && !is_last_user(c, client, state_dir)) {
+        add_text(report->shared, line);
+        return true;
+    }
+    /* A work tree that is gone took its settings with it. */
+    bool gone = tree != NULL && access(tree, F_OK) != 0;
+    if (!gone && !run_all(c, client->remove, state_dir, market, tree, report))
+        return false;
+    add_text(report->wired, line);
+    return true;
 }
 _Static_assert(WIRE_MARKET_SIZE == 24, "the format above names it");
 
-int unwire_agents(struct cli *c, const char *state_dir, json_t **list)
+static bool unwire_line(struct cli *c, const char *state_dir, const char *line,
+                        struct wire_report *report)
+{
+    if (strncmp(line, "client ", 7) == 0)
+        return unwire_client(c, state_dir, line, report);
+    if (strncmp(line, "file ", 5) != 0 ||
+        (access(line + 5, F_OK) == 0 && !unwire_file(c, line + 5)))
+        return false;
+    add_text(report->wired, line);
+    return true;
+}
+
+int unwire_agents(struct cli *c, const char *state_dir, struct wire_report *report)
 {
     char path[PATH_MAX], line[PATH_MAX + 128], kept[8 * PATH_MAX] = "";
     bool plugin_used = false;
-    *list = json_array();
+    report_init(report);
     wired_path(state_dir, path);
     FILE *f = fopen(path, "re");
     while (f != NULL && fgets(line, sizeof line, f) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        bool file = strncmp(line, "file ", 5) == 0, client = strncmp(line, "client ", 7) == 0;
-        if ((file && (access(line + 5, F_OK) != 0 || unwire_file(c, line + 5))) ||
-            (client && unwire_client(c, state_dir, line + 7))) {
-            (void)json_array_append_new(*list, cli_json_text(line, strlen(line)));
+        if (unwire_line(c, state_dir, line, report))
             continue;
-        }
+        bool client = strncmp(line, "client ", 7) == 0;
         plugin_used = plugin_used || (client && strchr(line + 7, ' ') != NULL);
         size_t n = strlen(kept);
         if (n + strlen(line) + 2 <= sizeof kept)
@@ -327,7 +437,7 @@ int unwire_agents(struct cli *c, const char *state_dir, json_t **list)
     if (f != NULL)
         (void)fclose(f);
     if (!plugin_used)
-        wire_plugin_remove(state_dir, *list);
+        wire_plugin_remove(state_dir, report->wired);
     if (kept[0] == '\0')
         (void)unlink(path);
     else if (!user_file_replace(path, kept, strlen(kept)))

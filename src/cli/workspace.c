@@ -182,6 +182,14 @@ static void take_first(struct cli *c, const char *dir, const strata_init_result 
     strata_close(s);
 }
 
+static json_t *agents_json(const strata_init_result *made, const struct wire_report *report)
+{
+    char plugin[PATH_MAX + 8];
+    (void)snprintf(plugin, sizeof plugin, "%s/plugin", made->state_dir);
+    return json_pack("{s:o,s:O,s:O,s:O}", "plugin", cli_json_text(plugin, strlen(plugin)), "wired",
+                     report->wired, "left", report->left, "missing", report->missing);
+}
+
 int cmd_init(struct cli *c)
 {
     const char *dir = c->arg_count > 0 ? c->args[0] : c->dir != NULL ? c->dir : ".";
@@ -210,26 +218,33 @@ int cmd_init(struct cli *c)
         return fail_with(c, code, &error);
     if (result.joined && !options.dry_run)
         take_first(c, dir, &result);
-    if (cli_given(c, OPT_AGENTS) && !options.dry_run)
-        status = wire_agents(c, &result, dir);
-    if (status != 0)
+    struct wire_report wiring = {0};
+    if (cli_given(c, OPT_AGENTS))
+        status = wire_agents(c, &result, dir, &wiring);
+    json_t *agents = c->json && cli_given(c, OPT_AGENTS) ? agents_json(&result, &wiring) : NULL;
+    wire_report_release(&wiring);
+    if (status != 0) {
+        json_decref(agents);
         return status;
+    }
     if (options.name != NULL && !result.created && strcmp(options.name, result.name) != 0)
         cli_note(c, "it keeps its name %s", result.name);
     if (c->repeat_count > 0 && !options.dry_run)
         status = git_merge_add(c, dir, c->repeated, c->repeat_count);
-    if (status != 0)
+    if (status != 0) {
+        json_decref(agents);
         return status;
+    }
     json_t *merged = c->json ? json_array() : NULL;
     for (size_t i = 0; c->json && i < c->repeat_count; i++)
         (void)json_array_append_new(merged, cli_json_text(c->repeated[i], strlen(c->repeated[i])));
     if (c->json)
-        return cli_json(c,
-                        json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b,s:o}", "state_dir",
-                                  cli_json_text(result.state_dir, strlen(result.state_dir)),
-                                  "workspace", result.workspace, "replica", result.replica, "name",
-                                  result.name, "created", result.created, "joined", result.joined,
-                                  "dry_run", options.dry_run, "git_merge", merged));
+        return cli_json(c, json_pack("{s:o,s:s,s:s,s:s,s:b,s:b,s:b,s:o,s:o?}", "state_dir",
+                                     cli_json_text(result.state_dir, strlen(result.state_dir)),
+                                     "workspace", result.workspace, "replica", result.replica,
+                                     "name", result.name, "created", result.created, "joined",
+                                     result.joined, "dry_run", options.dry_run, "git_merge", merged,
+                                     "agents", agents));
     if (c->quiet) {
         (void)printf("%s\n", result.replica);
         return 0;
@@ -256,10 +271,24 @@ int cmd_init(struct cli *c)
     return 0;
 }
 
+static void put_unwired(const char *state_dir, const struct wire_report *wiring)
+{
+    size_t count = json_array_size(wiring->wired);
+    for (size_t i = 0; i < count; i++)
+        (void)printf("taken back: %s\n", json_string_value(json_array_get(wiring->wired, i)));
+    if (count == 0 && json_array_size(wiring->left) == 0 && json_array_size(wiring->shared) == 0)
+        (void)fputs("nothing outside of the state directory was wired, so nothing had to be "
+                    "taken back\n",
+                    stdout);
+    (void)fputs("your data stays in ", stdout);
+    cli_put_text(stdout, state_dir, strlen(state_dir), 0);
+    (void)fputs("; `strata init` goes on with it\n", stdout);
+}
+
 /* The answer has to tell where the data is, too, and that it stays. */
 int cmd_uninit(struct cli *c)
 {
-    json_t *list = NULL;
+    struct wire_report wiring = {0};
     bool removed = false;
     int status = cli_open(c);
     if (status == 0)
@@ -267,30 +296,18 @@ int cmd_uninit(struct cli *c)
     if (status != 0)
         return status;
     const char *state_dir = strata_state_dir(c->s);
-    status = unwire_agents(c, state_dir, &list);
+    status = unwire_agents(c, state_dir, &wiring);
     if (status == 0 && removed)
-        (void)json_array_append_new(list, json_string("git-merge"));
-    size_t count = json_array_size(list);
-    if (status != 0 || c->json) {
-        json_t *data =
-            json_pack("{s:o,s:o,s:b}", "state_dir", cli_json_text(state_dir, strlen(state_dir)),
-                      "unwired", list, "data_kept", 1);
-        if (status == 0)
-            return cli_json(c, data);
-        json_decref(data);
-        return status;
-    }
-    for (size_t i = 0; i < count; i++)
-        (void)printf("taken back: %s\n", json_string_value(json_array_get(list, i)));
-    json_decref(list);
-    (void)fputs(count > 0
-                    ? "your data stays in "
-                    : "nothing outside of the state directory was wired, so nothing had to be "
-                      "taken back\nyour data stays in ",
-                stdout);
-    cli_put_text(stdout, state_dir, strlen(state_dir), 0);
-    (void)fputs("; `strata init` goes on with it\n", stdout);
-    return 0;
+        (void)json_array_append_new(wiring.wired, json_string("git-merge"));
+    if (status == 0 && c->json)
+        status = cli_json(c, json_pack("{s:o,s:O,s:O,s:O,s:b}", "state_dir",
+                                       cli_json_text(state_dir, strlen(state_dir)), "unwired",
+                                       wiring.wired, "left", wiring.left, "shared", wiring.shared,
+                                       "data_kept", 1));
+    else if (status == 0)
+        put_unwired(state_dir, &wiring);
+    wire_report_release(&wiring);
+    return status;
 }
 
 /* --- status ----------------------------------------------------------------------------------- */

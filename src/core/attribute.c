@@ -33,6 +33,20 @@ static bool same_dot(struct st_dot a, struct st_dot b)
            a.writer.epoch == b.writer.epoch;
 }
 
+static bool is_at(const struct st_op *op, struct st_dot dot)
+{
+    for (size_t i = 0; i < op->at_count; i++)
+#ifdef ST_DEFECT_AT_COVERS
+        if (st_writer_compare(op->at[i].writer, dot.writer) == 0 &&
+            dot.counter <= op->at[i].counter)
+            return true;
+#else
+        if (same_dot(op->at[i], dot))
+            return true;
+#endif
+    return false;
+}
+
 /* Whether the operation knew of the item when it was made. */
 static bool in_context(const struct st_change *c, const struct st_item *item)
 {
@@ -50,7 +64,7 @@ static bool in_context(const struct st_change *c, const struct st_item *item)
     bool known =
         (own && item->dot.counter < c->r->dot.counter) || st_vector_has(c->seen, item->dot);
 #ifndef ST_DEFECT_IGNORE_AT
-    if (c->op->has_at && !st_vector_has(&c->op->vector, item->dot))
+    if (c->op->has_at && !is_at(c->op, item->dot))
         return false;
 #endif
     return known;

@@ -47,6 +47,9 @@
  * seen the others. Beyond this a workspace is broken, and the record is refused. */
 #define ST_SIBLINGS_MAX 4096
 
+/* Records that one operation can say it replaces: what a register may hold. */
+#define ST_AT_MAX ST_SIBLINGS_MAX
+
 /* Nesting of the JSON inside an operation that this version does not know. */
 #define ST_JSON_DEPTH_MAX 32
 

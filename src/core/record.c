@@ -165,6 +165,15 @@ static size_t vector_size(const struct st_vector *v)
 
 #define SIZE(text) (sizeof(text) - 1)
 
+static size_t dots_size(const struct st_dot *dots, size_t count)
+{
+    size_t size = SIZE("[]") + (count > 0 ? count - 1 : 0);
+
+    for (size_t i = 0; i < count; i++)
+        size += SIZE("\"\"") + dot_size(dots[i]);
+    return size;
+}
+
 static size_t key_value_size(const struct st_op *op)
 {
     return SIZE(",\"e\":") + string_size(op->entity) + SIZE(",\"a\":") +
@@ -203,7 +212,7 @@ static size_t op_size(const struct st_op *op)
         return op->raw.n;
     }
     if (op->has_at)
-        size += SIZE(",\"at\":") + vector_size(&op->vector);
+        size += SIZE(",\"at\":") + dots_size(op->at, op->at_count);
     if ((op->kind == ST_OP_SET || op->kind == ST_OP_UNSET) && op->dot.counter != 0)
         size += SIZE(",\"read\":\"\"") + dot_size(op->dot);
     return size;
@@ -259,6 +268,16 @@ static enum st_code vector_check(const struct st_vector *v)
     return ST_OK;
 }
 
+static enum st_code dots_check(const struct st_dot *dots, size_t count)
+{
+    if (count > ST_AT_MAX)
+        return ST_LIMIT;
+    for (size_t i = 0; i < count; i++)
+        if (!dot_valid(dots[i]) || (i > 0 && st_dot_compare(dots[i - 1], dots[i]) >= 0))
+            return ST_INVALID;
+    return ST_OK;
+}
+
 /* set, unset, add, remove */
 static enum st_code attribute_op_check(const struct st_op *op, const char **what)
 {
@@ -277,7 +296,7 @@ static enum st_code attribute_op_check(const struct st_op *op, const char **what
     if (code == ST_OK && op->has_at) {
         if (op->kind == ST_OP_ADD)
             return said(ST_INVALID, "context of an add", what);
-        code = said(vector_check(&op->vector), "context", what);
+        code = said(dots_check(op->at, op->at_count), "context", what);
     }
     if (code == ST_OK && (op->kind == ST_OP_SET || op->kind == ST_OP_UNSET) &&
         op->dot.counter != 0 && !dot_valid(op->dot))

@@ -18,10 +18,10 @@
  *        st_record_seal(), st_record_decode() says where the checksummed bytes end.
  *
  * Operations (keys in this order; [..] optional):
- *   {"op":"set","e":E,"a":A,"v":TEXT|"l":ENTITY[,"at":{..}][,"read":"<dot>"]}
- *   {"op":"unset","e":E,"a":A[,"at":{..}][,"read":"<dot>"]}
+ *   {"op":"set","e":E,"a":A,"v":TEXT|"l":ENTITY[,"at":["<dot>",..]][,"read":"<dot>"]}
+ *   {"op":"unset","e":E,"a":A[,"at":["<dot>",..]][,"read":"<dot>"]}
  *   {"op":"add","e":E,"a":A,"v":TEXT|"l":ENTITY}
- *   {"op":"remove","e":E,"a":A,"v":TEXT|"l":ENTITY[,"at":{..}]}
+ *   {"op":"remove","e":E,"a":A,"v":TEXT|"l":ENTITY[,"at":["<dot>",..]]}
  *   {"op":"count","n":NAME,"d":DELTA}
  *   {"op":"beat","s":STATUS}
  *   {"op":"seen","v":{"<32 hex>":COUNTER,..}}
@@ -32,11 +32,12 @@
  * and everything covered by the "seen" operations of the same writer so far ("seen" is written
  * when a replica takes in others' records; its vector entries join). The first record of a
  * writer starts with a "seen" of everything its replica had, unless that is nothing. "at"
- * narrows the context of one operation to a version vector (an edit of an older rendering).
+ * narrows the context of one operation to some records (an edit of what they had made).
  * "read" is the dot of the value that the author had last read; without it the write was blind.
  *
  * A dot is written as <16 hex replica>-<16 hex epoch>-<counter>. A vector is an object from
- * <32 hex: replica, epoch> to counter, sorted by key.
+ * <32 hex: replica, epoch> to counter, sorted by key. The dots of an "at" are sorted too, by writer
+ * and counter.
  *
  * Canonical form: the encoder's output is the only valid spelling; the decoder refuses anything
  * that does not re-encode to the same bytes (unknown operations are compared as raw bytes).
@@ -79,8 +80,10 @@ struct st_op {
     enum st_value_kind value_kind;
     struct st_str value;     /* set, add, remove; beat: the status */
     int64_t delta;           /* count */
-    bool has_at;             /* vector narrows the context (set, unset, remove) */
-    struct st_vector vector; /* seen, or "at" */
+    bool has_at;             /* `at` narrows the context (set, unset, remove) */
+    const struct st_dot *at; /* sorted, no duplicates */
+    size_t at_count;
+    struct st_vector vector; /* seen */
     struct st_dot dot;       /* "read" of set and unset (counter 0: blind), "d" of ack */
     struct st_str raw;       /* unknown: the whole operation as it stands in the line */
 };
@@ -135,6 +138,9 @@ enum st_code st_record_decode(struct st_str line, struct st_record_scratch *scra
 /* The fixed fields of a line only: dot, previous, time, number, checksum; agent empty, no operations.
  * For tail checks and for skipping. Same results as st_record_decode(), cheaper. */
 enum st_code st_record_decode_head(struct st_str line, struct st_record *out);
+
+/* Whether a line may hold a "seen" operation. No: it certainly holds none; much cheaper than decoding. */
+bool st_record_may_see(struct st_str line);
 
 /* Whether the record is within all limits and well-formed (names, UTF-8, values, counts).
  * ST_OK, ST_INVALID, ST_LIMIT; *what then points at a static text that names the field. */

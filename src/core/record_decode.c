@@ -214,6 +214,35 @@ bool st_dot_parse(struct st_str text, struct st_dot *out)
     return take_dot(&r, out) && r.p == r.end;
 }
 
+static bool take_dots(struct reader *r, const struct st_dot **out, size_t *count)
+{
+    struct st_buf *text = &r->scratch->text;
+    size_t start = (text->n + 7) & ~(size_t)7;
+    struct st_dot *list = (void *)(text->p + start);
+
+    *count = 0;
+    *out = NULL;
+    if (!TAKE(r, "["))
+        return false;
+    if (TAKE(r, "]"))
+        return true;
+    *out = list;
+    do {
+        struct st_dot d;
+
+        if (*count == ST_AT_MAX)
+            return fail(r, ST_LIMIT);
+        if (!TAKE(r, "\"") || !take_dot(r, &d) || !TAKE(r, "\""))
+            return false;
+        if (*count > 0 && st_dot_compare(list[*count - 1], d) >= 0)
+            return false;
+        text->n = start + (*count + 1) * sizeof d;
+        ST_ASSERT(text->n <= text->cap);
+        list[(*count)++] = d;
+    } while (TAKE(r, ","));
+    return TAKE(r, "]");
+}
+
 /* --- operations ------------------------------------------------------------------------------- */
 
 static bool take_attribute(struct reader *r, struct st_op *op)
@@ -233,7 +262,7 @@ static bool take_value(struct reader *r, struct st_op *op)
 static bool take_at(struct reader *r, struct st_op *op)
 {
     op->has_at = TAKE(r, ",\"at\":");
-    return !op->has_at || take_vector(r, &op->vector);
+    return !op->has_at || take_dots(r, &op->at, &op->at_count);
 }
 
 static bool take_read(struct reader *r, struct st_op *op)
@@ -395,6 +424,21 @@ enum st_code st_record_decode(struct st_str line, struct st_record_scratch *scra
     struct reader r = {.scratch = scratch, .code = ST_DAMAGED};
 
     return take_record(&r, line, out) ? ST_OK : r.code;
+}
+
+/* Every operation begins with a brace, and few other things do. */
+bool st_record_may_see(struct st_str line)
+{
+    static const char mark[] = "{\"op\":\"seen\"";
+    const char *end = line.p + line.n, *p = line.p;
+
+    while (end - p > (ptrdiff_t)sizeof(mark) &&
+           (p = memchr(p, '{', (size_t)(end - p) - sizeof(mark))) != NULL) {
+        if (memcmp(p, mark, sizeof(mark) - 1) == 0)
+            return true;
+        p++;
+    }
+    return false;
 }
 
 enum st_code st_record_decode_head(struct st_str line, struct st_record *out)

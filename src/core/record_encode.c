@@ -85,8 +85,13 @@ static void add_at(struct st_buf *out, const struct st_op *op)
 {
     if (!op->has_at)
         return;
-    ADD(out, ",\"at\":");
-    st_vector_add(out, &op->vector);
+    ADD(out, ",\"at\":[");
+    for (size_t i = 0; i < op->at_count; i++) {
+        st_buf_add_text(out, i > 0 ? ",\"" : "\"");
+        st_dot_add(out, op->at[i]);
+        st_buf_add_char(out, '"');
+    }
+    st_buf_add_char(out, ']');
 }
 
 static void add_read(struct st_buf *out, const struct st_op *op)

@@ -76,10 +76,14 @@ static int read_observations(struct import *im, size_t line, const char *name, j
 static int read_entity(struct import *im, size_t line, json_t *o)
 {
     strata_op op = {.kind = STRATA_SET, .attribute = GRAPH_TYPE};
+    char entity[GRAPH_ENTITY_SIZE];
+    const char *name;
     size_t size;
-    int rc = need_string(im, line, o, "name", &op.entity, &size);
-    if (rc == STRATA_OK)
+    int rc = need_string(im, line, o, "name", &name, &size);
+    if (rc == STRATA_OK) {
+        op.entity = graph_entity(name, entity);
         rc = import_string(im, line, o, "entityType", &op.value, &op.value_size);
+    }
     if (rc != STRATA_OK)
         return rc;
     json_t *list = json_object_get(o, "observations");
@@ -99,16 +103,20 @@ static int read_entity(struct import *im, size_t line, json_t *o)
 static int read_relation(struct import *im, size_t line, json_t *o)
 {
     strata_op op = {.kind = STRATA_ADD, .link = true};
-    const char *type;
+    const char *from, *to, *type;
     size_t size;
-    int rc = need_string(im, line, o, "from", &op.entity, &size);
+    int rc = need_string(im, line, o, "from", &from, &size);
     if (rc == STRATA_OK)
-        rc = need_string(im, line, o, "to", &op.value, &op.value_size);
+        rc = need_string(im, line, o, "to", &to, &op.value_size);
     if (rc == STRATA_OK)
         rc = need_string(im, line, o, "relationType", &type, &size);
     if (rc != STRATA_OK)
         return rc;
-    char buffer[GRAPH_ATTRIBUTE_SIZE];
+    char entity[GRAPH_ENTITY_SIZE], other[GRAPH_ENTITY_SIZE], buffer[GRAPH_ATTRIBUTE_SIZE];
+    op.entity = graph_entity(from, entity);
+    op.value = graph_entity(to, other);
+    if (op.value != to)
+        op.value_size = strlen(op.value);
     op.attribute = graph_relation_attribute(type, buffer);
     return import_add(im, line, &op);
 }

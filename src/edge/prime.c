@@ -39,7 +39,7 @@ static int put_ready(void *arg, const strata_task *t)
 {
     struct prime *p = arg;
     if (p->count++ == 0)
-        (void)fputs("\n## Ready tasks (take one with `next`)\n", p->f);
+        (void)fputs("\n## Ready tasks\n", p->f);
     (void)fprintf(p->f, "- %s P%d ", t->id, t->priority);
     edge_put_text(p->f, t->title, strlen(t->title), TEXT_MAX);
     (void)fputc('\n', p->f);
@@ -85,20 +85,40 @@ static int put_doubt(void *arg, const strata_operation *o)
     return 0;
 }
 
-static const char rules[] =
-    "\n## Rules\n"
-    "1. Take work with `next`; nobody else gets it while you hold it.\n"
-    "2. Save how far you are with `update` (checkpoint) before long steps; end with done or fail.\n"
-    "3. What others have to know is a fact: `fact_set`. Look first: `fact_search`.\n"
-    "4. An answer that says what you replaced, or that it was newer than what you had read, is for "
-    "you to judge.\n"
-    "5. What must not happen twice (mail, deployment, payment): `once_begin`, do it only when told "
-    "to, then `once_report`.\n"
-    "6. In doubt means that nobody knows: do not retry, do not use another key, go on with other "
-    "work.\n"
-    "7. Nothing ready is no error: wait with wait_ms, or stop.\n";
+static const char *const rules[] = {
+    [EDGE_TOOLS] =
+        "\n## Rules\n"
+        "1. Take work with `next`; nobody else gets it while you hold it.\n"
+        "2. Save how far you are with `update` (checkpoint) before long steps; end with done or "
+        "fail.\n"
+        "3. What others have to know is a fact: `fact_set`. Look first: `fact_search`.\n"
+        "4. An answer that says what you replaced, or that it was newer than what you had read, is "
+        "for you to judge.\n"
+        "5. What must not happen twice (mail, deployment, payment): `once_begin`, do it only when "
+        "told to, then `once_report`.\n"
+        "6. In doubt means that nobody knows: do not retry, do not use another key, go on with "
+        "other work.\n"
+        "7. Nothing ready is no error: wait with wait_ms, or stop.\n",
+    [EDGE_COMMANDS] =
+        "\n## Rules\n"
+        "1. Take work with `strata next`; nobody else gets it while you hold it.\n"
+        "2. Save how far you are with `strata checkpoint N --data TEXT` before long steps; end "
+        "with "
+        "`strata done N` or `strata fail N --reason TEXT`.\n"
+        "3. What others have to know is a fact: `strata fact set ENTITY ATTRIBUTE VALUE`. Look "
+        "first: `strata search WORDS`, `strata fact list ENTITY`.\n"
+        "4. An answer that says what you replaced, or that it was newer than what you had read, is "
+        "for you to judge.\n"
+        "5. What must not happen twice (mail, deployment, payment): `strata once --key KEY -- "
+        "COMMAND`.\n"
+        "6. In doubt means that nobody knows: do not retry, do not use another key, go on with "
+        "other work.\n"
+        "7. Nothing ready is no error: `strata next --wait 60s`, or stop.\n"
+        "8. `strata inbox` has your messages, `strata send AGENT TEXT` answers, `strata help "
+        "COMMAND` explains.\n",
+};
 
-int edge_prime(FILE *f, strata *s, const char *agent, uint64_t now_ms)
+int edge_prime(FILE *f, strata *s, const char *agent, uint64_t now_ms, enum edge_door door)
 {
     struct prime p = {.f = f, .agent = agent, .now_ms = now_ms};
     strata_task_query q = {.size = sizeof q, .view = STRATA_TASKS_UNFINISHED, .agent = agent};
@@ -122,6 +142,6 @@ int edge_prime(FILE *f, strata *s, const char *agent, uint64_t now_ms)
     if (code == STRATA_OK)
         (void)strata_op_each(s, STRATA_OP_IN_DOUBT, NULL, LISTED, put_doubt, &p);
     if (code == STRATA_OK)
-        (void)fputs(rules, f);
+        (void)fputs(rules[door], f);
     return code;
 }

@@ -269,24 +269,32 @@ static bool keep(struct st_arena *a, struct st_str *s)
 
 static bool keep_dots(struct st_arena *a, struct st_op *op, const struct st_dot *dots, size_t n)
 {
-    struct st_vector_entry *entries = st_arena_take(a, (n + 1) * sizeof *entries);
-    if (entries == NULL)
-        return false;
+    struct st_dot *list = st_arena_take(a, (n + 1) * sizeof *list);
     size_t count = 0;
+    if (list == NULL)
+        return false;
     for (size_t i = 0; i < n; i++) {
         size_t at = 0;
-        while (at < count && st_writer_compare(entries[at].writer, dots[i].writer) < 0)
+        while (at < count && st_dot_compare(list[at], dots[i]) < 0)
             at++;
-        if (at < count && st_writer_compare(entries[at].writer, dots[i].writer) == 0) {
-            if (entries[at].counter < dots[i].counter)
-                entries[at].counter = dots[i].counter;
+        if (at < count && st_dot_compare(list[at], dots[i]) == 0)
             continue;
-        }
-        memmove(&entries[at + 1], &entries[at], (count - at) * sizeof *entries);
-        entries[at] = (struct st_vector_entry){dots[i].writer, dots[i].counter};
+        memmove(&list[at + 1], &list[at], (count - at) * sizeof *list);
+        list[at] = dots[i];
         count++;
     }
-    op->vector = (struct st_vector){.entries = entries, .count = count, .cap = count};
+    op->at = list;
+    op->at_count = count;
+    return true;
+}
+
+static bool keep_vector(struct st_arena *a, struct st_vector *v)
+{
+    struct st_vector_entry *entries = st_arena_take(a, (v->count + 1) * sizeof *entries);
+    if (entries == NULL)
+        return false;
+    memcpy(entries, v->entries, v->count * sizeof *entries);
+    *v = (struct st_vector){.entries = entries, .count = v->count, .cap = v->count};
     return true;
 }
 
@@ -303,6 +311,8 @@ bool st_file_ops_add(struct st_file_ops *ops, struct st_str agent, const struct 
         !keep(&ops->arena, &to->op.attribute) || !keep(&ops->arena, &to->op.value))
         return false;
     if (op->has_at && !keep_dots(&ops->arena, &to->op, dots, dot_count))
+        return false;
+    if (op->kind == ST_OP_SEEN && !keep_vector(&ops->arena, &to->op.vector))
         return false;
     ops->count++;
     return true;

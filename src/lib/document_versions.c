@@ -30,20 +30,23 @@ struct st_str st_part_name(size_t number, char out[ST_PART_NAME_SIZE])
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static void add_parents(struct st_version *v, const struct st_vector *vector)
+static void add_parent(struct st_version *v, struct st_dot dot)
 {
-    for (size_t i = 0; i < vector->count && v->parent_count < ST_PARENTS_MAX; i++)
-        v->parents[v->parent_count++] =
-            (struct st_dot){vector->entries[i].writer, vector->entries[i].counter};
+    if (v->parent_count < ST_PARENTS_MAX)
+        v->parents[v->parent_count++] = dot;
 }
 
 /* What was merged and not replaced stands behind the parts, as "seen". */
-static void add_merged(struct st_version *v, const struct st_record *r, size_t op)
+static void add_parents(struct st_version *v, const struct st_record *r, size_t op)
 {
+    for (size_t i = 0; i < r->ops[op].at_count; i++)
+        add_parent(v, r->ops[op].at[i]);
     v->replaced = v->parent_count;
-    for (size_t i = op + 1; i < r->op_count; i++)
-        if (r->ops[i].kind == ST_OP_SEEN)
-            add_parents(v, &r->ops[i].vector);
+    for (size_t i = op + 1; i < r->op_count; i++) {
+        const struct st_vector *seen = &r->ops[i].vector;
+        for (size_t k = 0; r->ops[i].kind == ST_OP_SEEN && k < seen->count; k++)
+            add_parent(v, (struct st_dot){seen->entries[k].writer, seen->entries[k].counter});
+    }
 }
 
 static enum st_code read_list(strata *s, const char *entity, struct st_versions *v)
@@ -71,8 +74,7 @@ static enum st_code read_list(strata *s, const char *entity, struct st_versions 
             struct st_version *next = &v->list[v->count++];
             *next = (struct st_version){.dot = r.dot, .time_ms = r.time.ms, .number = number};
             snprintf(next->agent, sizeof next->agent, "%.*s", (int)r.agent.n, r.agent.p);
-            add_parents(next, &op->vector);
-            add_merged(next, &r, entry.op);
+            add_parents(next, &r, entry.op);
         }
         number = entry.previous;
     }

@@ -102,8 +102,9 @@ static enum st_code unset_rest(strata *s, struct st_str agent, struct st_str ent
 /* Says that the version has all of another but for overlaps. */
 static bool add_merged(struct job *j, struct st_dot merged, struct st_file_ops *ops)
 {
-    struct st_op op = {.kind = ST_OP_SEEN, .has_at = true};
-    return st_file_ops_add(ops, st_str_of(j->author), &op, &merged, 1);
+    struct st_vector_entry entry = {merged.writer, merged.counter};
+    struct st_op op = {.kind = ST_OP_SEEN, .vector = {.entries = &entry, .count = 1, .cap = 1}};
+    return st_file_ops_add(ops, st_str_of(j->author), &op, NULL, 0);
 }
 
 /* A version that replaces these. read: what its author had last read, if that is older. merged: what

@@ -48,14 +48,6 @@ int strata_code_exit(int code)
     return st_code_exit((enum st_code)code);
 }
 
-int strata_entity_kind(const char *entity)
-{
-    _Static_assert((int)ST_ENTITY_NUMBERED == STRATA_ENTITY_NUMBERED &&
-                       (int)ST_ENTITY_DOCUMENT == STRATA_ENTITY_DOCUMENT,
-                   "both lists agree");
-    return (int)st_entity_kind(st_str_of(entity));
-}
-
 const char *strata_version(void)
 {
     return STRATA_VERSION;
@@ -81,11 +73,6 @@ static int fault_into(strata_error *error, const struct st_fault *fault)
     snprintf(error->message, sizeof error->message, "%s", fault->message);
     snprintf(error->hint, sizeof error->hint, "%s", fault->hint);
     return fault->code;
-}
-
-int st_lib_no_memory(strata *s)
-{
-    return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
 int st_lib_fault(strata *s, const struct st_fault *fault)

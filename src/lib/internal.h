@@ -16,6 +16,7 @@
  *   merged.c     what a merge of a file could not decide
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
+ *   files_moved.c    which views the latest records can have changed
  *   files_replace.c  replacing them, and what to do after a death
  *   view_list.c  which views there are   views.c      edits of them taken in, views written
  *   tracked.c    which files are tracked documents.c  their versions
@@ -109,7 +110,11 @@ int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* From a fault of the store. */
 int st_lib_fault(strata *s, const struct st_fault *fault);
-int st_lib_no_memory(strata *s);
+static inline int st_lib_no_memory(strata *s)
+{
+    st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    return ST_NO_MEMORY;
+}
 void st_lib_hint(strata *s, const char *hint);
 void st_lib_notice(strata *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Notices about what the log did when it was opened or locked. */

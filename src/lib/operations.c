@@ -96,6 +96,26 @@ static int look(strata *s, const char *key, strata_operation *out, struct known 
     return result;
 }
 
+/* Known before and pruned, or never heard of; a copy that does not decide cannot know that. */
+static int unknown_key(strata *s, const char *key)
+{
+    enum st_operation_state state;
+    uint64_t ended_ms;
+    if (st_strong_begin(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    enum st_code code =
+        st_pruned_read(st_strong_ledger(s->strong), st_str_of(key), &state, &ended_ms);
+    st_strong_end(s->strong);
+    if (code == ST_OK)
+        return st_lib_fail(s, ST_NOT_FOUND, "%s was known before (%s); its result was pruned", key,
+                           st_operation_state_name(state));
+    if (code != ST_NOT_FOUND)
+        return st_lib_fail(s, code, "the ledger cannot be read");
+    int elsewhere = st_lib_decides(s);
+    return elsewhere == STRATA_OK ? st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key)
+                                  : elsewhere;
+}
+
 int strata_op_get(strata *s, const char *key, strata_operation *out)
 {
     struct known known;
@@ -104,9 +124,7 @@ int strata_op_get(strata *s, const char *key, strata_operation *out)
         code = st_lib_strong_open(s);
     if (code == STRATA_OK)
         code = look(s, key, out, &known);
-    if (code == STRATA_OK && known.state == ST_OPERATION_NONE)
-        code = st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key);
-    return code;
+    return code == STRATA_OK && known.state == ST_OPERATION_NONE ? unknown_key(s, key) : code;
 }
 
 struct listing {
@@ -547,7 +565,7 @@ static int settle_prepare(strata *s, const char *key, size_t result_size, struct
     if (code != STRATA_OK)
         return code;
     if (known->state == ST_OPERATION_NONE)
-        return st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key);
+        return unknown_key(s, key);
     if (o.alive) {
         st_lib_fail(s, ST_UNAVAILABLE,
                     "%s: something of it still runs, so its outcome is not final", key);

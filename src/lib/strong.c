@@ -34,6 +34,11 @@ int st_lib_submit(strata *s, struct st_command *commands, size_t count,
     return code == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
 }
 
+int st_lib_decides(strata *s)
+{
+    return st_strong_decides(s->strong) == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
+}
+
 int st_lib_replaced(strata *s)
 {
     st_lib_fail(s, ST_CONFLICT,

@@ -25,6 +25,8 @@ int st_lib_strong_fault(strata *s);
 /* st_strong_submit() in the name of the handle's agent and incarnation. */
 int st_lib_submit(strata *s, struct st_command *commands, size_t count,
                   struct st_ledger_result *results);
+/* ST_OK, or ST_UNAVAILABLE and what to do: another copy decides. Not while something is read. */
+int st_lib_decides(strata *s);
 /* The agent's name was taken over by a later start: an error that says so. */
 int st_lib_replaced(strata *s);
 /* Evidence, reasons, names of persons: `what` in errors. */
@@ -43,5 +45,8 @@ bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
 void st_lib_strong_merge(strata *s, const char *state_dir, bool joined);
 /* The same of a directory with nothing but `strong`, which is known to be of this workspace. */
 void st_lib_strong_take(strata *s, const char *state_dir, bool joined);
+/* What was published of the log of this copy (st_strong_hold_to); position 0: it is known that its
+ * state was put back to an earlier moment. What comes of it is a notice. */
+void st_lib_strong_hold_to(strata *s, uint64_t generation, uint64_t position, const char *head);
 
 #endif

@@ -124,7 +124,8 @@ void mcp_session_tick(void *session, uint64_t now_ms)
     if (now_ms - x->beat_ms >= MCP_BEAT_MS) {
         x->beat_ms = now_ms;
         for (size_t i = 0; i < x->agent_count; i++)
-            if (x->agents[i].name[0] != '\0' && !strata_is_read_only(x->agents[i].s))
+            if (x->agents[i].known && x->agents[i].name[0] != '\0' &&
+                !strata_is_read_only(x->agents[i].s))
                 (void)strata_beat(x->agents[i].s, NULL);
     }
     if (now_ms - x->renewed_ms < MCP_RENEW_MS)

@@ -72,10 +72,10 @@ static void gather_item(struct gathering *g, const strata_attribute *a, const st
 {
     switch (graph_part_of(a, item)) {
     case GRAPH_IS_RELATION:
-        g->failed |=
-            json_array_append_new(g->relations, json_pack("{s:s, s:s, s:s}", "from", a->entity,
-                                                          "to", item->value, "relationType",
-                                                          graph_relation_type(a->attribute))) != 0;
+        g->failed |= json_array_append_new(
+                         g->relations, json_pack("{s:s, s:s, s:s}", "from", graph_name(a->entity),
+                                                 "to", graph_name(item->value), "relationType",
+                                                 graph_relation_type(a->attribute))) != 0;
         break;
     case GRAPH_IS_TYPE:
         g->has_type = true;
@@ -94,8 +94,8 @@ static int gather(void *arg, const strata_attribute *a)
     if (strata_entity_kind(a->entity) != STRATA_ENTITY_FACT)
         return 0;
     if (g->entity == NULL ||
-        strcmp(json_string_value(json_object_get(g->entity, "name")), a->entity) != 0)
-        entity_begin(g, a->entity);
+        strcmp(json_string_value(json_object_get(g->entity, "name")), graph_name(a->entity)) != 0)
+        entity_begin(g, graph_name(a->entity));
     const strata_item **items = calloc(a->count + 1, sizeof *items);
     if (items == NULL || g->failed) {
         free(items);
@@ -148,7 +148,8 @@ static int nothing_there(int code)
 
 int memory_has_entity(strata *s, const char *name, bool *yes)
 {
-    strata_fact_query q = {.size = sizeof q, .entity = name};
+    char entity[GRAPH_ENTITY_SIZE];
+    strata_fact_query q = {.size = sizeof q, .entity = graph_entity(name, entity)};
     *yes = false;
     return nothing_there(strata_fact_each(s, &q, see_entity, yes));
 }

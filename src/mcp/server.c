@@ -226,6 +226,7 @@ static void handle_notification(struct mcp_server *v, const struct mcp_message *
 void mcp_server_line(struct mcp_server *v, const char *line, size_t n, uint64_t now_ms)
 {
     struct mcp_message m;
+    v->asked_ms = now_ms;
     if (line == NULL) {
         mcp_reply_error(v, NULL, MCP_INVALID_REQUEST, NULL,
                         "the message is longer than %zu bytes and was not read",
@@ -260,8 +261,17 @@ struct mcp_server *mcp_server_new(const struct mcp_face *face,
     return v;
 }
 
+static bool gets_ready(const struct mcp_server *v)
+{
+    return v->face->ready != NULL && !v->ready && v->asked_ms != 0;
+}
+
 void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 {
+    if (gets_ready(v) && now_ms - v->asked_ms >= MCP_IDLE_MS) {
+        v->ready = true;
+        v->face->ready(v->face->context);
+    }
     mcp_calls_tick(v, now_ms, false);
     mcp_watch_tick(v, now_ms);
     if (v->face->tick != NULL)
@@ -270,6 +280,8 @@ void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 
 int mcp_server_next_ms(const struct mcp_server *v)
 {
+    if (gets_ready(v))
+        return MCP_IDLE_MS;
     if (v->waiting_count > 0 || v->watch_count > 0)
         return MCP_POLL_MS;
     return v->face->tick != NULL ? MCP_TICK_MS : -1;

@@ -36,6 +36,8 @@ struct mcp_server {
     struct watch watches[MCP_WATCHED_MAX];
     size_t watch_count;
     uint64_t looked_ms;
+    uint64_t asked_ms; /* when the last line came; 0: none did */
+    bool ready;        /* the face was told to get ready */
 };
 
 /* --- server.c --------------------------------------------------------------------------------- */

@@ -72,11 +72,9 @@ static int open_agent(struct mcp_session *x, const char *name, strata **s, strat
     return strata_open(o->dir, &options, s, error);
 }
 
-struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uint64_t now_ms,
-                                    strata_error *error)
+static struct mcp_agent *find_or_open(struct mcp_session *x, const char *name, uint64_t now_ms,
+                                      strata_error *error)
 {
-    if (name == NULL || name[0] == '\0')
-        name = x->options->agent != NULL ? x->options->agent : "";
     for (size_t i = 0; i < x->agent_count; i++)
 #ifdef ST_DEFECT_MCP_ONE_READER
         if (true) {
@@ -100,24 +98,79 @@ struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uin
     }
     *a = (struct mcp_agent){.s = s, .used_ms = now_ms, .run_fd = -1};
     (void)snprintf(a->name, sizeof a->name, "%s", name);
-    /* Others can write to it from now on. */
-    if (name[0] != '\0' && !x->options->memory && !strata_is_read_only(s))
-        (void)strata_beat(s, NULL);
     return a;
+}
+
+static const char *default_name(const struct mcp_session *x)
+{
+    return x->options->agent != NULL ? x->options->agent : "";
+}
+
+struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uint64_t now_ms,
+                                    strata_error *error)
+{
+    if (name == NULL || name[0] == '\0')
+        name = default_name(x);
+    struct mcp_agent *a = find_or_open(x, name, now_ms, error);
+    if (a == NULL || a->known)
+        return a;
+    a->known = true;
+    if (a->name[0] != '\0' && !x->options->memory && !strata_is_read_only(a->s))
+        (void)strata_beat(a->s, NULL);
+    return a;
+}
+
+void mcp_session_ready(void *session)
+{
+    struct mcp_session *x = session;
+    strata_error error;
+    int64_t total;
+    struct mcp_agent *a = find_or_open(x, default_name(x), 0, &error);
+    if (a == NULL)
+        return;                                       /* the first call says why */
+    (void)strata_counter_get(a->s, "strata", &total); /* the index */
+    if (!strata_is_read_only(a->s))
+        (void)strata_check(a->s); /* the log */
+}
+
+/* What the library's hints call commands, for who has tools. */
+static const struct {
+    const char *command, *here;
+} in_hints[] = {
+    {"`strata list --blocked`", "strata://task/N"},
+    {"`strata list`", "the resource strata://tasks/ready"},
+    {"`strata claim N` takes it", "the tool next takes tasks"},
+    {"`strata agent list`", "the resource strata://board has who works here"},
+    {"`strata pending`", "the resource strata://pending"},
+};
+
+static void hint_of(const strata_error *error, char out[600])
+{
+    /* The library's hint sends who writes in a sandbox to the tools that this is one of. */
+    edge_clean(error->code == STRATA_READ_ONLY
+                   ? "nothing was recorded; ask the operator to start this server where the state "
+                     "can be written"
+                   : error->hint,
+               out, 600);
+    for (size_t i = 0; i < sizeof in_hints / sizeof in_hints[0]; i++) {
+        char *at = strstr(out, in_hints[i].command), rest[600];
+        if (at == NULL)
+            continue;
+        (void)snprintf(rest, sizeof rest, "%s", at + strlen(in_hints[i].command));
+        (void)snprintf(at, 600 - (size_t)(at - out), "%s%s", in_hints[i].here, rest);
+    }
+    size_t n = strlen(out);
+    if (strstr(out, "`strata ") != NULL)
+        (void)snprintf(out + n, 600 - n, " (on a command line; else ask the operator)");
 }
 
 void mcp_call_error(struct mcp_call *call, const strata_error *error)
 {
     char message[600], hint[600];
     edge_clean(error->message, message, sizeof message);
-    /* The library's hint sends who writes in a sandbox to the tools that this is one of. */
-    edge_clean(error->code == STRATA_READ_ONLY
-                   ? "nothing was recorded; ask the operator to start this server where the state "
-                     "can be written"
-                   : error->hint,
-               hint, sizeof hint);
+    hint_of(error, hint);
     mcp_refuse(call, "%s%s%s", message[0] != '\0' ? message : strata_code_name(error->code),
-               hint[0] != '\0' ? ". " : "", hint);
+               hint[0] != '\0' ? "; " : "", hint);
 }
 
 void mcp_call_fail(struct mcp_call *call, const strata *s)

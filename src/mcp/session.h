@@ -14,6 +14,7 @@
 struct mcp_agent {
     char name[65]; /* "": writes carry no agent */
     strata *s;
+    bool known; /* it was asked for: others can write to it from then on */
     uint64_t used_ms;
     uint64_t run; /* what is claimed with it is free when this process has died; 0: none yet */
     int run_fd;
@@ -48,6 +49,9 @@ void mcp_session_close(struct mcp_session *x);
  * until the next call. NULL: *error says why. */
 struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uint64_t now_ms,
                                     strata_error *error);
+/* Opens the default agent's workspace and its files before the first call needs them. Nobody is told of
+ * the agent yet. */
+void mcp_session_ready(void *session);
 /* The same for the agent that the call names; NULL: the call was refused. */
 struct mcp_agent *mcp_call_agent(struct mcp_call *call);
 /* Refuses the call with the handle's last error. */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,12 +81,16 @@ static void keep(void *arg, const char *line, size_t n)
     x->size += n;
 }
 
-/* Without blocking, and without changing the mode of a descriptor that others may share: to a
- * socket with MSG_DONTWAIT, to a pipe that has room (poll() says so) in pieces that fit for sure.
- */
+/* Without blocking, and without changing the mode of a descriptor that others may share: to a pipe
+ * with RWF_NOWAIT, to a socket with MSG_DONTWAIT. Where neither works (older kernels, other kinds of
+ * files) what has room (poll() says so) is given pieces that fit for sure. */
 static ssize_t put(const char *p, size_t n)
 {
-    ssize_t done = send(STDOUT_FILENO, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct iovec part = {(char *)(uintptr_t)p, n};
+    ssize_t done = pwritev2(STDOUT_FILENO, &part, 1, -1, RWF_NOWAIT);
+    if (done >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+        return done;
+    done = send(STDOUT_FILENO, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (done >= 0 || errno != ENOTSOCK)
         return done;
     struct pollfd fd = {.fd = STDOUT_FILENO, .events = POLLOUT};

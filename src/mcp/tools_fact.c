@@ -22,7 +22,7 @@ const struct mcp_field fact_set_input[] = {
      .about = "set replaces (default); add, remove: one of several values"},
     {"expect", MCP_STRING, .optional = true, .about = "write only if this is the value now"},
     {"link", MCP_BOOLEAN, .optional = true, .about = "value names an entity"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 const struct mcp_field fact_search_input[] = {
@@ -30,7 +30,7 @@ const struct mcp_field fact_search_input[] = {
     {"entity", MCP_STRING, .optional = true, .about = "read one entity"},
     {"attribute", MCP_STRING, .optional = true},
     {"limit", MCP_INTEGER, .optional = true, .max = LIMIT_MAX},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 const struct mcp_field fact_search_output[] = {
@@ -130,6 +130,12 @@ enum mcp_progress tool_fact_set(struct mcp_call *call)
         mcp_refuse(call, "fact_set: value is missing. Nothing was done.");
         return MCP_DONE;
     }
+    if (strata_entity_kind(op.entity) == STRATA_ENTITY_DOCUMENT) {
+        mcp_refuse(call,
+                   "fact_set: entities that begin with file: are tracked files: edit the file. "
+                   "Nothing was done.");
+        return MCP_DONE;
+    }
     struct mcp_agent *a = mcp_call_agent(call);
     if (a == NULL)
         return MCP_DONE;
@@ -150,15 +156,18 @@ enum mcp_progress tool_fact_set(struct mcp_call *call)
 
 struct listing {
     FILE *f;
-    size_t count;
+    size_t count, most; /* most 0: all */
+    bool facts;         /* what tasks and tracked files consist of is none of it */
 };
 
 static int put_fact(void *arg, const strata_attribute *a)
 {
     struct listing *l = arg;
+    if (l->facts && strata_entity_kind(a->entity) != STRATA_ENTITY_FACT)
+        return 0;
     l->count++;
     edge_put_attribute(l->f, mcp_wall_ms(), a);
-    return 0;
+    return l->count == l->most;
 }
 
 int tool_put_entity(FILE *f, strata *s, const char *entity)
@@ -177,9 +186,8 @@ enum mcp_progress tool_fact_search(struct mcp_call *call)
     if (a == NULL)
         return MCP_DONE;
     size_t most = limit > 0 ? (size_t)limit : LIMIT_DEFAULT;
-    struct listing l = {.f = mcp_say(call)};
-    strata_fact_query q = {
-        .size = sizeof q, .entity = entity, .attribute = attribute, .limit = most};
+    struct listing l = {.f = mcp_say(call), .most = most, .facts = words == NULL && entity == NULL};
+    strata_fact_query q = {.size = sizeof q, .entity = entity, .attribute = attribute};
     int code = words != NULL && entity == NULL ? strata_search(a->s, words, most, put_fact, &l)
                                                : strata_fact_each(a->s, &q, put_fact, &l);
     if (code != STRATA_OK && code != STRATA_NOT_FOUND) {

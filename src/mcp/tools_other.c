@@ -12,7 +12,7 @@ const struct mcp_field message_input[] = {
     {"to", MCP_STRING, .optional = true, .about = "agent; without it your inbox is read"},
     {"text", MCP_STRING, .optional = true},
     {"read", MCP_ARRAY, .optional = true, .about = "ids of messages not to show again"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 
@@ -96,12 +96,13 @@ static const char *const outcomes[] = {"done", "nothing_happened", "unknown", NU
 
 const struct mcp_field once_begin_input[] = {
     {"key", .type = MCP_STRING},
-    {"what", MCP_STRING, .about = "the action in full: the same key with another is refused"},
+    {"what", MCP_STRING,
+     .about = "the action, in the same words each time: the same key with others is refused"},
     {"class", MCP_STRING, .optional = true, .choices = classes,
      .about = "naked (default): a repeat is a second effect; keyed: the service drops repeats; "
               "queryable: it can be asked; idempotent: twice is harmless"},
     {"needs_approval", MCP_BOOLEAN, .optional = true, .about = "a person has to say yes first"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 const struct mcp_field once_begin_output[] = {
@@ -113,7 +114,7 @@ const struct mcp_field once_report_input[] = {
     {"key", .type = MCP_STRING},
     {"outcome", MCP_STRING, .choices = outcomes, .about = "unknown: you cannot tell"},
     {"result", MCP_STRING, .optional = true, .about = "given to whoever asks again; or the proof"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 
@@ -134,7 +135,7 @@ static void put_done_before(FILE *f, const char *key, const strata_operation *o)
     (void)fwrite(o->result, 1, o->result_size, f);
 }
 
-static void put_answer(FILE *f, const char *key, const strata_op_answer *x)
+static void put_answer(FILE *f, const char *key, const strata_op_answer *x, bool own)
 {
     switch (x->answer) {
     case STRATA_OP_RUN:
@@ -160,8 +161,11 @@ static void put_answer(FILE *f, const char *key, const strata_op_answer *x)
                       key);
         return;
     case STRATA_OP_MISMATCH:
-        (void)fprintf(
-            f, "Do not do it: %s stands for another action. Use another key for this one.", key);
+        (void)fprintf(f,
+                      "Do not do it: %s was begun with another `what`. If that is this action in "
+                      "other words, "
+                      "ask with the same words; a key of its own is for another action only.",
+                      key);
         return;
     case STRATA_OP_ENDED:
         (void)fprintf(f,
@@ -174,6 +178,13 @@ static void put_answer(FILE *f, const char *key, const strata_op_answer *x)
         (void)fprintf(f, "Do not do it: %s was done before; its result is not kept any more.", key);
         return;
     default:
+        if (own) {
+            (void)fprintf(f,
+                          "Do not do it again: you have begun %s and not said what became of it. "
+                          "Report it: once_report; unknown, if you cannot tell.",
+                          key);
+            return;
+        }
         (void)fprintf(
             f, "Do not do it: %s is being done by %s. Ask again later with the same key.", key,
             x->operation.holder != NULL && x->operation.holder[0] != '\0' ? x->operation.holder
@@ -217,7 +228,8 @@ enum mcp_progress tool_once_begin(struct mcp_call *call)
 #endif
     if (go)
         mcp_hold(call->context, a, MCP_HOLD_ONCE, key, answer.token, answer.executor);
-    put_answer(mcp_say(call), key, &answer);
+    put_answer(mcp_say(call), key, &answer,
+               !go && mcp_held(call->context, a, MCP_HOLD_ONCE, key) != 0);
     call->structured = json_pack("{s:b}", "go", go);
     return MCP_DONE;
 }
@@ -284,7 +296,7 @@ const struct mcp_field reserve_input[] = {
     {"path", MCP_STRING, .about = "or a pattern: src/**"},
     {"action", MCP_STRING, .optional = true, .choices = reserve_actions, .about = "default: take"},
     {"shared", MCP_BOOLEAN, .optional = true, .about = "others may have it too, as shared"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 

@@ -19,14 +19,14 @@ const struct mcp_field add_input[] = {
     {"priority", MCP_INTEGER, .optional = true, .max = 4, .about = "0 is first"},
     {"data", MCP_STRING, .optional = true, .about = "what else its worker has to know"},
     {"key", MCP_STRING, .optional = true, .about = "adding it twice gives the first task"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 const struct mcp_field next_input[] = {
     {"channel", MCP_STRING, .optional = true},
     {"wait_ms", MCP_INTEGER, .optional = true, .max = MCP_WAIT_MS_MAX,
      .about = "wait for one if none is ready"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 static const char *const actions[] = {"checkpoint", "done", "fail", "retry", "release", NULL};
@@ -35,7 +35,7 @@ const struct mcp_field update_input[] = {
     {"action", MCP_STRING, .choices = actions,
      .about = "fail: for good; retry: failed, another try may do; release: not tried"},
     {"text", MCP_STRING, .optional = true, .about = "how far it is; the result; the reason"},
-    {"agent", MCP_STRING, .optional = true},
+    {"agent", MCP_STRING, .optional = true, .about = "who you are"},
     {0},
 };
 const struct mcp_field answer_output[] = {{"answer", .type = MCP_STRING}, {0}};
@@ -56,7 +56,7 @@ enum mcp_progress tool_prime(struct mcp_call *call)
     if (a == NULL)
         return MCP_DONE;
     const char *agent = a->name[0] != '\0' ? a->name : NULL;
-    if (edge_prime(mcp_say(call), a->s, agent, mcp_wall_ms()) != STRATA_OK)
+    if (edge_prime(mcp_say(call), a->s, agent, mcp_wall_ms(), EDGE_TOOLS) != STRATA_OK)
         mcp_call_fail(call, a->s);
     else
         call->structured = json_object();
@@ -102,7 +102,8 @@ enum mcp_progress tool_add(struct mcp_call *call)
         return MCP_DONE;
     }
     (void)fprintf(mcp_say(call),
-                  existed ? "Task %s is it: it was added before." : "Task %s is added.", id);
+                  existed ? "Task %s is it: it was added before." : "Task %s is added, for %s.", id,
+                  task.agent != NULL ? task.agent : "anybody");
     call->structured = json_pack("{s:s}", "id", id);
     return MCP_DONE;
 }

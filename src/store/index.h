@@ -6,7 +6,7 @@
  *   meta(k TEXT PRIMARY KEY, v BLOB)            one row "position": struct position, index.c
  *   kv(k BLOB PRIMARY KEY, v BLOB)              the rows of core/state.h; before each value 8
  *                                               bytes: the key's newest history entry or 0
- *   hist(chunk INTEGER PRIMARY KEY, data BLOB)  history entries, 256 to a chunk: every operation
+ *   hist(chunk INTEGER PRIMARY KEY, data BLOB)  history entries, 126 to a chunk: every operation
  *                                               in the order in which this replica applied it
  *   writers(no INTEGER PRIMARY KEY, replica, epoch, segment, offset)
  *                                               numbers used in hist; how far each log was read

@@ -217,6 +217,10 @@ bool st_log_changes(const struct st_log *log, uint32_t *word);
  * that means "nothing was recorded". */
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter);
 
+/* The same for one of many who sleep elsewhere: ST_UNAVAILABLE at once when a flush that is under way
+ * covers it. *flushed: this process has flushed, for others as well. */
+enum st_code st_log_wait_turn(struct st_log *log, uint64_t epoch, uint64_t counter, bool *flushed);
+
 /* Whether it is durable by now. Never waits. */
 bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter);
 
@@ -248,6 +252,9 @@ struct st_log_reader {
     bool checksum_known;          /* false: the next record's predecessor is not compared */
     bool counter_known;           /* the same for its counter */
     bool one_segment;             /* stop at the end of the segment */
+    /* Borrowed; not NULL: next() gives out whole records, decoded with it. One that is verified but
+     * not to be decoded has no operations. */
+    struct st_record_scratch *scratch;
     char *buf;
     size_t start, end, cap, step;
     uint64_t line_segment, line_offset; /* where the record returned last starts */

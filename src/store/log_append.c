@@ -84,12 +84,6 @@ enum st_code st_writer_flush(struct st_log *log, struct st_writer w)
 
 /* --- context ---------------------------------------------------------------------------------- */
 
-static bool has_seen(struct st_str line)
-{
-    static const char mark[] = "\"op\":\"seen\"";
-    return memmem(line.p, line.n, mark, sizeof mark - 1) != NULL;
-}
-
 static bool join_seen(const struct st_record *r, struct st_vector *context)
 {
     for (size_t i = 0; i < r->op_count; i++)
@@ -114,7 +108,7 @@ enum st_code st_context_read(struct st_log *log, struct st_writer w, const struc
         struct st_str line;
         struct st_record record;
         code = st_log_reader_next(&r, &line, &record);
-        if (code == ST_OK && has_seen(line)) {
+        if (code == ST_OK && st_record_may_see(line)) {
             code = st_record_decode(line, &scratch, &record);
             if (code == ST_OK && !join_seen(&record, context))
                 code = st_fail(&r.fault, ST_LIMIT, "a context has more than %d writers",

@@ -303,6 +303,16 @@ bool st_strong_here(struct st_strong *s)
     return s->order->engine->decides(s->order) == ST_OK;
 }
 
+enum st_code st_strong_decides(struct st_strong *s)
+{
+    if (s->order->engine->decides(s->order) == ST_OK)
+        return ST_OK;
+    struct st_fault why = s->order->fault;
+    if (st_strong_elsewhere(s) != ST_UNAVAILABLE)
+        s->fault = why;
+    return s->fault.code;
+}
+
 bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own)
 {
     uint64_t now = s->env->boot_ns(s->env->ctx);
@@ -350,9 +360,9 @@ enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t 
     code = o->engine->append(o, &e, &mark);
     if (code != ST_OK)
         return st_strong_fail(s, code);
-    code = durable(s, mark);
+    code = o->engine->answer(o, mark, results, count);
     if (code == ST_OK)
-        code = o->engine->answer(o, mark, results, count);
+        code = durable(s, mark);
     return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 
@@ -365,13 +375,9 @@ enum st_code st_strong_submit(struct st_strong *s, struct st_str agent, uint64_t
     size_t due = 0;
     ST_ASSERT(count > 0 && count <= ST_ENTRY_COMMANDS_MAX);
     /* Every time: the role may have come, or gone, since the log was opened. */
-    enum st_code code = s->order->engine->decides(s->order);
-    if (code != ST_OK) {
-        struct st_fault why = s->order->fault;
-        if (st_strong_elsewhere(s) != ST_UNAVAILABLE)
-            s->fault = why;
-        return s->fault.code;
-    }
+    enum st_code code = st_strong_decides(s);
+    if (code != ST_OK)
+        return code;
     code = st_due_collect(s, all, ST_ENTRY_COMMANDS_MAX - count, &due);
     if (code != ST_OK)
         return code;

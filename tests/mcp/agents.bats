@@ -13,6 +13,9 @@ setup() {
     mkdir "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/work"
     export PATH=$BATS_TEST_TMPDIR/bin:/usr/bin:/bin
     ln -s "$STRATA" "$BATS_TEST_TMPDIR/bin/strata"
+    export HOME=$BATS_TEST_TMPDIR/home
+    unset XDG_STATE_HOME
+    mkdir "$HOME"
     cd "$BATS_TEST_TMPDIR/work"
     git init -q .
     git -c user.name=t -c user.email=t@t commit -q --allow-empty -m begin
@@ -94,6 +97,60 @@ $(cd ../tree && pwd): claude plugin marketplace remove --scope local $market" ]
     [ ! -e .git/strata/wired ]
 }
 
+@test "what Codex and OpenClaw have once for all workspaces stays until the last that needs it goes" {
+    fake_client codex
+    fake_client openclaw
+    git init -q ../other
+    git init -q ../third
+    strata init --agents --yes >/dev/null 2>&1
+    (cd ../other && strata init --agents --yes >/dev/null 2>&1)
+    (cd ../third && strata init --agents --yes >/dev/null 2>&1)
+    : >"$BATS_TEST_TMPDIR/called"
+    run --separate-stderr strata uninit --yes --json
+    jq -e '.data | .shared == ["client codex", "client openclaw"] and .unwired == ["plugin"] and .left == []' <<<"$output"
+    [ ! -e .git/strata/wired ]
+    # A workspace that is gone needs nothing.
+    rm -rf ../third
+    cd ../other
+    run strata uninit </dev/null
+    has "$output" "left to do: codex mcp remove strata"
+    [ "$(called)" = "" ]
+    # What could not be done is still ours to do.
+    run --separate-stderr strata uninit --yes --json
+    jq -e '.data | .shared == [] and .unwired == ["client codex", "client openclaw"]' <<<"$output"
+    [ "$(called | sed 's/.*: //')" = "codex mcp remove strata
+openclaw mcp unset strata" ]
+    [ -z "$(find "$HOME" -type l -not -lname '*third*')" ]
+    # Nobody needs what could not be made.
+    fake_client codex 'exit 1'
+    strata init --agents --yes >/dev/null 2>&1
+    [ "$(find "$HOME" -lname '*other*')" = "$HOME/.local/state/strata/openclaw/$(strata status --json | jq -r .data.replica)" ]
+}
+
+@test "init --agents --json lists what was wired and what is left; --dry-run changes nothing" {
+    fake_client codex
+    fake_client claude 'exit 1'
+    git init -q "../it's new"
+    cd "../it's new"
+    run --separate-stderr strata init --agents --dry-run --json
+    jq -e '.data.agents | .wired == [] and .missing == ["openclaw"] and (.left | length) == 3' <<<"$output"
+    # As one types it in a shell.
+    eval "set -- $(jq -r '.data.agents.left[0]' <<<"$output")"
+    [ "$1 $7" = "claude $PWD/.git/strata/plugin" ]
+    has "$(strata init --agents --dry-run)" "would ask to run: codex mcp add strata -- strata mcp"
+    [ ! -e .git/strata ]
+    [ ! -e "$BATS_TEST_TMPDIR/called" ]
+    [ -z "$(find "$HOME" -type l)" ]
+    run --separate-stderr strata init --agents --yes --json
+    jq -e '.data.agents | .wired == ["client codex"] and .missing == ["openclaw"] and
+        (.left | length == 2 and all(startswith("claude plugin"))) and (.plugin | endswith("/.git/strata/plugin"))' <<<"$output"
+    [ -e "$(jq -r .data.agents.plugin <<<"$output")/.mcp.json" ]
+    # The second time, too.
+    run --separate-stderr strata init --agents --json
+    jq -e '.data.agents | .wired == ["client codex"] and (.left | length) == 2' <<<"$output"
+    jq -e '.data.agents == null' <<<"$(strata init --json)"
+}
+
 @test "a client's own program that fails is told, and left to do; nothing of it is in our data" {
     fake_client claude 'echo "no network" >&2; exit 3'
     fake_client openclaw
@@ -145,6 +202,12 @@ $(cd ../tree && pwd): claude plugin marketplace remove --scope local $market" ]
     has "$output" "2 P2 other"
     has "$output" "In doubt means"
     [ "${#lines[@]}" -lt 40 ]
+    # In the words of who reads it: each command that is named is one, and so is each tool.
+    for command in $(grep -o '`strata [a-z]*\( set\| list\)\?' <<<"$output" | sed 's/`strata //; s/ /-/' | sort -u); do
+        strata help ${command/-/ } >/dev/null
+    done
+    [[ "$output" != *fact_set* ]]
+    has "$(strata hook session-start <<<'{}')" '`fact_set`'
     run strata prime --json
     jq -e '.data.agent == "ann" and (.data.text | contains("half way"))' <<<"$output" >/dev/null
 }
@@ -165,6 +228,11 @@ $(cd ../tree && pwd): claude plugin marketplace remove --scope local $market" ]
     STRATA_AGENT=bob strata hook pre-edit <<<"$edit"
     STRATA_AGENT=bob strata hook session-end <<<'{}'
     strata hook pre-edit <<<"$edit"
+    # An agent that went elsewhere is still in its session.
+    STRATA_AGENT=bob strata reserve src/b.c >/dev/null
+    project=$PWD
+    run -2 env -C / CLAUDE_PROJECT_DIR="$project" strata hook pre-edit <<<"${edit/a.c/b.c}"
+    env -C / strata hook pre-edit <<<"${edit/a.c/b.c}"
     # Nonsense, and no workspace, are passed over.
     strata hook pre-edit <<<'nonsense'
     cd "$BATS_TEST_TMPDIR" && strata hook pre-edit <<<"$edit"
@@ -246,6 +314,15 @@ first" ]
     jq -e '[.data[].pattern] | sort == ["docs/**", "lib/**"]' <<<"$output" >/dev/null
 }
 
+# calls NAME-AND-ARGUMENTS...: a line for each, as a client writes it
+calls() {
+    local id=0
+    for call in "$@"; do
+        id=$((id + 1))
+        echo "{\"jsonrpc\":\"2.0\",\"id\":$id,\"method\":\"tools/call\",\"params\":{\"name\":$call,\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{}}}}"
+    done
+}
+
 @test "a sandbox that can write only a linked work tree" {
     command -v bwrap >/dev/null || skip "bubblewrap is not installed"
     git worktree add -q ../tree
@@ -263,18 +340,23 @@ first" ]
     run --separate-stderr "${box[@]}" strata fact set api port 9090
     [ "$status" -eq 6 ]
     has "$stderr" "read-only"
-    has "$stderr" "MCP"
+    has "$stderr" "nothing was recorded; use the MCP tools of this session, or ask the operator to open"
+    has "$stderr" "$PWD/.git/strata for writing"
     [ "$(strata status --json | jq .data.records)" = "$records" ]
     [ -z "$(git -C ../tree status --porcelain)" ]
     [ ! -e ../tree/.strata ]
     # So is one through a server that was started inside; what it says helps there.
-    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"1"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
-    run "${box[@]}" strata mcp <<<"$call"
+    run "${box[@]}" strata mcp < <(calls '"fact_set","arguments":{"entity":"api","attribute":"port","value":"1"}')
     has "$output" '"isError":true'
     has "$output" "nothing was recorded; ask the operator"
     [ "$(strata status --json | jq .data.records)" = "$records" ]
-    # The same session's MCP server runs outside of the sandbox.
-    call='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
-    has "$(cd ../tree && strata mcp <<<"$call")" "replaced 8080"
+    # The same session's MCP server runs outside of the sandbox: its tools work.
+    answers=$(cd ../tree && strata mcp < <(calls '"fact_set","arguments":{"entity":"api","attribute":"port","value":"9090"}' \
+        '"fact_search","arguments":{"entity":"api"}' '"add","arguments":{"title":"build"}' '"next","arguments":{}' \
+        '"update","arguments":{"id":"1","action":"done"}' '"message","arguments":{}' '"prime","arguments":{}' \
+        '"reserve","arguments":{"path":"src/**"}' '"once_begin","arguments":{"key":"k","what":"mail"}' \
+        '"once_report","arguments":{"key":"k","outcome":"done"}'))
+    has "$answers" "replaced 8080"
+    [ "$(jq -s 'length == 10 and all(.result.isError == false)' <<<"$answers")" = true ]
     [ "$("${box[@]}" strata fact get api port)" = 9090 ]
 }

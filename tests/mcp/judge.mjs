@@ -4,7 +4,7 @@
 // the run.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -128,16 +128,18 @@ function inspect(era, args, ...more) {
   return JSON.parse(out)
 }
 
+const namesIn = (answer) => (answer.tools ?? answer.result.tools).map((t) => t.name)
+
 for (const era of ['legacy', 'auto', 'modern']) {
   const dir = place(`inspector-${era}`)
-  const answer = inspect(era, ['--memory', '--dir', dir], '--strict', '--method', 'tools/list')
-  const list = answer.tools ?? answer.result.tools
-  assert.deepEqual(list.map((t) => t.name), memoryTools)
-  console.log(`ok: the memory server for the Inspector, ${era}`)
-  const main = inspect(era, ['--dir', dir], '--strict', '--method', 'tools/list')
-  assert.deepEqual((main.tools ?? main.result.tools).map((t) => t.name), mainTools)
-  const called = inspect(era, ['--dir', dir], '--method', 'tools/call', '--tool-name', 'fact_set',
-    '--tool-arg', 'entity=api', '--tool-arg', 'attribute=port', '--tool-arg', 'value=x')
-  assert.match(JSON.stringify(called), /api port = x/)
+  assert.deepEqual(namesIn(inspect(era, ['--dir', dir], '--strict', '--method', 'tools/list')), mainTools)
   console.log(`ok: the main server for the Inspector, ${era}`)
 }
+
+// A process of Node for each question is dear: what does not depend on the mode is asked once.
+const dir = place('inspector')
+assert.deepEqual(namesIn(inspect('auto', ['--memory', '--dir', dir], '--strict', '--method', 'tools/list')), memoryTools)
+const called = inspect('auto', ['--dir', dir], '--method', 'tools/call', '--tool-name', 'fact_set',
+  '--tool-arg', 'entity=api', '--tool-arg', 'attribute=port', '--tool-arg', 'value=x')
+assert.match(JSON.stringify(called), /api port = x/)
+console.log('ok: the memory server, and a call, for the Inspector')

@@ -1,14 +1,14 @@
 // memory.mjs - `strata mcp --memory` beside the reference memory server:
-//   node memory.mjs MODULES STRATA same          one scripted session, the same results (order aside)
-//   node memory.mjs MODULES STRATA race [OUT]    eight clients with a server process each write 100
-//                                                entities; what is lost, and how fast it went
+//   node memory.mjs MODULES STRATA
+// One scripted session, the same results (order aside). What eight clients lose: session.py; how fast they
+// are beside the reference: bench/run.sh.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const [modules, strata, what, out] = process.argv.slice(2)
+const [modules, strata] = process.argv.slice(2)
 const work = mkdtempSync(join(tmpdir(), 'strata-memory-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 const reference = join(modules, 'node_modules/@modelcontextprotocol/server-memory/dist/index.js')
@@ -93,6 +93,18 @@ const session = [
   ['create_entities', { entities: [entity('line\ttab', 'thing', 'two\nlines', 'a "quote" \\ back', '')] }],
   ['create_entities', { entities: [{ name: 'half' }] }],
   ['create_entities', {}],
+  ['create_entities', { entities: [entity('file:a.c', 'file', 'long'), entity('#12', 'issue'), entity('entity:#12', 'issue', 'x')] }],
+  ['create_entities', { entities: [entity('#12', 'issue', 'again')] }],
+  ['add_observations', { observations: [{ entityName: '#12', contents: ['open'] }, { entityName: 'file:a.c', contents: ['long', 'old'] }] }],
+  ['create_relations', { relations: [relation('#12', 'file:a.c', 'about'), relation('ann', '#12', 'owns'), relation('ann', 'file:a.c', 'owns')] }],
+  ['create_relations', { relations: [relation('#12', 'file:a.c', 'about')] }],
+  ['open_nodes', { names: ['#12', 'entity:#12'] }],
+  ['search_nodes', { query: 'file:a' }],
+  ['delete_observations', { deletions: [{ entityName: 'file:a.c', observations: ['old'] }] }],
+  ['delete_relations', { relations: [relation('ann', 'file:a.c', 'owns')] }],
+  ['delete_entities', { entityNames: ['entity:#12', 'file:a.c'] }],
+  ['read_graph', {}],
+  ['delete_entities', { entityNames: ['#12'] }],
   ['create_relations', { relations: [relation('ann', 'api', 'owns'), relation('ann', 'nobody', 'type'), relation('api', 'ann', 'relation:type')] }],
   ['create_relations', { relations: [relation('ann', 'api', 'owns'), relation('ann', 'api', 'observation')] }],
   ['add_observations', { observations: [{ entityName: 'ann', contents: ['likes tea', 'sings'] }, { entityName: 'ann', contents: ['sings', 'runs'] }] }],
@@ -167,43 +179,4 @@ async function same() {
   console.log('ok: the file is taken in once')
 }
 
-// --- eight clients -------------------------------------------------------------------------------
-
-const clients = 8
-const each = 100
-
-async function race(kind) {
-  const file = fileOf(kind, 'race')
-  const servers = []
-  for (let i = 0; i < clients; i++) servers.push(await kinds[kind](file))
-  const acknowledged = new Set()
-  let errors = 0
-  const begin = process.hrtime.bigint()
-  await Promise.all(servers.map(async (server, c) => {
-    for (let i = 0; i < each; i++) {
-      const name = `client-${c}-entity-${i}`
-      const result = await server.call('create_entities', { entities: [entity(name, 'test', `observation ${i}`)] })
-      if (result?.isError || result?.structuredContent?.entities?.length !== 1) errors++
-      else acknowledged.add(name)
-    }
-  }))
-  const seconds = Number(process.hrtime.bigint() - begin) / 1e9
-  const graph = (await servers[0].call('read_graph', {})).structuredContent
-  const kept = new Set((graph?.entities ?? []).filter((e) => e.observations.length === 1).map((e) => e.name))
-  for (const server of servers) await server.stop()
-  const lost = [...acknowledged].filter((name) => !kept.has(name)).length
-  return { acknowledged: acknowledged.size, errors, lost, rate: Math.round(acknowledged.size / seconds) }
-}
-
-async function compare() {
-  const results = { reference: await race('reference'), strata: await race('strata') }
-  for (const [kind, r] of Object.entries(results))
-    console.log(`${kind}: ${r.acknowledged} acknowledged (${r.rate}/s), ${r.errors} errors, ${r.lost} lost`)
-  console.log(`ratio ${(results.strata.rate / results.reference.rate).toFixed(1)}`)
-  if (out !== undefined) writeFileSync(out, JSON.stringify(results))
-  assert.equal(results.strata.acknowledged, clients * each)
-  assert.equal(results.strata.errors, 0)
-  assert.equal(results.strata.lost, 0)
-}
-
-await (what === 'race' ? compare() : same())
+await same()

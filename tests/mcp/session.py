@@ -248,6 +248,18 @@ class Session(unittest.TestCase):
         self.assertIn("is yours", other.text("reserve", path="src/a.c"))
         self.assertIn("half way", other.text("next"))
 
+    def test_a_server_gets_ready_while_its_client_thinks(self):
+        s = self.start()
+        s.request("tools/list")
+        end = time.monotonic() + 10
+        while not any(os.path.realpath(f).endswith("/index.db") for f in glob.glob(f"/proc/{s.process.pid}/fd/*")):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        # Nobody is told of an agent that has not called yet.
+        self.assertEqual(self.cli("agent", "list", agent="bob"), "")
+        s.text("prime")
+        self.assertIn("ann", self.cli("agent", "list", agent="bob"))
+
     def test_a_killed_server_holds_no_task(self):
         s = self.start()
         s.tool("add", title="build")
@@ -335,7 +347,10 @@ class Session(unittest.TestCase):
         again = s.tool("once_begin", key="k", what="mail", agent="bob")
         self.assertFalse(again["structuredContent"]["go"] or again["isError"])
         self.assertIn("sent to ann", again["content"][0]["text"])
-        self.assertIn("another action", s.text("once_begin", key="k", what="other"))
+        # Who says it in other words must not be told to take another key.
+        self.assertIn("in other words, ask with the same words", s.text("once_begin", key="k", what="other"))
+        self.assertTrue(s.tool("once_begin", key="twice", what="x")["structuredContent"]["go"])
+        self.assertIn("you have begun twice", s.text("once_begin", key="twice", what="x"))
         approval = s.tool("once_begin", key="pay", what="x", needs_approval=True)
         self.assertFalse(approval["isError"] or approval["structuredContent"]["go"])
         self.assertIn("approve", approval["content"][0]["text"])
@@ -390,6 +405,33 @@ class Session(unittest.TestCase):
         self.assertIn("do not retry", told[6])
         for text in told:
             self.assertNotRegex(text.lower(), "(?<!not re)try again|(?<!not )retry it")
+
+    def test_what_an_agent_is_told_is_about_its_tools(self):
+        s = self.start()
+        told = [s.text("update", id="99", action="done"), s.text("add", title="x", after=["99"])]
+        s.text("add", title="x")
+        told.append(s.text("update", id="1", action="release"))
+        for text in told:
+            self.assertNotIn("`strata", text)
+        self.assertIn("strata://tasks/ready", told[0])
+        self.assertIn("next takes tasks", told[2])
+        self.assertIn("for anybody", s.text("add", title="x", agent="bob"))
+        self.assertIn("for bob", s.text("add", title="x", **{"for": "bob"}))
+
+    def test_tracked_files_and_tasks_are_no_facts_to_be_set_or_listed(self):
+        s = self.start()
+        s.text("add", title="build", data="d")
+        s.text("fact_set", entity="api", attribute="port", value="1")
+        refused = s.tool("fact_set", entity="file:MEMORY.md", attribute="text", value="x")
+        self.assertTrue(refused["isError"])
+        self.assertIn("edit the file", refused["content"][0]["text"])
+        self.assertTrue(s.tool("fact_set", entity="#1", attribute="title", value="x")["isError"])
+        everything = s.tool("fact_search")
+        self.assertEqual(everything["structuredContent"]["count"], 1)
+        self.assertIn("api port = 1", everything["content"][0]["text"])
+        # Asked for, they are shown.
+        self.assertIn("build", s.text("fact_search", words="build"))
+        self.assertEqual(s.tool("fact_search", limit=1)["structuredContent"]["count"], 1)
 
     def test_messages(self):
         s = self.start()
@@ -634,6 +676,20 @@ class Session(unittest.TestCase):
         entity = {"name": "a", "entityType": "t", "observations": ["o"]}
         self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": [entity]})
         self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": []})
+
+    def test_names_of_tasks_and_tracked_files_are_entities_as_any_other(self):
+        s = self.start("--memory")
+        names = ["#12", "entity:#12", "file:a.c"]
+        s.tool("create_entities", entities=[{"name": n, "entityType": "t", "observations": ["o"]} for n in names])
+        s.tool("create_relations", relations=[{"from": "#12", "to": "file:a.c", "relationType": "about"}])
+        graph = s.tool("read_graph")["structuredContent"]
+        self.assertEqual(sorted(e["name"] for e in graph["entities"]), names)
+        self.assertEqual(graph["relations"], [{"from": "#12", "to": "file:a.c", "relationType": "about"}])
+        s.tool("delete_entities", entityNames=["file:a.c"])
+        graph = s.tool("read_graph")["structuredContent"]
+        self.assertEqual((len(graph["entities"]), graph["relations"]), (2, []))
+        # They are none of the workspace's tasks and files.
+        self.assertEqual(json.loads(self.cli("list", "--all", "--json"))["data"], [])
 
     def test_eight_memory_servers_lose_nothing(self):
         file = os.path.join(self.place.name, "memory.jsonl")

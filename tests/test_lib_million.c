@@ -1,0 +1,216 @@
+/*
+ * test_lib_million.c - a ledger of 1,000,000 operations: what a command costs there is counted in steps of
+ * SQLite (rows that it looked at or wrote), which no other machine changes. The rows are copies of those
+ * of operations that were really begun and ended; keys count up.
+ */
+#include "lib_world.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define KEYS   1000000
+#define OLD    100 /* of them ended long ago */
+#define DOUBTS 10
+
+/* Steps that any command may take: a list by state looks at rows by the batch, some 200. */
+#define STEPS_MAX 300
+
+#define DAY_MS (24ull * 3600 * 1000)
+
+static unsigned long steps;
+
+int __real_sqlite3_step(sqlite3_stmt *s);
+int __wrap_sqlite3_step(sqlite3_stmt *s);
+
+int __wrap_sqlite3_step(sqlite3_stmt *s)
+{
+    steps++;
+    return __real_sqlite3_step(s);
+}
+
+static unsigned long steps_since(unsigned long *before)
+{
+    unsigned long n = steps - *before;
+    *before = steps;
+    return n;
+}
+
+static void cheap(unsigned long *before, int line)
+{
+    unsigned long n = steps_since(before);
+    if (n == 0 || n > STEPS_MAX)
+        fail_msg("line %d: %lu steps", line, n);
+}
+#define CHEAP(before) cheap((before), __LINE__)
+
+static strata_op_answer begin(strata *s, const char *key)
+{
+    strata_op_request r = {
+        .size = sizeof r, .key = key, .parameters = "p", .parameters_size = 1, .term_ms = 60000};
+    strata_op_answer a;
+    ok(s, strata_op_begin(s, &r, &a));
+    return a;
+}
+
+/* --- the ledger --------------------------------------------------------------------------------- */
+
+static void run(sqlite3 *db, const char *sql)
+{
+    char *error = NULL;
+    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
+        fail_msg("%s: %s", sql, error);
+}
+
+/* Both rows of an operation (core/ledger.h, 'O' and 'Q'), under `count` keys. */
+static void copies(sqlite3 *db, const char *from, int state, const char *name, int count)
+{
+    char sql[512];
+    for (int i = 0; i < 2; i++) {
+        char row[8], prefix[32];
+        snprintf(row, sizeof row, i == 0 ? "4F" : "51%02X", state); /* O, or Q and the state */
+        snprintf(prefix, sizeof prefix, "x'%s'", row);
+        snprintf(sql, sizeof sql,
+                 "INSERT INTO kv WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n "
+                 "WHERE i<%d) SELECT CAST(%s||printf('%s-%%07d',i)||x'00' AS BLOB),"
+                 "(SELECT v FROM kv WHERE k=CAST(%s||'%s'||x'00' AS BLOB)) FROM n",
+                 count - 1, prefix, name, prefix, from);
+        run(db, sql);
+    }
+}
+
+static void fill(void)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(world_file("w", "strong/index.db"), &db), SQLITE_OK);
+    run(db, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN");
+    copies(db, "model", STRATA_OP_COMMITTED, "deploy", KEYS);
+    copies(db, "model-old", STRATA_OP_COMMITTED, "old", OLD);
+    copies(db, "model-doubt", STRATA_OP_IN_DOUBT, "doubt", DOUBTS);
+    run(db, "COMMIT; PRAGMA journal_mode=WAL");
+    sqlite3_close(db);
+}
+
+static void make(void)
+{
+    world_init("w");
+    strata *s = world_open("w", "anna");
+    world_clock_ms -= (int64_t)(2 * DAY_MS);
+    strata_op_answer a = begin(s, "model-old");
+    ok(s, strata_op_report(s, "model-old", a.token, "of old", 6, -1));
+    a = begin(s, "model-doubt");
+    ok(s, strata_op_abandon(s, "model-doubt", a.token, -1));
+    world_clock_ms += (int64_t)(2 * DAY_MS);
+    a = begin(s, "model");
+    ok(s, strata_op_report(s, "model", a.token, "ok", 2, -1));
+    strata_close(s);
+    fill();
+}
+
+/* --- what is asked of it ------------------------------------------------------------------------ */
+
+struct listed {
+    size_t count;
+    char first[64], last[64];
+};
+
+static int visit(void *arg, const strata_operation *o)
+{
+    struct listed *l = arg;
+    if (l->count++ == 0)
+        snprintf(l->first, sizeof l->first, "%s", o->key);
+    snprintf(l->last, sizeof l->last, "%s", o->key);
+    return 0;
+}
+
+static void lists(strata *s)
+{
+    struct listed l = {0};
+    unsigned long before = steps;
+    ok(s, strata_op_each(s, STRATA_OP_UNKNOWN, NULL, 5, visit, &l));
+    assert_string_equal(l.first, "deploy-0000000");
+    assert_string_equal(l.last, "deploy-0000004");
+    CHEAP(&before);
+    l.count = 0;
+    ok(s, strata_op_each(s, STRATA_OP_COMMITTED, "deploy-0777777", 5, visit, &l));
+    assert_string_equal(l.first, "deploy-0777778");
+    CHEAP(&before);
+    l.count = 0;
+    ok(s, strata_op_each(s, STRATA_OP_IN_DOUBT, NULL, 0, visit, &l));
+    assert_int_equal(l.count, DOUBTS); /* with the model, without the one that was settled */
+    CHEAP(&before);
+    l.count = 0;
+    ok(s, strata_op_each(s, STRATA_OP_PROPOSED, NULL, 0, visit, &l));
+    assert_int_equal(l.count, 0);
+    CHEAP(&before);
+}
+
+static void commands(strata *s)
+{
+    strata_operation o;
+    strata_lock lock;
+    unsigned long before = steps;
+    ok(s, strata_op_get(s, "deploy-0500000", &o));
+    assert_int_equal(o.state, STRATA_OP_COMMITTED);
+    assert_memory_equal(o.result, "ok", 2);
+    CHEAP(&before);
+    expect_code(s, strata_op_get(s, "deploy-none", &o), STRATA_NOT_FOUND);
+    CHEAP(&before);
+    strata_op_answer a = begin(s, "deploy-0999999");
+    assert_int_equal(a.answer, STRATA_OP_REPLAY);
+    CHEAP(&before);
+    assert_int_equal(begin(s, "doubt-0000003").answer, STRATA_OP_DOUBT);
+    CHEAP(&before);
+    a = begin(s, "new");
+    assert_int_equal(a.answer, STRATA_OP_RUN);
+    CHEAP(&before);
+    ok(s, strata_op_report(s, "new", a.token, "ok", 2, -1));
+    CHEAP(&before);
+    ok(s, strata_lock_acquire(s, "l", 60000, 0, 0, &lock));
+    ok(s, strata_lock_release(s, "l", lock.token));
+    CHEAP(&before);
+    ok(s, strata_op_settle(s, "doubt-0000005", STRATA_SETTLE_FAILED, "pat", "seen", NULL, 0));
+    CHEAP(&before);
+}
+
+/* Looking for what is old takes as many steps as there are operations, once; what goes, few each. */
+static void prune(strata *s)
+{
+    uint64_t count;
+    unsigned long before = steps;
+    ok(s, strata_op_prune(s, DAY_MS, &count));
+    assert_int_equal(count, OLD + 1);
+    unsigned long n = steps_since(&before);
+    assert_in_range(n, KEYS, KEYS + 40 * OLD);
+    assert_int_equal(begin(s, "old-0000042").answer, STRATA_OP_PRUNED);
+    assert_int_equal(begin(s, "model-old").answer, STRATA_OP_PRUNED);
+    assert_int_equal(begin(s, "doubt-0000003").answer, STRATA_OP_DOUBT); /* as old as those */
+    assert_int_equal(begin(s, "deploy-0000000").answer, STRATA_OP_REPLAY);
+    CHEAP(&before);
+}
+
+static void test_a_million_operations(void **state)
+{
+    (void)state;
+    make();
+    for (int i = 0; i < 2; i++) { /* the second time with what the first one knows */
+        strata *s = world_open("w", "anna");
+        unsigned long before = steps;
+        assert_int_equal(begin(s, i == 0 ? "first" : "second").answer, STRATA_OP_RUN);
+        CHEAP(&before); /* with opening, and looking for deadlines */
+        if (i == 0)
+            commands(s);
+        lists(s);
+        if (i == 1)
+            prune(s);
+        strata_close(s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_million_operations, world_setup, world_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
