@@ -297,6 +297,8 @@ static int check_end(strata *s, const struct st_claim_end *end)
 #define ASKED    4u
 /* Whether a holder's process still lives is looked up so often; else its term counts. Nanoseconds. */
 #define PROBE_NS 200000000ull
+/* By who has work, and goes on: that costs a step as much as all the rest. */
+#define PROBE_BUSY_NS 2000000000ull
 
 /* Where many take at once each looks for its own among so many numbers, see find_granted(). */
 #define SPREAD_MAX 4096u
@@ -433,7 +435,8 @@ static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
 {
     struct entry e;
     uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
-    bool probe = x->count == 1 || s->claim_probed_ns == 0 || now - s->claim_probed_ns > PROBE_NS;
+    uint64_t every_ns = end != NULL ? PROBE_BUSY_NS : PROBE_NS;
+    bool probe = x->count == 1 || s->claim_probed_ns == 0 || now - s->claim_probed_ns > every_ns;
     size_t wanted = s->claim_spread > 1 || end != NULL ? FREE_MAX : ASKED;
     entry_begin(s, &e);
     size_t told = e.count;

@@ -245,7 +245,7 @@ static int none_given(struct taking *t, const struct wanted *w, int code)
     t->again = code == STRATA_TIMEOUT && w->c.count > 0;
     if (t->again && !w->all && t->s->task_window < WINDOW_MAX)
         t->s->task_window = 2 * w->c.count;
-    code = t->on && t->again && !w->all ? st_task_settle_soon(t->s) : st_task_settle(t->s);
+    code = t->again && !w->all ? st_task_settle_soon(t->s) : st_task_settle(t->s);
     return code == STRATA_OK ? STRATA_TIMEOUT : code;
 }
 
