@@ -190,8 +190,11 @@ static bool run_all(struct cli *c, const char *const from[2][WORDS_MAX], const c
     for (; count < 2 && from[count][0] != NULL; count++) {
         fill_in(&list[count], from[count], state_dir, market);
         texts[count] = command_text(&list[count]);
-        if (texts[count] == NULL)
-            abort();
+        if (texts[count] == NULL) { /* out of memory */
+            while (count > 0)
+                free(texts[--count]);
+            return false;
+        }
     }
     if (!dry && ask(c, texts, count))
         while (done < count && run(c, &list[done], dir))

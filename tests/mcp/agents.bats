@@ -14,7 +14,7 @@ setup() {
     export PATH=$BATS_TEST_TMPDIR/bin:/usr/bin:/bin
     ln -s "$STRATA" "$BATS_TEST_TMPDIR/bin/strata"
     export HOME=$BATS_TEST_TMPDIR/home
-    unset XDG_STATE_HOME
+    unset XDG_STATE_HOME CLAUDE_PROJECT_DIR
     mkdir "$HOME"
     cd "$BATS_TEST_TMPDIR/work"
     git init -q .

@@ -23,7 +23,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/strata-clients.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 export HOME="$work/home" PATH="$work/bin:$node:/usr/bin:/bin"
-unset STRATA_DIR STRATA_STATE_DIR STRATA_AGENT CLAUDE_ENV_FILE
+unset STRATA_DIR STRATA_STATE_DIR STRATA_AGENT CLAUDE_ENV_FILE CLAUDE_PROJECT_DIR XDG_STATE_HOME
 mkdir -p "$HOME" "$work/bin" "$work/tree"
 ln -s "$(ls "$bin"/@anthropic-ai/claude-code-linux-*/claude)" "$work/bin/claude"
 ln -s "$bin/.bin/codex" "$bin/.bin/openclaw" "$work/bin"
