@@ -82,7 +82,8 @@ struct name {
 };
 
 struct names {
-    struct name *list;
+    struct name *list; /* by id */
+    const char **keys; /* of all, sorted */
     size_t count, cap;
     char fallback[STRATA_TASK_SIZE + 8];
     FILE *out;
@@ -107,13 +108,15 @@ static const char *key_of(void *arg, const char *id)
     return n->fallback;
 }
 
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static bool is_known(void *arg, const char *key)
 {
     const struct names *n = arg;
-    for (size_t i = 0; i < n->count; i++)
-        if (strcmp(n->list[i].key, key) == 0)
-            return true;
-    return false;
+    return n->count > 0 && bsearch(&key, n->keys, n->count, sizeof(*n->keys), compare_keys) != NULL;
 }
 
 static int visit_name(void *arg, const strata_task *t)
@@ -153,10 +156,18 @@ int task_export(struct cli *c, FILE *out, uint64_t *lines)
     struct names n = {.out = out};
     strata_task_query q = {.size = sizeof(q), .view = STRATA_TASKS_ALL};
     int code = strata_task_each(c->s, &q, visit_name, &n);
-    if (n.count > 1)
+    n.keys = calloc(n.count + 1, sizeof(*n.keys));
+    if (code == STRATA_OK && n.keys == NULL)
+        code = STRATA_NO_MEMORY;
+    for (size_t i = 0; i < n.count && code == STRATA_OK; i++)
+        n.keys[i] = n.list[i].key;
+    if (n.count > 1 && code == STRATA_OK) {
         qsort(n.list, n.count, sizeof(*n.list), compare_names);
+        qsort(n.keys, n.count, sizeof(*n.keys), compare_keys);
+    }
     if (code == STRATA_OK)
         code = strata_task_each(c->s, &q, visit_export, &n);
+    free(n.keys);
     for (size_t i = 0; i < n.count; i++)
         free(n.list[i].key);
     free(n.list);
