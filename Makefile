@@ -2,7 +2,7 @@
 BUILD ?= build
 MESON_ARGS ?=
 
-.PHONY: all demo check judges bench asan tidy fuzz format lint install clean
+.PHONY: all demo check judges soak bench asan tidy fuzz format lint install clean
 
 all:
 	./scripts/setup.sh $(BUILD) $(MESON_ARGS)
@@ -20,6 +20,10 @@ check:
 # directory. No part of `make check`.
 judges: all
 	meson test -C $(BUILD) --print-errorlogs --suite clients
+
+# Two copies, six agents, all layers at once, killed at random: looks for what no other test thinks of.
+soak: all
+	STRATA=$(BUILD)/strata python3 tests/soak.py $(SECONDS)
 
 bench: all
 	BUILD=$(BUILD) ./bench/run.sh

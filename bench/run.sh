@@ -8,7 +8,7 @@
 #   TMPDIR   where the data goes; it has to be on the file system that is to be measured
 #   STRATA_BENCH_RECORDS  size of the large workspaces (1000000)
 #   STRATA_BENCH_SECTIONS which sections, and in what order (all)
-#   STRATA_BENCH_MODULES  a directory whose node_modules has yjs and loro-crdt
+#   STRATA_BENCH_MODULES  a directory whose node_modules has yjs, loro-crdt and bullmq
 #
 # Every rate is measured in turn with what it is compared with, ROUNDS times; what counts is the
 # median of the ratios of one round each, as the machine may be busy. Nothing here is a test: no
@@ -155,19 +155,77 @@ rate_tasks() { # KIND PROCESSES [TASKS]
     rm -rf "$dir"
 }
 
+rate_task_add() { rate_tasks add "$1"; }
+rate_task_next() { rate_tasks next "$1" 20000; }
+rate_bullmq() { node "$here/bullmq.mjs" "$1" "$2" 2000 "$work/redis.sock" "$modules" 20000; }
+rate_bullmq_add() { rate_bullmq add "$1"; }
+rate_bullmq_next() { rate_bullmq next "$1"; }
+
+# Redis Streams: one group, each client reads an entry, acknowledges it and reads the next
+rate_streams() {
+    redis-cli -s "$work/redis.sock" flushall >/dev/null
+    redis-benchmark -s "$work/redis.sock" -c "$1" -n 20000 -q XADD tasks '*' title build >/dev/null 2>&1
+    redis-cli -s "$work/redis.sock" xgroup create tasks all 0 >/dev/null
+    redis-benchmark -s "$work/redis.sock" -c "$1" -n 20000 --csv eval "$(printf '%s' \
+        "local r = redis.call('XREADGROUP', 'GROUP', 'all', 'one', 'COUNT', 1, 'STREAMS', KEYS[1], '>') " \
+        "if r then redis.call('XACK', KEYS[1], 'all', r[1][2][1][1]) end return 1")" 1 tasks 2>/dev/null |
+        tail -n 1 | awk -F '","' '{print $(NF - 6)}'
+}
+
+# Beside BullMQ and Redis Streams, all on one Redis that flushes always.
+tasks_compared() {
+    if ! command -v redis-server >/dev/null; then
+        note "no redis-server here: the comparison with BullMQ and Redis Streams is left out"
+        return 1
+    fi
+    redis_start
+    if command -v redis-benchmark >/dev/null; then
+        compare "finish and take, 64 processes, Redis Streams in a script" 64 rate_task_next rate_streams -
+    fi
+    if command -v node >/dev/null && [ -d "$modules/node_modules/bullmq" ]; then
+        compare "add a task, flushed, 64 processes, BullMQ" 64 rate_task_add rate_bullmq_add ">=2.5"
+        for processes in 1 8 64; do
+            compare "finish and take, $processes processes, BullMQ" "$processes" rate_task_next \
+                rate_bullmq_next ">=2"
+        done
+    else
+        note "no bullmq in $modules: the comparison with it is left out" \
+            "(mkdir -p there, npm install bullmq)"
+    fi
+    redis_stop
+}
+
 tasks() {
     n=$((records / 10))
     where=$n-tasks
-    result "add a task, flushed, 64 processes" "$(rate_tasks add 64)" /s -
-    for processes in 1 8; do
-        result "finish a task and take the next, $processes processes" \
-            "$(rate_tasks next "$processes" 20000)" /s -
-    done
+    if ! tasks_compared; then
+        result "add a task, flushed, 64 processes" "$(rate_tasks add 64)" /s -
+        for processes in 1 8 64; do
+            result "finish a task and take the next, $processes processes" \
+                "$(rate_tasks next "$processes" 20000)" /s -
+        done
+    fi
     mkdir "$work/$where"
     result "$where: finish one, and count them all" \
         "$("$work/bin/bench-tasks" fill "$n" "$work/$where")" ms -
+    start "$where" "git --version" git --version
     start "$where" "ready" "$build/strata" ready
     rm -rf "${work:?}/$where"
+}
+
+redis_start() {
+    redis-server --port 0 --unixsocket "$work/redis.sock" --dir "$work" --appendonly yes \
+        --appendfsync always --save '' --auto-aof-rewrite-percentage 0 >"$work/redis.log" 2>&1 &
+    redis_id=$!
+    i=0
+    while [ ! -S "$work/redis.sock" ] && [ "$i" -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+}
+
+redis_stop() {
+    kill "$redis_id"
+    wait "$redis_id" || true
+    redis_id=
+    rm -rf "$work"/appendonlydir "$work/redis.sock"
 }
 
 rate_redis() {
@@ -181,15 +239,9 @@ redis() {
         note "no redis-server here: the comparison with Redis is left out"
         return
     fi
-    redis-server --port 0 --unixsocket "$work/redis.sock" --dir "$work" --appendonly yes \
-        --appendfsync always --save '' --auto-aof-rewrite-percentage 0 >"$work/redis.log" 2>&1 &
-    redis_id=$!
-    i=0
-    while [ ! -S "$work/redis.sock" ] && [ "$i" -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
+    redis_start
     compare "flushed, 64 processes, Redis XADD fsync always" 64 rate_flushed rate_redis ">=0.5"
-    kill "$redis_id"
-    wait "$redis_id" || true
-    redis_id=
+    redis_stop
 }
 
 merge_ms() {

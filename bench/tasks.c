@@ -68,13 +68,6 @@ static void add_one(void *arg)
     check(w, strata_task_add(w->s, &t, 0, id, NULL));
 }
 
-static void prepare_next(void *arg, int number)
-{
-    struct work *w = arg;
-    open_workspace(w, number);
-    check(w, strata_run_begin(w->s, &w->run, &w->run_fd));
-}
-
 static void finish_and_take(void *arg)
 {
     struct work *w = arg;
@@ -82,10 +75,18 @@ static void finish_and_take(void *arg)
     strata_task_end end = {
         .size = sizeof end, .id = w->task.id, .token = w->task.token, .state = "done"};
     bool first = w->task.token == 0;
-    int code = strata_task_next(w->s, &q, 5000, 3600000, w->run, first ? NULL : &end, &w->task);
+    int code = strata_task_next(w->s, &q, 60000, 3600000, w->run, first ? NULL : &end, &w->task);
     if (code == STRATA_TIMEOUT)
         bench_die("give more tasks if none are left: %s", strata_last_error(w->s)->message);
     check(w, code);
+}
+
+static void prepare_next(void *arg, int number)
+{
+    struct work *w = arg;
+    open_workspace(w, number);
+    check(w, strata_run_begin(w->s, &w->run, &w->run_fd));
+    finish_and_take(w); /* its first one: workers are at work when the clock starts */
 }
 
 /* In records of many: this is not what is measured. */

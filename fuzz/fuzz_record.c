@@ -3,7 +3,8 @@
  *   - it encodes to the same bytes: no second spelling;
  *   - it passes st_record_check(), so it could have been written;
  *   - jansson takes the line as well, so jq and everybody else can read the log;
- *   - the short way, st_record_decode_head(), says the same.
+ *   - the short way, st_record_decode_head(), says the same;
+ *   - a "seen" operation is not overlooked by st_record_may_see().
  * Most mutations break the end of the line or its frame, which hides what is inside; so the
  * input is also tried as the list of operations of a sound frame.
  *
@@ -46,6 +47,17 @@ static bool has_unknown(const struct st_record *r)
     return false;
 }
 
+static bool has_seen(const struct st_record *r)
+{
+    size_t i;
+
+    for (i = 0; i < r->op_count; i++) {
+        if (r->ops[i].kind == ST_OP_SEEN)
+            return true;
+    }
+    return false;
+}
+
 static void check_accepted(struct st_str line, const struct st_record *r, struct st_buf *again)
 {
     struct st_record head;
@@ -61,6 +73,8 @@ static void check_accepted(struct st_str line, const struct st_record *r, struct
     if (st_record_decode_head(line, &head) != ST_OK || st_dot_compare(head.dot, r->dot) != 0 ||
         st_hlc_compare(head.time, r->time) != 0 || head.previous != r->previous ||
         head.checksum != r->checksum)
+        abort();
+    if (has_seen(r) && !st_record_may_see(line))
         abort();
     json = json_loadb(line.p, line.n, has_unknown(r) ? 0 : JSON_REJECT_DUPLICATES, &error);
     if (json == NULL)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # defects_files.sh - every deliberate defect of views and tracked documents must be caught. See defects.sh.
 . "$(dirname "$0")/defects.sh"
-defects_of src/files/block.c src/files/kept.c src/files/lines.c src/files/re*.c src/files/view*.c \
+defects_of src/files/block.c src/files/kept.c src/files/lines.c src/files/re*.c src/files/view*.c src/files/queue*.c \
     src/lib/files*.c src/lib/view*.c src/lib/document*.c src/lib/tracked.c src/lib/ignore.c src/lib/watch.c
 library
 ldflags=-Wl,--wrap=st_env_posix
@@ -14,6 +14,7 @@ test_of() {
     DISPLACED_UNSEEN | LAST_WRITER_WINS | PLAIN_RENAME) echo views test_document_written_in_between ;;
     DROPS_NEWEST_MARKS) echo files test_marks_that_are_full ;;
     EXCLUDE_UNLOCKED) echo files test_many_trees_one_exclude_file ;;
+    MOVED_NEVER) echo views 'test_*' ;;
     MERGE_IGNORES_STATE) echo view_merge test_board_with_both_logs ;;
     MERGE_KEEPS_DELETED) echo view_merge test_facts_without_logs ;;
     MERGE_TRUSTS_STATE) echo view_merge test_board_without_logs ;;
@@ -21,6 +22,8 @@ test_of() {
     ONE_ANCESTOR) echo documents test_merged_crosswise ;;
     ONE_NAME_BESIDE) echo files test_same_rendering_in_two_trees ;;
     QUEUE_ANEW) echo queue test_written_anew ;;
+    QUEUE_KNOWS_ALL) echo view_merge test_queue_without_logs ;;
+    QUEUE_KNOWS_NOTHING) echo view_merge test_queue_with_both_logs ;;
     QUEUE_NO_LEDGER) echo queue test_of_another_is_not_ended ;;
     QUEUE_TWICE) echo queue test_an_old_text_is_saved_again ;;
     RECOVER_FORGETS) echo views test_killed_at_every_step_interrupted ;;

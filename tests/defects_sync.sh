@@ -12,6 +12,7 @@ case_of() {
     SYNC_FORCED) echo 'never by force: what came' ;;
     SYNC_UNDURABLE) echo 'not on disk is not published' ;;
     SYNC_OWN_UNCOMPARED) echo 'snapshot of the disk' ;;
+    SYNC_HEAD_UNCOMPARED) echo 'put back in place that went on' ;;
     SYNC_SPEAKS_FOR_OTHERS | SYNC_UNVERIFIED) echo 'under our own name' ;;
     SYNC_NEVER_TOGETHER | SYNC_WHOLE_EACH_TIME) echo 'growth' ;;
     SYNC_LEDGER_UNASKED) echo 'ledger stays here' ;;

@@ -11,7 +11,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT INT TERM
 unset STRATA_DIR STRATA_STATE_DIR STRATA_AGENT
 
-flags=$(PKG_CONFIG_PATH=$STRATA_PKG_CONFIG_PATH pkg-config --cflags --libs --static strata)
+flags=$(PKG_CONFIG_PATH=$STRATA_PKG_CONFIG_PATH pkg-config --cflags --libs strata)
 # shellcheck disable=SC2086 # a list of words
 ${CC:-cc} -std=c11 -Wall -Wextra -Werror "$source" $flags ${STRATA_LINK_FLAGS:-} -o "$dir/hello"
 

@@ -6,7 +6,9 @@
 #include "store/index.h"
 #include "store/log.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -116,18 +118,159 @@ static ssize_t striking_pwrite(void *ctx, int fd, const void *buf, size_t n, uin
     return __real_st_env_posix()->pwrite(ctx, fd, buf, n, offset);
 }
 
+/* --- power ------------------------------------------------------------------------------------ */
+
+static char disk[160]; /* where it is noted what was flushed: i<inode> contents, d<inode> names */
+
+static const char *noted(char kind, uint64_t inode)
+{
+    static char path[2][200];
+    static unsigned next;
+    char *out = path[next++ % 2];
+    snprintf(out, sizeof path[0], "%s/%c%" PRIu64, disk, kind, inode);
+    return out;
+}
+
+static void copy_bytes(int from, int to)
+{
+    static char buf[65536];
+    ssize_t n;
+    for (off_t at = 0; (n = pread(from, buf, sizeof buf, at)) > 0; at += n)
+        if (pwrite(to, buf, (size_t)n, at) != n)
+            abort();
+}
+
+static void note_content(int fd)
+{
+    struct stat st;
+    if (disk[0] == '\0' || fstat(fd, &st) != 0)
+        return;
+    /* Aside and renamed: the process may die meanwhile. */
+    char aside[200];
+    snprintf(aside, sizeof aside, "%s/new", disk);
+    int to = open(aside, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    copy_bytes(fd, to);
+    close(to);
+    if (rename(aside, noted('i', (uint64_t)st.st_ino)) != 0)
+        abort();
+}
+
+static void note_names(const char *path)
+{
+    struct stat st;
+    char aside[200];
+    DIR *dir = disk[0] != '\0' && stat(path, &st) == 0 ? opendir(path) : NULL;
+    if (dir == NULL)
+        return;
+    snprintf(aside, sizeof aside, "%s/new", disk);
+    FILE *f = fopen(aside, "w");
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.')
+            fprintf(f, "%" PRIu64 " %s\n", (uint64_t)e->d_ino, e->d_name);
+    fclose(f);
+    closedir(dir);
+    if (rename(aside, noted('d', (uint64_t)st.st_ino)) != 0)
+        abort();
+}
+
+static bool rebuilt_file(const char *name)
+{
+    return strncmp(name, "index", 5) == 0 || strcmp(name, "page") == 0 ||
+           strcmp(name, "answers") == 0 || strstr(name, ".lock") != NULL;
+}
+
+static int note_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)ftw;
+    if (type == FTW_D)
+        note_names(path);
+    int fd = type == FTW_F ? open(path, O_RDONLY) : -1;
+    if (fd >= 0) {
+        note_content(fd);
+        close(fd);
+    }
+    return 0;
+}
+
+void world_power_watch(const char *name)
+{
+    snprintf(disk, sizeof disk, "%s/disk", world_dir);
+    world_run("rm -rf disk && mkdir disk");
+    assert_int_equal(nftw(world_file(name, ""), note_one, 16, FTW_PHYS), 0);
+}
+
+/* Whether the directory's name was flushed, and of which file it was then. */
+static bool name_kept(uint64_t dir, const char *name, uint64_t *inode)
+{
+    char line[300];
+    FILE *f = fopen(noted('d', dir), "r");
+    bool kept = false;
+    while (f != NULL && !kept && fgets(line, sizeof line, f) != NULL) {
+        int at = 0;
+        line[strcspn(line, "\n")] = '\0';
+        kept = sscanf(line, "%" SCNu64 " %n", inode, &at) == 1 && strcmp(line + at, name) == 0;
+    }
+    if (f != NULL)
+        fclose(f);
+    return kept;
+}
+
+static bool lose_indexes;
+
+/* Files first, then their directory. */
+static int lose_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    const char *name = path + ftw->base;
+    char parent[512];
+    struct stat of;
+    uint64_t inode;
+    (void)st;
+    snprintf(parent, sizeof parent, "%.*s", ftw->base > 0 ? ftw->base - 1 : 0, path);
+    if (ftw->level == 0 || stat(parent, &of) != 0)
+        return 0;
+    if (type == FTW_F && rebuilt_file(name))
+        return lose_indexes && strncmp(name, "index.db", 8) == 0 ? remove(path) : 0;
+    if (!name_kept((uint64_t)of.st_ino, name, &inode))
+        return remove(path);
+    if (type != FTW_F)
+        return 0;
+    int to = open(path, O_WRONLY | O_TRUNC), from = open(noted('i', inode), O_RDONLY);
+    if (from >= 0)
+        copy_bytes(from, to);
+    close(from);
+    close(to);
+    return 0;
+}
+
+void world_power_fail(const char *name, bool lose_index)
+{
+    lose_indexes = lose_index;
+    assert_int_equal(nftw(world_file(name, ""), lose_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    world_boot++;
+    disk[0] = '\0';
+}
+
 static int striking_fdatasync(void *ctx, int fd)
 {
     strike_maybe();
     if (fd >= 0 && fd < FDS)
         dirty[fd] = false;
-    return __real_st_env_posix()->fdatasync(ctx, fd);
+    int r = __real_st_env_posix()->fdatasync(ctx, fd);
+    if (r >= 0)
+        note_content(fd);
+    return r;
 }
 
 static int striking_ftruncate(void *ctx, int fd, uint64_t size)
 {
     strike_maybe();
     return __real_st_env_posix()->ftruncate(ctx, fd, size);
+}
+
+static int striking_allocate(void *ctx, int fd, uint64_t size)
+{
+    strike_maybe();
+    return __real_st_env_posix()->allocate(ctx, fd, size);
 }
 
 static int striking_rename(void *ctx, const char *from, const char *to)
@@ -161,7 +304,10 @@ static int striking_mkdir(void *ctx, const char *path)
 static int striking_sync_directory(void *ctx, const char *path)
 {
     strike_maybe();
-    return __real_st_env_posix()->sync_directory(ctx, path);
+    int r = __real_st_env_posix()->sync_directory(ctx, path);
+    if (r >= 0)
+        note_names(path);
+    return r;
 }
 
 static void at_point(void *ctx, const char *label)
@@ -184,6 +330,7 @@ const struct st_env *__wrap_st_env_posix(void)
         env.pwrite = striking_pwrite;
         env.fdatasync = striking_fdatasync;
         env.ftruncate = striking_ftruncate;
+        env.allocate = striking_allocate;
         env.rename = striking_rename;
         env.exchange = striking_exchange;
         env.unlink = striking_unlink;
@@ -214,6 +361,7 @@ int world_setup(void **state)
     world_at_point = NULL;
     world_strike = world_term_ms = world_time_space = 0;
     world_forget_writes();
+    disk[0] = '\0';
     snprintf(world_dir, sizeof world_dir, "%.100s/strata-lib-XXXXXX",
              parent != NULL ? parent : "/tmp");
     return mkdtemp(world_dir) != NULL ? 0 : -1;

@@ -33,6 +33,15 @@ void world_forget_writes(void);
 /* How many files that were written through st_env are not flushed now. */
 uint64_t world_dirty(void);
 
+/*
+ * Power. From world_power_watch() on it is noted, for the state of one replica and whoever writes it,
+ * what has been flushed: contents of files at each fdatasync, names at each sync_directory. What
+ * world_power_fail() leaves is that and nothing else, but for what is rebuilt (index, shared pages):
+ * that stays, or with lose_index goes. Another boot follows.
+ */
+void world_power_watch(const char *name);
+void world_power_fail(const char *name, bool lose_index);
+
 /* Called when a file is about to be exchanged with a new one: to write it in between; and when one is
  * about to be renamed. */
 extern void (*world_before_exchange)(const char *path);

@@ -315,6 +315,7 @@ EOF
     json '.data.evidence | startswith("the check command ended with 0")'
     state_is no in_doubt
     try 112 once --key x --check true -- true
+    try 112 once --key x --valid-for 1h -- true
     ran 0
 }
 
@@ -324,7 +325,7 @@ EOF
     make_doubt deploy
     for n in 1 2 3; do
         try 117 once --key deploy -- sh -c "$effect; exec sleep 60"
-        has "$stderr" "deploy: outcome unknown"
+        has "$stderr" "deploy: outcome unknown since 20"
         has "$stderr" "do not retry and do not use another key"
         has "$stderr" "A person has been asked"
         has "$stderr" "go on with other work"

@@ -455,7 +455,7 @@ put_back() { # put_back DIRECTORY OLD
     done)
 }
 
-@test "a snapshot of the disk put back: what was published comes back; two lives of one number are told" {
+@test "a snapshot of the disk put back: what was published comes back, what was written since goes on" {
     clones a b
     write a x
     sync a
@@ -476,30 +476,61 @@ put_back() { # put_back DIRECTORY OLD
     put_back a/.git older
     write a u 3
     try_in 0 a sync
-    has "$stderr" "different records under the same numbers"
+    has "$stderr" "3 records were written again in a new epoch"
     write a v
     epoch_of() {
         cat $(logs a) | jq -r --arg e "$1" 'select(any(.o[]; .e == $e)) | .e' | tail -n 1
     }
-    [ -n "$(epoch_of u)" ] && [ "$(epoch_of u)" != "$(epoch_of v)" ]
+    same "$(epoch_of u)" "$(epoch_of v)"
+    converge a b
+    for clone in a b; do
+        same "$(get $clone y n2)" 2
+        same "$(get $clone u n3)" 3
+        same "$(get $clone v n1)" 1
+    done
+    no_counter_twice $(logs a b)
+    try_in 0 a sync
+    [[ "$stderr" != *"written again"* ]]
 }
 
-@test "the state put back in place and written since, Git newer: two lives of one number are told" {
+@test "the state put back in place and written since, Git newer: both lives go on, and no number means two things" {
     clones a b
     write a x
+    "$STRATA" -C a fact set port n before >/dev/null
+    "$STRATA" -C a add "the first task" >/dev/null
     sync a
     cp -r a/.git/strata old
     write a y 2
+    "$STRATA" -C a fact set port n published >/dev/null
+    "$STRATA" -C a count builds +2 >/dev/null
+    "$STRATA" -C a add "published" >/dev/null
     sync a
     put_back a/.git/strata old
     write a z 3
-    try_in 0 a sync
-    has "$stderr" "different records under the same numbers"
-    # What was written in between stays here: it has numbers that others know for something else.
+    "$STRATA" -C a fact set port n first >/dev/null
+    "$STRATA" -C a fact set port n kept >/dev/null
+    "$STRATA" -C a count builds +3 >/dev/null
+    "$STRATA" -C a add "made again" --after 1 >/dev/null
     sync b
-    same "$(get b y n2)" 2
-    same "$(get a z n3)" 3
-    no_counter_twice $(logs b)
+    "$STRATA" -C b fact set w n 1 >/dev/null # b has seen what was published
+    try_in 0 a sync
+    has "$stderr" "written again in a new epoch"
+    has "$stderr" "others know #2 to #2 for something else"
+    converge a b
+    for clone in a b; do
+        same "$(get $clone y n2)" 2
+        same "$(get $clone z n3)" 3
+        same "$("$STRATA" -C $clone count builds --json | jq .data.total)" 5
+        # Written at the same time as what was published: a person decides. What it replaced stays replaced.
+        same "$("$STRATA" -C $clone fact get port n --json | jq -r '[.data.items[].value] | sort | join(" ")')" \
+            "kept published"
+        same "$("$STRATA" -C $clone show 2 --json | jq -r .data.title)" published
+        again=$("$STRATA" -C $clone list --json | jq -r '.data[] | select(.title == "made again") | .seq')
+        case $again in 2@a-*) ;; *) echo "got: $again"; false ;; esac
+        same "$("$STRATA" -C $clone show "$again" --json | jq -c '.data.depends')" "[1]"
+    done
+    no_counter_twice $(logs a b)
+    [ -n "$(ls a/.git/strata/quarantine)" ]
 }
 
 @test "three copies under random syncs show the same in the end" {
@@ -650,6 +681,28 @@ same_ledger() {
     sync a
     same_ledger
     no_key_twice
+}
+
+@test "a coordinator put back in place that went on: what it has told of its ledger takes its role" {
+    export EFFECTS=$BATS_TEST_TMPDIR/effects
+    clones a
+    once a 0 k
+    sync a # the ledger stays here, its head is told
+    cp -r a/.git/strata old
+    once a 0 l
+    sync a
+    put_back a/.git/strata old
+    once a 0 m # as many entries, but others
+    try_in 0 a sync
+    has "$stderr" "not decided here any more"
+    once a 116 n
+    person 0 -C a coordinator move --force --reason "only l was lost" --by pat
+    once a 0 m
+    same "$output" "ran m" # its result, once more
+    once a 117 l
+    try_in 0 a sync
+    [[ "$stderr" != *"not decided"* ]]
+    same "$(sort "$EFFECTS")" "$(printf 'k\nl\nm')"
 }
 
 @test "a coordinator put back to an earlier moment: its role is gone, its own publication brings the rest" {

@@ -2,8 +2,10 @@
  * is given, terms without a descriptor, many keys. */
 #include "lib_world.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +84,11 @@ static void test_killed_at_every_step(void **state)
         char c;
         world_run("rm -rf w");
         world_init(name);
+        if (at > 3) { /* the first ones also while the file is made that processes share */
+            strata *first = world_open("w", "anna");
+            (void)begin(first, "zero", 60000, false);
+            strata_close(first);
+        }
         assert_int_equal(pipe(answered), 0);
         pid_t pid = fork();
         if (pid == 0) {
@@ -104,6 +111,37 @@ static void test_killed_at_every_step(void **state)
         strata_close(s);
     }
     assert_true(runs > 0 && runs < 12);
+}
+
+/* The memory that processes share is made by one while the others wait; who waited in vain looks again
+ * with its next command. */
+static bool shares(void)
+{
+    char line[512];
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL)
+        found = found || strstr(line, "/strong/answers") != NULL;
+    (void)fclose(maps);
+    return found;
+}
+
+static void test_who_could_not_share_shares_later(void **state)
+{
+    (void)state;
+    world_init("w");
+    int fd = open(world_file("w", "strong/answers"), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    assert_int_equal(flock(fd, LOCK_EX), 0); /* somebody makes it, and was stopped */
+    strata *a = world_open("w", "anna");
+    assert_int_equal(begin(a, "one", 60000, false).answer, STRATA_OP_RUN);
+    assert_false(shares());
+    assert_int_equal(begin(a, "one", 60000, false).answer, STRATA_OP_BUSY);
+    close(fd);
+    assert_int_equal(begin(a, "two", 60000, false).answer, STRATA_OP_RUN);
+    assert_true(shares());
+    assert_int_equal(state_of(a, "one"), STRATA_OP_EXECUTING);
+    strata_close(a);
 }
 
 static void test_a_term_decides_where_nobody_lives_on(void **state)
@@ -241,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_start_is_on_disk_when_it_is_answered),
         TEST(test_killed_at_every_step),
+        TEST(test_who_could_not_share_shares_later),
         TEST(test_a_term_decides_where_nobody_lives_on),
         TEST(test_the_wall_clock_ends_no_term),
         TEST(test_limits),

@@ -431,6 +431,25 @@ static void test_head_only(void **state)
         assert_int_equal(st_record_decode_head((struct st_str){sample, n}, &head), ST_DAMAGED);
 }
 
+static void test_may_see(void **state)
+{
+    const struct {
+        const char *line;
+        bool may;
+    } cases[] = {
+        {OP(SET), false},
+        {OP("{\"op\":\"seen\",\"v\":{\"" W1 "\":1}}"), true},
+        {OP(SET ",{\"op\":\"seen\",\"v\":{}}"), true},
+        {OP("{\"op\":\"set\",\"e\":\"a\",\"a\":\"b\",\"v\":\"{\\\"op\\\":\\\"seen\\\"\"}"), false},
+        {"{\"op\":\"seen\"", false}, /* no whole line */
+        {"", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(st_record_may_see(st_str_of(cases[i].line)), cases[i].may);
+}
+
 /* Slices that were unescaped early must still be right when the last one is. */
 static void test_escaped_strings_stay_in_place(void **state)
 {
@@ -831,6 +850,7 @@ int main(void)
         TEST(test_check_of_operations),
         TEST(test_json_strings),
         TEST(test_dots_and_vectors_as_text),
+        TEST(test_may_see),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

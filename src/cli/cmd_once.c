@@ -109,6 +109,8 @@ static int once_read(struct once *o)
         return status;
     if (cli_given(c, OPT_CHECK) && class != STRATA_QUERYABLE)
         return cli_usage(c, "--check is for --class queryable");
+    if (valid_ms != 0 && class != STRATA_KEYED)
+        return cli_usage(c, "--valid-for is for --class keyed");
     o->key = c->options[OPT_KEY];
     o->request = (strata_op_request){
         .size = sizeof o->request,
@@ -209,6 +211,16 @@ static int in_doubt(struct once *o, const char *why)
     return child_wrapped(strata_code_exit(STRATA_OUTCOME_UNKNOWN));
 }
 
+static int unknown_since(struct once *o, uint64_t started_ms)
+{
+    char stamp[CLI_STAMP_SIZE] = "", why[120];
+    if (started_ms != 0) /* of a key that a forced move left unknown nobody knows */
+        cli_stamp(started_ms, stamp);
+    snprintf(why, sizeof why, "outcome unknown%s%s: whoever ran it died, or could not say",
+             started_ms != 0 ? " since " : "", stamp);
+    return in_doubt(o, why);
+}
+
 /* The command has ended, or never began. */
 static int finish(struct once *o, uint64_t token, int executor, const struct child *child)
 {
@@ -290,7 +302,7 @@ static int answered(struct once *o, const strata_op_answer *a)
     case STRATA_OP_REPLAY:
         return replay(o, op);
     case STRATA_OP_DOUBT:
-        return in_doubt(o, "outcome unknown: whoever ran it died, or could not say");
+        return unknown_since(o, op->started_ms);
     case STRATA_OP_MISMATCH:
         (void)cli_error(c, STRATA_CONFLICT, "use another key for another command",
                         "%s stands for a command with other arguments", o->key);

@@ -47,6 +47,8 @@ void cli_put_operation(struct cli *c, const strata_operation *o)
                              : strata_op_state_name(o->state));
     if (o->state == STRATA_OP_PROPOSED && o->needs_approval && !o->approved)
         (void)fputs(", waits for approval", stdout);
+    else if (o->state == STRATA_OP_PROPOSED && o->approved)
+        (void)fputs(", approved", stdout);
     if (o->holder[0] != '\0')
         (void)printf(" (%s, %s)", o->holder, age);
     else
@@ -185,20 +187,26 @@ static const char *const agent_marks[] = {"STRATA_AGENT",           "CLAUDECODE"
                                           "CLAUDE_CODE_ENTRYPOINT", "CODEX_SANDBOX",
                                           "OPENCLAW_AGENT",         "OPENCLAW_SESSION"};
 
+/* Where a person finds what an agent may not decide. */
+static const char *listed_by(const struct cli *c)
+{
+    if (c->command->run == cmd_coordinator_move)
+        return "strata coordinator show";
+    return c->command->run == cmd_op_again ? "strata op list" : "strata pending";
+}
+
 int cli_need_person(struct cli *c, const char **name)
 {
+    char hint[120];
+    snprintf(hint, sizeof hint,
+             "nothing was changed; it is listed by `%s`, where a person finds it", listed_by(c));
     for (size_t i = 0; i < sizeof agent_marks / sizeof agent_marks[0]; i++)
         if (getenv(agent_marks[i]) != NULL)
-            return cli_error(c, STRATA_DENIED,
-                             "nothing was changed; it is listed by `strata pending`, where a "
-                             "person finds it",
+            return cli_error(c, STRATA_DENIED, hint,
                              "this is for a person: %s says that an agent is calling",
                              agent_marks[i]);
     if (!isatty(STDIN_FILENO) && !isatty(STDERR_FILENO))
-        return cli_error(c, STRATA_DENIED,
-                         "nothing was changed; it is listed by `strata pending`, where a person "
-                         "finds it",
-                         "this is for a person at a terminal");
+        return cli_error(c, STRATA_DENIED, hint, "this is for a person at a terminal");
     const struct passwd *user = getpwuid(getuid());
     *name = c->options[OPT_BY] != NULL ? c->options[OPT_BY] : user != NULL ? user->pw_name : NULL;
     return *name != NULL ? 0 : cli_usage(c, "--by NAME: who decides?");
@@ -235,7 +243,7 @@ int cmd_op_settle(struct cli *c)
         status = cli_usage(c, "--outcome is committed (it happened), failed (it did not) or retry "
                               "(it did not, and is to be run)");
     if (status == 0)
-        status = cli_need_option(c, OPT_EVIDENCE, "--evidence TEXT: how do you know?");
+        status = cli_need_option(c, OPT_EVIDENCE, "--evidence TEXT (how do you know it?)");
     struct cli_text result = {0};
     if (status == 0 && cli_given(c, OPT_RESULT))
         status = cli_text_read(c, "result", c->options[OPT_RESULT], RESULT_SIZE_MAX, &result);

@@ -42,7 +42,7 @@ static int read_links(struct task_items *t, size_t line, json_t *o, strata_task_
     for (size_t i = 0; i < count; i++) {
         json_t *one = json_array_get(list, i);
         const char *type = text_field(one, "type"), *on = text_field(one, "depends_on_id");
-        if (type == NULL || on == NULL || on[0] == '\0')
+        if (type == NULL || type[0] == '\0' || on == NULL || on[0] == '\0')
             return task_items_fail(t, STRATA_INVALID, line,
                                    "a dependency needs \"type\" and \"depends_on_id\"");
         char *key = task_items_text(t, on, strlen(on));

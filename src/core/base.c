@@ -39,11 +39,13 @@ void st_buf_reset(struct st_buf *b)
     b->failed = false;
 }
 
-static bool buf_grow(struct st_buf *b, size_t more)
+bool st_buf_grow(struct st_buf *b, size_t more)
 {
     size_t cap;
     char *p;
 
+    if (b->failed)
+        return false;
     if (more > SIZE_MAX / 2 - b->n) {
         b->failed = true;
         return false;
@@ -61,21 +63,6 @@ static bool buf_grow(struct st_buf *b, size_t more)
     return true;
 }
 
-bool st_buf_reserve(struct st_buf *b, size_t more)
-{
-    if (b->failed)
-        return false;
-    return more <= b->cap - b->n || buf_grow(b, more);
-}
-
-void st_buf_add(struct st_buf *b, const void *p, size_t n)
-{
-    if (n == 0 || !st_buf_reserve(b, n))
-        return;
-    memcpy(b->p + b->n, p, n);
-    b->n += n;
-}
-
 void st_buf_add_str(struct st_buf *b, struct st_str s)
 {
     st_buf_add(b, s.p, s.n);
@@ -84,12 +71,6 @@ void st_buf_add_str(struct st_buf *b, struct st_str s)
 void st_buf_add_text(struct st_buf *b, const char *text)
 {
     st_buf_add(b, text, strlen(text));
-}
-
-void st_buf_add_char(struct st_buf *b, char c)
-{
-    if (st_buf_reserve(b, 1))
-        b->p[b->n++] = c;
 }
 
 void st_buf_add_u64(struct st_buf *b, uint64_t value)

@@ -73,12 +73,31 @@ void st_buf_init(struct st_buf *b, const struct st_alloc *alloc);
 void st_buf_release(struct st_buf *b);
 /* Forgets the content, keeps the memory, clears `failed`. */
 void st_buf_reset(struct st_buf *b);
+/* st_buf_reserve() where the buffer is full. */
+bool st_buf_grow(struct st_buf *b, size_t more);
+
 /* Makes room for `more` further bytes. False (and `failed`) when there is none. */
-bool st_buf_reserve(struct st_buf *b, size_t more);
-void st_buf_add(struct st_buf *b, const void *p, size_t n);
+static inline bool st_buf_reserve(struct st_buf *b, size_t more)
+{
+    return __builtin_expect(more <= b->cap - b->n && !b->failed, 1) || st_buf_grow(b, more);
+}
+
+static inline void st_buf_add(struct st_buf *b, const void *p, size_t n)
+{
+    if (n == 0 || !st_buf_reserve(b, n))
+        return;
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+
+static inline void st_buf_add_char(struct st_buf *b, char c)
+{
+    if (st_buf_reserve(b, 1))
+        b->p[b->n++] = c;
+}
+
 void st_buf_add_str(struct st_buf *b, struct st_str s);
 void st_buf_add_text(struct st_buf *b, const char *text);
-void st_buf_add_char(struct st_buf *b, char c);
 void st_buf_add_u64(struct st_buf *b, uint64_t value);   /* decimal */
 void st_buf_add_i64(struct st_buf *b, int64_t value);    /* decimal */
 void st_buf_add_hex64(struct st_buf *b, uint64_t value); /* 16 lower-case digits */

@@ -177,8 +177,10 @@ static enum st_code acquire(struct st_ledger *l, struct st_head *h, const struct
     if (lease->outcome == ST_CLAIM_DONE || lease->outcome == ST_CLAIM_FAILED)
         return ST_OK;
 #endif
-    if (!lease->held)
+    if (!lease->held) {
+        out->count = lease->outcome == ST_CLAIM_RETRY;
         return give(l, h, c, lease, out);
+    }
     /* An agent is its own holder: its incarnation is the token. */
     if (c->token == lease->token && (lease->kind == ST_LEASE_AGENT || same_holder(lease, c)))
         return renew(l, c, lease, out);

@@ -327,7 +327,8 @@ struct st_ledger_result {
     uint64_t token;                /* granted or current; the right to it only with DONE */
     enum st_operation_state state; /* of the operation afterwards */
     enum st_operation_state before;
-    uint32_t count; /* prune: how many went; generation: how many in doubt */
+    uint32_t count; /* prune: how many went; generation: how many in doubt; acquire of a claim: 1
+                       when the one before had given it back */
 };
 
 void st_ledger_init(struct st_ledger *l, const struct st_kv *kv, const struct st_alloc *alloc);

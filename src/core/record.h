@@ -139,6 +139,9 @@ enum st_code st_record_decode(struct st_str line, struct st_record_scratch *scra
  * For tail checks and for skipping. Same results as st_record_decode(), cheaper. */
 enum st_code st_record_decode_head(struct st_str line, struct st_record *out);
 
+/* Whether a line may hold a "seen" operation. No: it certainly holds none; much cheaper than decoding. */
+bool st_record_may_see(struct st_str line);
+
 /* Whether the record is within all limits and well-formed (names, UTF-8, values, counts).
  * ST_OK, ST_INVALID, ST_LIMIT; *what then points at a static text that names the field. */
 enum st_code st_record_check(const struct st_record *r, const char **what);

@@ -426,6 +426,21 @@ enum st_code st_record_decode(struct st_str line, struct st_record_scratch *scra
     return take_record(&r, line, out) ? ST_OK : r.code;
 }
 
+/* Every operation begins with a brace, and few other things do. */
+bool st_record_may_see(struct st_str line)
+{
+    static const char mark[] = "{\"op\":\"seen\"";
+    const char *end = line.p + line.n, *p = line.p;
+
+    while (end - p > (ptrdiff_t)sizeof(mark) &&
+           (p = memchr(p, '{', (size_t)(end - p) - sizeof(mark))) != NULL) {
+        if (memcmp(p, mark, sizeof(mark) - 1) == 0)
+            return true;
+        p++;
+    }
+    return false;
+}
+
 enum st_code st_record_decode_head(struct st_str line, struct st_record *out)
 {
     struct reader r = {.code = ST_DAMAGED};

@@ -140,6 +140,18 @@ void st_task_key_ready(struct st_buf *out, struct st_str channel, struct st_str 
     add_name(out, agent);
 }
 
+void st_task_key_ready_priority(struct st_buf *out, struct st_str channel, struct st_str agent,
+                                uint8_t priority)
+{
+    st_task_key_ready(out, channel, agent);
+    st_buf_add_char(out, (char)priority);
+}
+
+void st_task_key_number(struct st_buf *out, uint64_t number)
+{
+    st_row_add_u64(out, number);
+}
+
 void st_task_key_place(struct st_buf *out, const struct st_task *t, struct st_task_id id)
 {
     if (t->not_before_ms != 0) {

@@ -106,6 +106,10 @@ enum st_code st_task_totals_read(const struct st_kv *kv, struct st_task_totals *
 /* Keys and prefixes, appended to out. */
 void st_task_key(struct st_buf *out, struct st_task_id id); /* 't' ID */
 void st_task_key_ready(struct st_buf *out, struct st_str channel, struct st_str agent);
+/* What is ready with one priority; and behind it the place of the first ID with a number. */
+void st_task_key_ready_priority(struct st_buf *out, struct st_str channel, struct st_str agent,
+                                uint8_t priority);
+void st_task_key_number(struct st_buf *out, uint64_t number);
 void st_task_key_dependents(struct st_buf *out, struct st_str target);
 void st_task_key_keyed(struct st_buf *out, struct st_str key);
 void st_task_key_inbox(struct st_buf *out, struct st_str agent);

@@ -191,6 +191,13 @@ static bool decode(struct st_str file, const char *key, const char *hash, struct
     return !r->failed && !r->text.failed;
 }
 
+bool st_kept_has(const char *dir, const char *hash)
+{
+    char path[ST_PATH_SIZE];
+    struct stat st;
+    return hash[0] != '\0' && path_of(path, dir, hash) && stat(path, &st) == 0;
+}
+
 enum st_code st_kept_load(const char *dir, const char *key, const char *hash,
                           struct st_rendering *out)
 {

@@ -29,6 +29,7 @@
 /* `dir` is <state>/views/kept; made if need be. Replaces what is there under the hash. */
 enum st_code st_kept_save(const struct st_env *env, const char *dir, const char *key,
                           const struct st_rendering *r, struct st_fault *fault);
+bool st_kept_has(const char *dir, const char *hash);
 /* ST_OK, ST_NOT_FOUND (unknown or not whole), ST_NO_MEMORY. *out is initialised in any case. */
 enum st_code st_kept_load(const char *dir, const char *key, const char *hash,
                           struct st_rendering *out);

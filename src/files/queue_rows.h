@@ -30,4 +30,20 @@ enum st_code st_queue_task_read(struct st_queue_reader *r, struct st_str entity)
 extern const char st_queue_more_open[], st_queue_more_finished[];
 enum st_code st_queue_render(const struct st_view_source *src, struct st_rendering *out);
 
+/* --- lines (view_queue.c) --------------------------------------------------------------------- */
+
+/* "12", "12@pi-3f9a2c". */
+bool st_queue_is_number(struct st_str name);
+/* A line that is one of the list; its texts point into it and `text`. */
+bool st_queue_line_parse(struct st_str line, struct st_buf *text, struct st_task_line *out);
+/* What a box and a state mark say. `before` is the line as it was; NULL: there was none. */
+struct st_str st_queue_word_of(const struct st_task_line *t, const struct st_task_line *before);
+/* "": the usual one. */
+struct st_str st_queue_priority(const struct st_task_line *t);
+
+/* --- merging (queue_knows.c) ------------------------------------------------------------------ */
+
+enum st_code st_queue_knows(const struct st_view_source *src, struct st_str line,
+                            struct st_str before, bool *known);
+
 #endif

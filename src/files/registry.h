@@ -47,6 +47,8 @@ struct st_entry {
     uint64_t content;
     struct st_file_stamp stamp;
     int64_t looked_ns; /* glob: change time of the directory */
+    /* view: what it was rendered from in this process, 0: not; not in the file */
+    uint64_t shown_epoch, shown_counter;
 };
 
 struct st_registry {

@@ -170,14 +170,17 @@ struct st_view {
     bool names_are_ids; /* an author chooses the id of a new item: an unknown one is an addition */
     bool shows_board;   /* renders heartbeats: changes with time, not with records alone */
     bool shows_claims;  /* wants `holder` */
+    bool (*shows)(const struct st_op *op); /* whether it can change what the view shows */
     enum st_code (*render)(const struct st_view_source *source, struct st_rendering *out);
     bool (*identify)(struct st_str line, struct st_str *id);
     st_line_classify *classify;
     enum st_code (*apply)(const struct st_view_source *source, const struct st_edits *edits,
                           struct st_file_ops *out);
-    /* Whether what a rendered line shows was ever in the state. NULL: only what it shows now is
+    /* Whether what a rendered line shows was ever in the state, what it does not show otherwise than
+     * `before` (the line of this id before; empty: none) left out. NULL: only what it shows now is
      * known to have been. */
-    enum st_code (*knows)(const struct st_view_source *source, struct st_str line, bool *known);
+    enum st_code (*knows)(const struct st_view_source *source, struct st_str line,
+                          struct st_str before, bool *known);
 };
 
 /* NULL when there is no view of that name. */

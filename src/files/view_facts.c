@@ -410,8 +410,10 @@ static enum st_code remove_member(struct applier *a, const struct st_view_fact *
     return code; /* gone already, or added anew since */
 }
 
-static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+static enum st_code knows(const struct st_view_source *src, struct st_str line,
+                          struct st_str before, bool *known)
 {
+    (void)before; /* a line says one thing */
     struct st_buf text;
     struct st_view_fact f;
     enum st_code code = ST_OK;
@@ -554,11 +556,18 @@ static enum st_code apply(const struct st_view_source *src, const struct st_edit
     return code;
 }
 
+static bool shows(const struct st_op *op)
+{
+    return st_entity_kind(op->entity) == ST_ENTITY_FACT && op->kind != ST_OP_COUNT &&
+           op->kind != ST_OP_BEAT && op->kind != ST_OP_ACK;
+}
+
 const struct st_view st_view_facts = {
     .name = "facts",
     .file = "FACTS.md",
     .takes_subject = true,
     .render = render,
+    .shows = shows,
     .identify = identify,
     .classify = classify,
     .apply = apply,

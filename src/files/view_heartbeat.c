@@ -282,8 +282,10 @@ static enum st_code apply(const struct st_view_source *src, const struct st_edit
 }
 
 /* Of an agent the last status is kept: what was said before that was in the state, too. */
-static enum st_code knows(const struct st_view_source *src, struct st_str line, bool *known)
+static enum st_code knows(const struct st_view_source *src, struct st_str line,
+                          struct st_str before, bool *known)
 {
+    (void)before;
     struct board b;
     struct st_str agent, status;
     bool tagged;
@@ -308,12 +310,18 @@ static enum st_code knows(const struct st_view_source *src, struct st_str line, 
     return code;
 }
 
+static bool shows(const struct st_op *op)
+{
+    return op->kind == ST_OP_BEAT;
+}
+
 const struct st_view st_view_heartbeat = {
     .name = "heartbeat",
     .file = "HEARTBEAT.md",
     .names_are_ids = true,
     .shows_board = true,
     .render = render,
+    .shows = shows,
     .identify = identify,
     .classify = classify,
     .apply = apply,

@@ -21,7 +21,7 @@
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
-static bool is_number(struct st_str name)
+bool st_queue_is_number(struct st_str name)
 {
     char entity[ST_NUMBERED_SIZE + 1];
     struct st_task_id id;
@@ -32,7 +32,7 @@ static bool is_number(struct st_str name)
 
 static bool identify(struct st_str line, struct st_str *id)
 {
-    return st_task_line_seq(line, id) && is_number(*id);
+    return st_task_line_seq(line, id) && st_queue_is_number(*id);
 }
 
 static bool name_or_none(struct st_str name)
@@ -50,10 +50,10 @@ static bool is_valid(const struct st_task_line *t)
                  (t->not_before.n == 0 || st_time_parse(t->not_before, &ms));
     while (valid && st_task_line_next(&list, &name))
         valid = st_name_check(name) == ST_OK;
-    return valid && (t->seq.n == 0 || is_number(t->seq));
+    return valid && (t->seq.n == 0 || st_queue_is_number(t->seq));
 }
 
-static bool parse(struct st_str line, struct st_buf *text, struct st_task_line *out)
+bool st_queue_line_parse(struct st_str line, struct st_buf *text, struct st_task_line *out)
 {
     if (!st_task_line_parse(line, text, out) || !is_valid(out))
         return false;
@@ -70,7 +70,7 @@ static enum st_line_class classify(struct st_str line)
         st_str_equal(line, st_str_of(st_queue_more_finished)))
         return ST_LINE_FIXED;
     st_buf_init(&text, st_alloc_libc());
-    bool good = parse(line, &text, &t);
+    bool good = st_queue_line_parse(line, &text, &t);
     bool known = good && t.seq.n > 0;
     st_buf_release(&text);
     return known ? ST_LINE_ITEM : good ? ST_LINE_NEW : ST_LINE_OTHER;
@@ -99,8 +99,7 @@ struct applier {
     size_t new_count;
 };
 
-/* What a box and a state mark say. `before` is the line as it was; NULL: there was none. */
-static struct st_str word_of(const struct st_task_line *t, const struct st_task_line *before)
+struct st_str st_queue_word_of(const struct st_task_line *t, const struct st_task_line *before)
 {
     switch (t->box) {
     case ST_BOX_DONE:
@@ -113,7 +112,7 @@ static struct st_str word_of(const struct st_task_line *t, const struct st_task_
         if (t->state.n > 0)
             return t->state;
         if (before != NULL && before->box == ST_BOX_BUSY)
-            return word_of(before, NULL);
+            return st_queue_word_of(before, NULL);
         return t->claimed.n > 0 ? ST_STR("open") : ST_STR("in_progress");
     default:
         return t->state.n > 0 && (before == NULL || !st_str_equal(before->state, t->state))
@@ -159,7 +158,9 @@ static struct st_str known_entity(struct applier *a, struct st_str name,
                                   char out[ST_NUMBERED_SIZE + 1])
 {
     struct st_task t;
-    int n = is_number(name) ? snprintf(out, ST_NUMBERED_SIZE + 1, "#%.*s", (int)name.n, name.p) : 0;
+    int n = st_queue_is_number(name)
+                ? snprintf(out, ST_NUMBERED_SIZE + 1, "#%.*s", (int)name.n, name.p)
+                : 0;
     struct st_str entity = {out, (size_t)n};
     return n > 0 && st_task_read(a->src->kv, entity, &a->now.key, &t) == ST_OK
                ? entity
@@ -217,7 +218,7 @@ static enum st_code keyed(struct applier *a, struct st_str key, char out[ST_NUMB
 static enum st_code as_number(struct applier *a, struct st_str *name,
                               char out[ST_NUMBERED_SIZE + 1])
 {
-    if (is_number(*name))
+    if (st_queue_is_number(*name))
         return ST_OK;
     enum st_code code = keyed(a, *name, out);
     if (code == ST_OK && out[0] != '\0')
@@ -267,7 +268,7 @@ static enum st_code write_depends(struct applier *a, const struct st_edit *e, st
     while (code == ST_OK && st_task_line_next(&list, &name)) {
         char target[ST_NUMBERED_SIZE + 1];
         code = has_name(a, after, name, &has);
-        if (code == ST_OK && !has && is_number(name)) {
+        if (code == ST_OK && !has && st_queue_is_number(name)) {
             int n = snprintf(target, sizeof target, "#%.*s", (int)name.n, name.p);
             code = remove_link(a, e, entity, (struct st_str){target, (size_t)n});
         }
@@ -290,7 +291,7 @@ static struct st_str usual_channel(const struct applier *a)
     return st_str_of(a->src->subject);
 }
 
-static struct st_str priority_of(const struct st_task_line *t)
+struct st_str st_queue_priority(const struct st_task_line *t)
 {
     static const char digits[] = "01234";
     return t->priority < 0 ? (struct st_str){"", 0} : (struct st_str){&digits[t->priority], 1};
@@ -309,7 +310,8 @@ static enum st_code write_fields(struct applier *a, const struct st_edit *e, str
     if (code == ST_OK && !stays)
         code = write_field(a, e, entity, "channel", from, to);
     if (code == ST_OK)
-        code = write_field(a, e, entity, "priority", priority_of(before), priority_of(after));
+        code = write_field(a, e, entity, "priority", st_queue_priority(before),
+                           st_queue_priority(after));
     if (code == ST_OK)
         code = write_field(a, e, entity, "not_before", before->not_before, after->not_before);
     if (code == ST_OK)
@@ -325,12 +327,12 @@ static enum st_code write_fields(struct applier *a, const struct st_edit *e, str
 static enum st_code write_state(struct applier *a, const struct st_edit *e, struct st_str entity,
                                 const struct st_task_line *before, const struct st_task_line *after)
 {
-    struct st_str was = word_of(before, NULL), is = word_of(after, before);
+    struct st_str was = st_queue_word_of(before, NULL), is = st_queue_word_of(after, before);
     if (st_str_equal(was, is))
         return ST_OK;
     if (!ends(was) && !ends(is))
         return write_field(a, e, entity, "state", was, is);
-    struct st_str now = word_of(&a->now.line, NULL);
+    struct st_str now = st_queue_word_of(&a->now.line, NULL);
     struct st_view_fact f = fact_of(entity, "state", is);
     bool moved = ends(was) && !st_str_equal(now, was);
     if (st_str_equal(now, is) || moved || st_view_written_since(a->src, &f, e->dots, e->dot_count))
@@ -348,7 +350,8 @@ static enum st_code apply_changed(struct applier *a, const struct st_edit *e, st
 {
     char name[ST_NUMBERED_SIZE + 1];
     struct st_task_line before, after;
-    if (!parse(e->before, &a->before, &before) || !parse(line, &a->after, &after))
+    if (!st_queue_line_parse(e->before, &a->before, &before) ||
+        !st_queue_line_parse(line, &a->after, &after))
         return ST_OK;
     struct st_str entity = entity_named(before.seq, name);
     enum st_code code = st_queue_task_read(&a->now, entity);
@@ -362,13 +365,13 @@ static enum st_code apply_removed(struct applier *a, const struct st_edit *e)
 {
     char name[ST_NUMBERED_SIZE + 1];
     struct st_task_line before;
-    if (!parse(e->before, &a->before, &before))
+    if (!st_queue_line_parse(e->before, &a->before, &before))
         return ST_OK;
     struct st_str entity = entity_named(before.seq, name);
     enum st_code code = st_queue_task_read(&a->now, entity);
     if (code != ST_OK)
         return code == ST_NOT_FOUND ? ST_OK : code;
-    if (!ends(word_of(&before, NULL)) || before.state.n > 0) {
+    if (!ends(st_queue_word_of(&before, NULL)) || before.state.n > 0) {
         struct st_task_line gone = before;
         gone.box = ST_BOX_CANCELLED;
         return st_task_finished(a->now.summary.state) ? ST_OK
@@ -410,7 +413,7 @@ static enum st_code apply_again(struct applier *a, const struct st_task_line *af
     a->loose = true;
     code = write_fields(a, &e, entity, &before, after);
     a->loose = false;
-    struct st_str was = word_of(&before, NULL), is = word_of(after, NULL);
+    struct st_str was = st_queue_word_of(&before, NULL), is = st_queue_word_of(after, NULL);
     if (code == ST_OK && !st_str_equal(was, is))
         code = wish(a, ST_WISH_STATE, entity, ST_STR("open"));
     if (code == ST_OK && !st_str_equal(was, is) && !st_str_equal(is, ST_STR("open")))
@@ -470,7 +473,7 @@ static enum st_code apply_added(struct applier *a, struct st_str line)
     struct st_task_line *t = &w.line;
     enum st_code code = ST_OK;
     bool there;
-    if (!parse(line, &a->after, t))
+    if (!st_queue_line_parse(line, &a->after, t))
         return ST_OK;
     bool invented = t->seq.n > 0 && a->src->founding && memchr(t->seq.p, '@', t->seq.n) == NULL;
     if (t->seq.n > 0 && (!invented || known_entity(a, t->seq, name).n > 0)) {
@@ -493,7 +496,7 @@ static enum st_code apply_added(struct applier *a, struct st_str line)
     }
     if (t->channel.n == 0)
         t->channel = usual_channel(a);
-    w.value = word_of(t, NULL);
+    w.value = st_queue_word_of(t, NULL);
     return code == ST_OK && !st_view_wish_add(a->out, &w) ? ST_NO_MEMORY : code;
 }
 
@@ -529,7 +532,8 @@ static enum st_code find_missing(struct applier *a)
     if (a->missing == NULL || a->found == NULL || a->new_lines == NULL)
         return ST_NO_MEMORY;
     for (size_t i = 0; i < e->count; i++) {
-        if (e->list[i].kind != ST_EDIT_REMOVED || !parse(e->list[i].before, &a->before, &t))
+        if (e->list[i].kind != ST_EDIT_REMOVED ||
+            !st_queue_line_parse(e->list[i].before, &a->before, &t))
             continue;
         add_missing(a, 't', t.title, i);
         add_missing(a, 'k', t.key, i);
@@ -554,7 +558,7 @@ static size_t missing_named(struct applier *a, char kind, struct st_str text)
     for (; low < a->missing_count && a->missing[low].hash == hash; low++) {
         struct st_task_line t;
         size_t i = a->missing[low].edit;
-        if (!a->found[i] && parse(a->edits->list[i].before, &a->before, &t) &&
+        if (!a->found[i] && st_queue_line_parse(a->edits->list[i].before, &a->before, &t) &&
             st_str_equal(kind == 't' ? t.title : t.key, text))
             return i;
     }
@@ -564,7 +568,7 @@ static size_t missing_named(struct applier *a, char kind, struct st_str text)
 static enum st_code apply_new(struct applier *a, const struct st_edit *e)
 {
     struct st_task_line t;
-    if (!parse(e->after, &a->after, &t))
+    if (!st_queue_line_parse(e->after, &a->after, &t))
         return ST_OK;
     size_t i = SIZE_MAX;
 #ifndef ST_DEFECT_QUEUE_ANEW
@@ -611,6 +615,11 @@ static enum st_code apply(const struct st_view_source *src, const struct st_edit
     return code;
 }
 
+static bool shows(const struct st_op *op)
+{
+    return op->kind != ST_OP_COUNT && st_entity_kind(op->entity) == ST_ENTITY_NUMBERED;
+}
+
 const struct st_view st_view_queue = {
     .name = "queue",
     .file = "QUEUE.md",
@@ -618,7 +627,9 @@ const struct st_view st_view_queue = {
     .names_are_ids = true,
     .shows_claims = true,
     .render = st_queue_render,
+    .shows = shows,
     .identify = identify,
     .classify = classify,
     .apply = apply,
+    .knows = st_queue_knows,
 };

@@ -293,10 +293,13 @@ static int check_end(strata *s, const struct st_claim_end *end)
 }
 
 /* Of these one entry asks for some: for more than one, as somebody may be faster. */
-#define FREE_MAX 64
+#define FREE_MAX ST_SPARE_MAX
 #define ASKED    4u
 /* Whether a holder's process still lives is looked up so often; else its term counts. Nanoseconds. */
 #define PROBE_NS 200000000ull
+
+/* Where many take at once each looks for its own among so many numbers, see find_granted(). */
+#define SPREAD_MAX 4096u
 
 /* What is known of the names that are wanted. */
 struct choice {
@@ -304,6 +307,8 @@ struct choice {
     size_t count, equal;
     size_t free[FREE_MAX]; /* which are free, in order */
     size_t free_count, free_equal;
+    size_t start;               /* the first of `free` that the entry asks for */
+    bool known;                 /* `free` needs no look */
     struct st_claim in_the_way; /* the first that is not free; name NULL: all are */
     size_t asked[FREE_MAX];     /* what the entry asks for */
     size_t asked_count;
@@ -360,7 +365,7 @@ static size_t start_at(strata *s, const struct choice *x)
     uint64_t random = 0;
     if (among > s->claim_spread)
         among = s->claim_spread;
-    if (among < 2 || s->log.env->random(s->log.env->ctx, &random, sizeof random) < 0)
+    if (x->known || among < 2 || s->log.env->random(s->log.env->ctx, &random, sizeof random) < 0)
         return 0;
     return random % among;
 }
@@ -368,6 +373,7 @@ static size_t start_at(strata *s, const struct choice *x)
 static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run, struct entry *e)
 {
     size_t start = start_at(s, x);
+    x->start = start;
     for (size_t k = 0; k < x->free_count && k < ASKED; k++) {
         size_t i = x->free[(start + k) % x->free_count];
         struct st_command *c = add(e, ST_CMD_LEASE_ACQUIRE, x->names[i]);
@@ -378,7 +384,17 @@ static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run, str
     }
 }
 
-/* What the entry from `first` on was granted. */
+/* Free and not taken: what was not asked for, and what was not given as another one was. */
+static void keep_spare(strata *s, const struct entry *e, size_t first, const struct choice *x)
+{
+    for (size_t k = 0; k < x->free_count; k++) {
+        size_t i = x->free[(x->start + k) % x->free_count];
+        if (k >= x->asked_count || e->results[first + k].verdict == ST_VERDICT_SKIPPED)
+            s->spare.list[s->spare.count++] = i;
+    }
+}
+
+/* What the entry from `first` on was granted, and what is left. */
 static void find_granted(strata *s, const struct entry *e, size_t first, const struct choice *x,
                          struct st_claim *out)
 {
@@ -389,12 +405,14 @@ static void find_granted(strata *s, const struct entry *e, size_t first, const s
         out->name = x->names[x->asked[i]];
         out->token = e->results[first + i].token;
         out->held = true;
+        s->spare.back = e->results[first + i].count > 0;
     }
+    keep_spare(s, e, first, x);
     if (x->asked_count == 0)
         return;
     if (i == 0 && s->claim_spread > 1)
-        s->claim_spread /= 2;
-    else if (i > 0 && s->claim_spread < FREE_MAX)
+        s->claim_spread -= 1 + s->claim_spread / 16;
+    else if (i > 0 && s->claim_spread < SPREAD_MAX)
         s->claim_spread = s->claim_spread * 2 + 1;
 }
 
@@ -416,17 +434,17 @@ static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
     struct entry e;
     uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
     bool probe = x->count == 1 || s->claim_probed_ns == 0 || now - s->claim_probed_ns > PROBE_NS;
-    size_t wanted = s->claim_spread > 1 ? FREE_MAX : ASKED;
+    size_t wanted = s->claim_spread > 1 || end != NULL ? FREE_MAX : ASKED;
     entry_begin(s, &e);
     size_t told = e.count;
-    int code = choose(s, x, probe, wanted, &e);
+    int code = x->known ? STRATA_OK : choose(s, x, probe, wanted, &e);
     if (code == STRATA_OK && x->free_count == 0 && !probe) {
         probe = true;
         code = choose(s, x, probe, wanted, &e);
     }
     if (code != STRATA_OK)
         return code;
-    if (probe)
+    if (probe && !x->known)
         s->claim_probed_ns = now;
     size_t end_at = e.count;
     if (end != NULL)
@@ -446,30 +464,29 @@ static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
         return STRATA_OK;
     if (x->asked_count > 0 && e.results[first].verdict == ST_VERDICT_STALE)
         return st_lib_replaced(s);
-    if (x->count > 1 || x->asked_count == 0)
+    if (x->known || x->count > 1 || x->asked_count == 0)
         return none_free(s, x);
     x->free_count = x->free_equal = 0;
     code = choose(s, x, true, 1, &e); /* somebody was faster: who? */
     return code == STRATA_OK ? none_free(s, x) : code;
 }
 
-int st_claims_take(strata *s, const char *const *names, size_t count, size_t equal,
-                   uint64_t term_ms, uint64_t run, const struct st_claim_end *end,
-                   struct st_claim *out)
+static int take_chosen(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
+                       const struct st_claim_end *end, struct st_claim *out)
 {
     *out = (struct st_claim){.name = "", .holder = s->agent};
+    s->spare = (struct st_spare){.count = 0};
     int code = end != NULL ? check_end(s, end) : STRATA_OK;
-    for (size_t i = 0; i < count && code == STRATA_OK; i++)
-        code = check_name(s, names[i], term_ms);
+    for (size_t i = 0; i < x->count && code == STRATA_OK; i++)
+        code = check_name(s, x->names[i], term_ms);
     if (code == STRATA_OK)
         code = check_writable(s);
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     const struct st_env *env = s->log.env;
     uint64_t asked_ns = env->boot_ns(env->ctx);
-    struct choice x = {.names = names, .count = count, .equal = equal};
     if (code == STRATA_OK)
-        code = take(s, &x, term_ms, run, end, out);
+        code = take(s, x, term_ms, run, end, out);
     if (out->token == 0)
         return code;
     out->incarnation = s->incarnation;
@@ -481,6 +498,23 @@ int st_claims_take(strata *s, const char *const *names, size_t count, size_t equ
     if (run == 0)
         st_claims_touch_from(s, term);
     return code;
+}
+
+int st_claims_take(strata *s, const char *const *names, size_t count, size_t equal,
+                   uint64_t term_ms, uint64_t run, const struct st_claim_end *end,
+                   struct st_claim *out)
+{
+    struct choice x = {.names = names, .count = count, .equal = equal};
+    return take_chosen(s, &x, term_ms, run, end, out);
+}
+
+int st_claims_take_free(strata *s, const char *const *names, size_t count, uint64_t term_ms,
+                        uint64_t run, const struct st_claim_end *end, struct st_claim *out)
+{
+    struct choice x = {.names = names, .count = count, .known = true};
+    for (; x.free_count < count && x.free_count < FREE_MAX; x.free_count++)
+        x.free[x.free_count] = x.free_count;
+    return take_chosen(s, &x, term_ms, run, end, out);
 }
 
 /* --- with a token ----------------------------------------------------------------------------- */

@@ -285,6 +285,18 @@ void st_lib_strong_take(strata *s, const char *state_dir, bool joined)
         st_lib_notice(s, "the ordered log was not taken in: %s", strata_last_error(s)->message);
 }
 
+void st_lib_strong_hold_to(strata *s, uint64_t generation, uint64_t position, const char *head)
+{
+    strata_error error = s->error;
+    bool doubted = false;
+    if (st_strong_exists(s->log.env, s->log.dir) && st_lib_strong_open(s) == STRATA_OK &&
+        st_strong_hold_to(s->strong, generation, position, head, &doubted) == ST_OK && doubted)
+        st_lib_notice(s, "once-only operations and claims are not decided here any more: this "
+                         "state was put back to an earlier moment. A person who knows what was "
+                         "done since then says `strata coordinator move --force`");
+    s->error = error;
+}
+
 /* --- a planned move --------------------------------------------------------------------------- */
 
 int strata_coordinator_seal(strata *s, const char *place, const char *person, const char *reason)

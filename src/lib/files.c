@@ -281,6 +281,26 @@ static void files_unlock(strata *s)
     s->log.env->unlock(s->log.env->ctx, s->files->lock_fd);
 }
 
+/* After our own log was mended (store/mend.h) some dots of the time before name other records: the
+ * bases of tracked files that they were are not known any more. */
+static void forget_moved_bases(strata *s)
+{
+    struct st_registry *r = &s->files->registry;
+    struct st_tail tail; /* so that a handle hears of an epoch that others began */
+    if (!s->files->loaded || st_log_tail(&s->log, &tail) != ST_OK ||
+        r->epoch == st_log_writer(&s->log).epoch)
+        return;
+    for (size_t i = 0; i < r->count; i++) {
+        struct st_dot base;
+        struct st_entry *e = &r->list[i];
+        if (e->kind == ST_ENTRY_FILE && st_dot_parse(st_str_of(e->base), &base) &&
+            !st_mend_keeps(&s->log, base)) {
+            e->base = "";
+            s->files->changed = true;
+        }
+    }
+}
+
 /* For calls that are about files: the lock, the list (a new one if there is none), things put
  * right. st_files_end() after STRATA_OK. */
 int st_files_begin(strata *s)
@@ -300,6 +320,8 @@ int st_files_begin(strata *s)
     code = st_files_load(s);
     if (code == ST_NOT_FOUND)
         code = STRATA_OK;
+    if (code == STRATA_OK)
+        forget_moved_bases(s);
     if (code == STRATA_OK)
         code = st_files_recover(s);
     if (code != STRATA_OK)
@@ -377,6 +399,7 @@ static bool entry_dirty(strata *s, const struct st_entry *e)
 struct work {
     unsigned flags;
     bool moved, dirty;
+    bool log_only; /* it is only the log that has moved */
     struct st_tail tail;
     int64_t board_ns;
     uint64_t now_ms;
@@ -388,8 +411,10 @@ static void look(strata *s, unsigned flags, struct work *w)
     struct st_registry *r = &s->files->registry;
     *w = (struct work){.flags = flags, .board_ns = beside_ns(s, r), .now_ms = wall_ms(s)};
     bool edits_only = (flags & STRATA_FILES_EDITS) != 0;
-    w->moved =
-        state_moved(s, r, &w->tail) || board_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;
+    bool log_moved = state_moved(s, r, &w->tail);
+    bool other = board_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;
+    w->moved = log_moved || other;
+    w->log_only = log_moved && !other;
     if (edits_only)
         w->moved = false;
     w->dirty = (flags & STRATA_FILES_ALL) != 0;
@@ -402,7 +427,7 @@ static unsigned why_of(strata *s, const struct work *w, const struct st_entry *e
     unsigned why = 0;
     if ((w->flags & STRATA_FILES_ALL) != 0 || entry_dirty(s, e))
         why |= ST_VIEW_DIRTY;
-    if (w->moved && !e->committed)
+    if (w->moved && !e->committed && (!w->log_only || st_files_moved(s, e, &w->tail)))
         why |= ST_VIEW_STALE;
     if ((w->flags & STRATA_FILES_RENDER) != 0)
         why |= ST_VIEW_STALE | ST_VIEW_FORCE;
@@ -458,8 +483,10 @@ static int update_once(strata *s, unsigned flags, bool *again)
     if (code != STRATA_OK)
         return code == ST_TIMEOUT ? STRATA_OK : code;
     code = st_files_load(s);
-    if (code == STRATA_OK)
+    if (code == STRATA_OK) {
+        forget_moved_bases(s);
         code = st_files_recover(s);
+    }
     if (code == STRATA_OK) {
         look(s, flags, &w);
         code = go_through(s, &w);

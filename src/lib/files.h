@@ -11,6 +11,7 @@
 #include "files/registry.h"
 #include "files/view.h"
 #include "lib/internal.h"
+#include "store/mend.h"
 
 /* How long a command waits for another that works on the files, before it leaves the work to that
  * one. Milliseconds: ten times what a view of 1,000 lines takes. */
@@ -42,6 +43,11 @@ struct st_files {
     strata_files_result *result;
     struct st_watch *watch; /* NULL until strata_files_wait() */
 };
+
+/* --- files_moved.c ----------------------------------------------------------------------------- */
+
+/* Whether records up to `tail` can have changed what an entry shows since it was last looked at. */
+bool st_files_moved(strata *s, const struct st_entry *e, const struct st_tail *tail);
 
 /* --- files.c ---------------------------------------------------------------------------------- */
 

@@ -75,11 +75,6 @@ static int fault_into(strata_error *error, const struct st_fault *fault)
     return fault->code;
 }
 
-int st_lib_no_memory(strata *s)
-{
-    return st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-}
-
 int st_lib_fault(strata *s, const struct st_fault *fault)
 {
     return fault_into(&s->error, fault);
@@ -256,6 +251,7 @@ void strata_close(strata *s)
     st_arena_reset(&s->arena);
     free(s->names);
     free(s->held.list);
+    free(s->hand);
     free(s->dir);
     free(s);
 }

@@ -6,7 +6,8 @@
  *   marks.c      what each agent has read
  *   write.c      writing, conditional writes, heartbeats
  *   tasks.c      tasks: names, adding, changing      task_read.c   reading and listing them
- *   task_graph.c what waits for what, cycles         task_claims.c taking and ending them
+ *   task_graph.c what waits for what, cycles         task_next.c   the best that is ready
+ *   task_claims.c taking a certain one, ending them
  *   task_import.c  from other trackers
  *   task_copy.c  from the ledger into the channels
  *   facts.c      reading attributes and counters
@@ -15,6 +16,7 @@
  *   merged.c     what a merge of a file could not decide
  *   search.c     full-text search
  *   files.c      the files of the work tree: their list, and going through it
+ *   files_moved.c    which views the latest records can have changed
  *   files_replace.c  replacing them, and what to do after a death
  *   view_list.c  which views there are   views.c      edits of them taken in, views written
  *   tracked.c    which files are tracked documents.c  their versions
@@ -57,6 +59,16 @@ struct st_held {
     size_t count;
 };
 
+/* Of the names that were to be taken at last, those that were free and are not taken. */
+#define ST_SPARE_MAX 64
+struct st_spare {
+    size_t list[ST_SPARE_MAX]; /* which, in order */
+    size_t count;
+    bool back; /* what was taken had been given back by its last holder */
+};
+
+struct st_hand; /* task_next.c */
+
 struct strata {
     struct st_log log;
     struct st_strong *strong; /* NULL until layer 3 is used */
@@ -81,6 +93,8 @@ struct strata {
     size_t claims_untold;   /* of these, how many it has not told */
     struct st_dot claims_by;
     unsigned claim_spread;    /* claims.c: among how many of the first to choose; 0, 1: none */
+    struct st_spare spare;    /* claims.c */
+    struct st_hand *hand;     /* task_next.c; NULL: none yet */
     uint64_t claim_probed_ns; /* claims.c: when it was last looked who lives */
     size_t task_window;       /* task_claims.c: how many of the first to look at; 0: the least */
     uint64_t settled_ns;      /* task_copy.c: when it was last looked what is to be copied */
@@ -96,7 +110,11 @@ int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* From a fault of the store. */
 int st_lib_fault(strata *s, const struct st_fault *fault);
-int st_lib_no_memory(strata *s);
+static inline int st_lib_no_memory(strata *s)
+{
+    st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    return ST_NO_MEMORY;
+}
 void st_lib_hint(strata *s, const char *hint);
 void st_lib_notice(strata *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Notices about what the log did when it was opened or locked. */
@@ -171,11 +189,6 @@ enum st_code st_task_fill(strata *s, struct st_str entity, strata_task *out);
 int st_task_held(strata *s);
 /* NULL: nobody has it. */
 const struct st_held_one *st_task_holder(const strata *s, struct st_str entity);
-/* Names of what this agent may take now but for claims, best first; at most max. *equal: how many
- * are as good as the first. *assigned: the first is for the agent on this copy, and needs no claim. */
-int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
-                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, size_t *equal,
-                       bool *assigned, bool only_assigned);
 /* Whether a claim on it would be right as it stands in the channel. Within a read. */
 enum st_code st_task_may_take(strata *s, const strata_task_query *q, struct st_str entity,
                               bool *may);

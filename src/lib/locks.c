@@ -98,6 +98,15 @@ static int lock_again(strata *s, struct asking *a)
     return code == STRATA_OK && !a->got ? lock_look(s, a->name, a->out, NULL, NULL) : code;
 }
 
+static int not_had(strata *s, const char *name, const strata_lock *l)
+{
+    st_lib_fail(s, ST_TIMEOUT, "%s is held by %s for another %llu s at most", name,
+                l->holder != NULL && l->holder[0] != '\0' ? l->holder : "somebody",
+                (unsigned long long)((l->left_ms + 999) / 1000));
+    st_lib_hint(s, "go on with other work, or wait for it: --wait 60s");
+    return ST_TIMEOUT;
+}
+
 int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t wait_ms,
                         uint64_t run, strata_lock *out)
 {
@@ -117,10 +126,7 @@ int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t w
         if (code != STRATA_OK || a.got)
             return code;
         if (env->boot_ns(env->ctx) - start >= wait_ms * ST_NS_PER_MS)
-            return st_lib_fail(s, ST_TIMEOUT, "%s is held by %s for another %llu s at most", name,
-                               out->holder != NULL && out->holder[0] != '\0' ? out->holder
-                                                                             : "somebody",
-                               (unsigned long long)((out->left_ms + 999) / 1000));
+            return not_had(s, name, out);
         env->sleep_ns(env->ctx, LOCK_POLL_NS);
         st_arena_reset(&s->arena);
     }

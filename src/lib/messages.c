@@ -197,9 +197,12 @@ int strata_message_ack(strata *s, const char *const *ids, size_t count)
                            ST_RECORD_OPS_MAX);
     struct st_op *ops = calloc(count, sizeof *ops);
     char(*entities)[ST_NUMBERED_SIZE + 1] = calloc(count, sizeof *entities);
-    int code = ops != NULL && entities != NULL
-                   ? find_messages(s, ids, count, entities)
-                   : st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded");
+    if (ops == NULL || entities == NULL) {
+        free(ops);
+        free(entities);
+        return st_lib_no_memory(s);
+    }
+    int code = find_messages(s, ids, count, entities);
     for (size_t i = 0; code == STRATA_OK && i < count; i++)
         ops[i] = (struct st_op){.kind = ST_OP_SET,
                                 .entity = st_str_of(entities[i]),

@@ -6,7 +6,6 @@
  */
 #include "lib/strong.h"
 
-#include "lib/strong.h"
 #include "store/board.h"
 #include "store/intake.h"
 
@@ -417,6 +416,8 @@ int strata_merge_state(strata *s, const char *dir, bool adopt, strata_merge_resu
     st_lib_log_notices(s);
     if (got != ST_OK)
         return st_lib_fault(s, &s->log.fault);
+    if (in.own_found)
+        st_lib_strong_hold_to(s, 0, 0, "");
     st_lib_strong_merge(s, other, in.joined);
     take_names(s, other);
     st_board_each(s->log.env, other, take_slot, s, &fault);

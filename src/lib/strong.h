@@ -45,5 +45,8 @@ bool st_lib_alive(strata *s, uint64_t run, const struct st_deadline *newest,
 void st_lib_strong_merge(strata *s, const char *state_dir, bool joined);
 /* The same of a directory with nothing but `strong`, which is known to be of this workspace. */
 void st_lib_strong_take(strata *s, const char *state_dir, bool joined);
+/* What was published of the log of this copy (st_strong_hold_to); position 0: it is known that its
+ * state was put back to an earlier moment. What comes of it is a notice. */
+void st_lib_strong_hold_to(strata *s, uint64_t generation, uint64_t position, const char *head);
 
 #endif

@@ -166,6 +166,24 @@ static void ledgers_take(struct round *r, bool joined)
     } while (true);
 }
 
+/* What we have published of our own ordered log, we must have: that is told in every publication. */
+static void ledger_hold_to(struct round *r, bool put_back)
+{
+    if (put_back)
+        st_lib_strong_hold_to(r->s, 0, 0, "");
+#ifdef ST_DEFECT_SYNC_HEAD_UNCOMPARED
+    return;
+#endif
+    const struct st_ledger_head *l = &r->y.mine.manifest.ledger;
+    if (l->position > 0)
+        st_lib_strong_hold_to(r->s, l->generation, l->position, l->head);
+    for (size_t i = 0; i < r->y.ref_count; i++) {
+        l = &r->y.refs[i].manifest.ledger;
+        if (r->y.refs[i].own && !r->y.refs[i].refused && l->position > 0)
+            st_lib_strong_hold_to(r->s, l->generation, l->position, l->head);
+    }
+}
+
 /* --- agreement -------------------------------------------------------------------------------- */
 
 static int nobody_agreed(struct round *r, const strata_sync_offer *offer)
@@ -202,6 +220,23 @@ static int agree(struct round *r)
 
 /* --- taking in -------------------------------------------------------------------------------- */
 
+static void tell_mended(strata *s, const struct st_mended *m)
+{
+    if (m->records == 0)
+        return;
+    st_lib_notice(s,
+                  "this state was put back to an earlier moment and written to since: %" PRIu64
+                  " records were written again in a new epoch, beside what was published (as they "
+                  "were: in `quarantine`); look at `strata pending`",
+                  m->records);
+    if (m->number_high > m->number_low)
+        st_lib_notice(s,
+                      "others know #%" PRIu64 " to #%" PRIu64
+                      " for something else than was made here since then, which is now called "
+                      "#N@%s",
+                      m->number_low + 1, m->number_high, m->suffix);
+}
+
 static int take_in(struct round *r)
 {
     strata *s = r->s;
@@ -211,7 +246,8 @@ static int take_in(struct round *r)
     if (r->y.staged) {
         if (st_sync_stage(&r->y, stage) != ST_OK)
             return sync_fault(r);
-        enum st_code code = st_intake_logs(&s->log, stage, r->y.workspace, false, &in);
+        enum st_code code = st_intake_published(&s->log, stage, r->y.workspace, &in);
+        tell_mended(s, &in.mended);
         st_lib_log_notices(s);
         if (code != ST_OK)
             return st_lib_fault(s, &s->log.fault);
@@ -232,6 +268,7 @@ static int take_in(struct round *r)
                       "%s exists here and there with different records under the same numbers; "
                       "what is there was not taken in",
                       in.fork);
+    ledger_hold_to(r, in.own_found || in.mended.records > 0);
     ledgers_take(r, in.joined);
     /* What waits is looked at again next time. */
     if (in.waiting == 0 && !r->ledger_behind && st_sync_taken(&r->y) != ST_OK)

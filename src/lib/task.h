@@ -12,6 +12,20 @@
 /* False: after the year 9999. */
 bool st_task_time(uint64_t ms, char out[ST_TIME_SIZE]);
 
+/* What this agent may take now, but for claims. */
+struct st_candidates {
+    char (*entities)[ST_NUMBERED_SIZE + 1]; /* best first; room for max */
+    size_t max, count;
+    size_t equal;       /* how many are as good as the first */
+    bool all;           /* there are no more than these */
+    bool assigned;      /* the first is for the agent on this copy, and needs no claim */
+    bool only_assigned; /* wanted: nothing else */
+    unsigned spread;    /* many take at once: begin anywhere among so many numbers; 0, 1: do not */
+    bool since;         /* wanted: as the index stands, if it is not older than `at` */
+    struct st_dot at;   /* the last record that was looked at */
+};
+int st_task_candidates(strata *s, const strata_task_query *q, struct st_candidates *c);
+
 /* "#143@pi" */
 void st_task_id_text(struct st_task_id id, char out[ST_NUMBERED_SIZE + 1]);
 
@@ -20,6 +34,19 @@ static inline size_t st_task_text_size(const char *text, size_t size)
 {
     return text == NULL ? 0 : size == STRATA_NUL ? strlen(text) : size;
 }
+
+/* --- task_claims.c ----------------------------------------------------------------------------- */
+
+/* Finds it and reads it, as it is now. */
+int st_task_look(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1], strata_task *t);
+/* Fails: it is finished already. */
+int st_task_is_finished(strata *s, const strata_task *t);
+/* The claim that a command without a token means: the live one of this agent. */
+int st_task_own_token(strata *s, const char *entity, uint64_t *token);
+/* Keeps an end until the copy that decides has seen it (task_copy.c). */
+int st_task_report(strata *s, const struct st_claim_end *end);
+int st_task_check_text(strata *s, const strata_task_end *end);
+void st_task_taken(const struct st_claim *c, strata_task_taken *out);
 
 /*
  * An end as the ledger takes it. A task that may be tried again is given back with a text that says

@@ -213,6 +213,14 @@ static void tell_copy(struct telling *t, const struct copy *c)
         tell_op(t, "checkpoint", k->checkpoint);
 }
 
+/* Whether it takes nothing away from what others have seen to be ready: an end, or a checkpoint, of
+ * what only its holder could end. */
+static bool is_quiet(const struct st_claim_kept *k)
+{
+    return k->outcome == ST_CLAIM_DONE || k->outcome == ST_CLAIM_FAILED ||
+           (k->outcome == ST_CLAIM_NONE && k->token == 0);
+}
+
 /* The append lock is held: nobody can copy, or say anything else, between the look and the record.
  */
 static int copy_locked(strata *s, struct copies *c)
@@ -228,7 +236,10 @@ static int copy_locked(strata *s, struct copies *c)
             continue;
         tell_copy(&t, &c->list[i]);
         struct st_record r = {.agent = st_str_of(c->list[i].by), .ops = t.ops, .op_count = t.count};
-        if (st_log_append(&s->log, &r, (struct st_hlc){0}) != ST_OK)
+        s->log.quiet = is_quiet(&c->list[i].kept);
+        enum st_code put = st_log_append(&s->log, &r, (struct st_hlc){0});
+        s->log.quiet = false;
+        if (put != ST_OK)
             return st_lib_fault(s, &s->log.fault);
         c->seen = r.dot;
     }
@@ -568,6 +579,6 @@ enum st_code st_task_copied(strata *s, const char *entity, uint64_t position, bo
 
 int st_task_settle_soon(strata *s)
 {
-    uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
-    return s->settled_ns != 0 && now - s->settled_ns < SOON_NS ? STRATA_OK : st_task_settle(s);
+    bool other = s->strong != NULL && !st_strong_looked(s->strong, SOON_NS, &s->settled_ns);
+    return other ? STRATA_OK : st_task_settle(s);
 }

@@ -307,6 +307,7 @@ static int add_missing_links(struct import *m, size_t i)
 {
     const strata_task_item *t = &m->items[i];
     strata_task is;
+    ST_ASSERT(m->entities != NULL);
     enum st_code code = st_task_fill(m->s, st_str_of(m->entities[i]), &is);
     if (code != ST_OK)
         return st_lib_index_fault(m->s, code);

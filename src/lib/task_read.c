@@ -559,35 +559,88 @@ enum st_code st_task_may_take(strata *s, const strata_task_query *q, struct st_s
     return code;
 }
 
-int st_task_candidates(strata *s, const strata_task_query *q, size_t max,
-                       char (*entities)[ST_NUMBERED_SIZE + 1], size_t *count, size_t *equal,
-                       bool *assigned, bool only_assigned)
+/* Of many that are as good as the best, those from a number behind it on. */
+static enum st_code begin_anywhere(struct listing *l, unsigned spread)
+{
+    const struct st_env *env = l->s->log.env;
+    const struct st_kv *kv = st_index_kv(l->s->index);
+    char entity[ST_NUMBERED_SIZE + 1];
+    uint64_t random;
+    struct st_task t;
+    struct st_buf key;
+    size_t found = l->count;
+    if (found == 0 || spread < 2 || env->random(env->ctx, &random, sizeof random) < 0)
+        return ST_OK;
+    struct candidate best = l->found[0];
+    entity_of(&best, entity);
+    st_buf_init(&key, st_alloc_libc());
+    enum st_code code = st_task_read(kv, st_str_of(entity), &key, &t);
+    if (code == ST_OK && t.not_before_ms == 0) {
+        struct st_buf run;
+        st_buf_init(&run, st_alloc_libc());
+        st_task_key_ready_priority(&run, t.channel, t.agent, best.priority);
+        st_buf_reset(&key);
+        st_buf_add_str(&key, st_buf_str(&run));
+        st_task_key_number(&key, best.number + random % spread);
+        l->run = 0;
+        code = run.failed || key.failed
+                   ? ST_NO_MEMORY
+                   : kv->scan(kv->ctx, st_buf_str(&run), st_buf_str(&key), visit_ready, l);
+        st_buf_release(&run);
+    }
+    st_buf_release(&key);
+    if (code == ST_OK && l->count > found) {
+        l->count -= found;
+        memmove(l->found, l->found + found, l->count * sizeof *l->found);
+    }
+    return code;
+}
+
+/* The first decides about the kind. */
+static void choose_candidates(const struct listing *l, struct st_candidates *c)
+{
+    uint8_t priority = 0;
+    for (size_t i = 0; i < l->count && c->count < c->max; i++) {
+        const struct candidate *one = &l->found[i];
+        if (one->elsewhere || (c->only_assigned && !one->assigned))
+            continue;
+        if (c->count == 0) {
+            c->assigned = one->assigned;
+            priority = one->priority;
+        }
+        if (one->assigned != c->assigned)
+            continue;
+        c->equal += one->priority == priority;
+        entity_of(one, c->entities[c->count++]);
+    }
+}
+
+static int begin_since(strata *s, const struct st_candidates *c)
+{
+    if (c->since && st_index_begin_since(s->index, c->at) == ST_OK) {
+        st_arena_reset(&s->arena);
+        return STRATA_OK;
+    }
+    return st_lib_begin(s);
+}
+
+int st_task_candidates(strata *s, const strata_task_query *q, struct st_candidates *c)
 {
     struct listing l;
-    uint8_t priority = 0;
-    *count = *equal = 0;
-    *assigned = false;
+    c->count = c->equal = 0;
+    c->assigned = false;
     listing_init(&l, s, q);
-    l.limit = only_assigned ? 0 : max;
+    l.limit = c->only_assigned ? 0 : c->max;
     s->held.count = 0; /* who has what is for the ledger to say */
-    int result = st_lib_begin(s);
+    int result = begin_since(s, c);
     if (result != STRATA_OK)
         return result;
+    c->at = st_index_applied(s->index);
     enum st_code code = list_ready(&l);
-    /* The first decides about the kind. */
-    for (size_t i = 0; i < l.count && code == ST_OK && *count < max; i++) {
-        const struct candidate *c = &l.found[i];
-        if (c->elsewhere || (only_assigned && !c->assigned))
-            continue;
-        if (*count == 0) {
-            *assigned = c->assigned;
-            priority = c->priority;
-        }
-        if (c->assigned != *assigned)
-            continue;
-        *equal += c->priority == priority;
-        entity_of(c, entities[(*count)++]);
-    }
+    c->all = l.count < c->max;
+    if (code == ST_OK && !c->only_assigned)
+        code = begin_anywhere(&l, c->spread);
+    choose_candidates(&l, c);
     free(l.found);
     if (code != ST_OK)
         result = st_lib_index_fault(s, code);

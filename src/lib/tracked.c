@@ -145,7 +145,9 @@ static bool seen_change(strata *s, const char *path, const char *put, char dot[S
 
 bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE])
 {
-    return s->agent[0] != '\0' && seen_change(s, path, NULL, dot);
+    struct st_dot marked;
+    return s->agent[0] != '\0' && seen_change(s, path, NULL, dot) &&
+           st_dot_parse(st_str_of(dot), &marked) && st_mend_keeps(&s->log, marked);
 }
 
 int strata_file_seen(strata *s, const char *given)

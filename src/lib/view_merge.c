@@ -198,6 +198,7 @@ struct look {
     const struct block *b;
     const struct st_rendering *now;
     struct st_view_lines side, shown, base; /* base: as it was rendered, when that is kept */
+    struct st_view_lines before;            /* of the base, as it is */
 };
 
 static const struct st_view_line *line_in(const struct look *l, const struct st_view_lines *lines,
@@ -230,8 +231,9 @@ static enum st_code look_through(const struct look *l, const struct face *f, boo
     *is = f->pure;
     while (code == ST_OK && *is && st_line_next(&rest, &line)) {
         *is = line_in(l, &l->shown, line) != NULL;
+        const struct st_view_line *was = *is ? NULL : st_view_lines_find(&l->before, view, line);
         if (!*is && view->knows != NULL)
-            code = view->knows(&source, line, is);
+            code = view->knows(&source, line, was != NULL ? was->text : (struct st_str){"", 0}, is);
     }
     rest = l->b->face[BASE].body;
     while (code == ST_OK && *is && st_line_next(&rest, &line))
@@ -247,11 +249,13 @@ static enum st_code seen(const struct block *b, const struct face *f,
     struct st_str was = base->kept ? st_buf_str(&base->shown.text) : (struct st_str){"", 0};
     bool good = st_view_lines_init(b->view, f->body, &l.side) &&
                 st_view_lines_init(b->view, st_buf_str(&now->text), &l.shown) &&
-                st_view_lines_init(b->view, was, &l.base);
+                st_view_lines_init(b->view, was, &l.base) &&
+                st_view_lines_init(b->view, base->body, &l.before);
     enum st_code code = good ? look_through(&l, f, is) : ST_NO_MEMORY;
     st_view_lines_release(&l.side);
     st_view_lines_release(&l.shown);
     st_view_lines_release(&l.base);
+    st_view_lines_release(&l.before);
     return code;
 }
 

@@ -22,7 +22,8 @@ struct job {
     unsigned why;
     struct st_rendering now; /* the state */
     char hash[ST_BLOCK_HASH_SIZE];
-    bool missing; /* there was no file */
+    bool missing;                        /* there was no file */
+    uint64_t shown_epoch, shown_counter; /* what `now` was rendered from */
 };
 
 static int job_begin(strata *s, struct st_entry *e, unsigned why, struct job *j)
@@ -72,6 +73,10 @@ int st_view_begin(strata *s, const struct st_view *view)
 
 static int render(struct job *j)
 {
+    struct st_tail tail;
+    bool known = st_log_tail(&j->s->log, &tail) == ST_OK;
+    j->shown_epoch = known ? st_log_writer(&j->s->log).epoch : 0;
+    j->shown_counter = known ? tail.counter : 0;
     int code = st_view_begin(j->s, j->view);
     if (code != STRATA_OK)
         return code;
@@ -318,9 +323,16 @@ int st_view_update(strata *s, struct st_entry *e, unsigned why)
     if (code == STRATA_OK && !needed) {
         code = render(&j);
         needed = code == STRATA_OK && strcmp(j.hash, e->rendering) != 0;
+        /* Forgotten meanwhile: an edit of what the file shows would not be understood. */
+        if (code == STRATA_OK && !needed && !st_kept_has(s->files->kept, j.hash))
+            code = keep_rendering(&j);
     }
     if (code == STRATA_OK && needed)
         code = update_file(&j);
+    if (code == STRATA_OK) {
+        e->shown_epoch = j.shown_epoch;
+        e->shown_counter = j.shown_counter;
+    }
     job_end(&j);
     return code;
 }

@@ -39,6 +39,9 @@ struct st_env {
     ssize_t (*pwrite)(void *ctx, int fd, const void *buf, size_t n, uint64_t offset);
     int (*fdatasync)(void *ctx, int fd);
     int (*ftruncate)(void *ctx, int fd, uint64_t size);
+    /* Room on the disk for the first `size` bytes; the file is at least that long then, with zeros where
+     * nothing was. -EOPNOTSUPP: not on this file system. */
+    int (*allocate)(void *ctx, int fd, uint64_t size);
     int (*fstat)(void *ctx, int fd, struct st_file_info *out);
     int (*stat)(void *ctx, const char *path, struct st_file_info *out);
     int (*rename)(void *ctx, const char *from, const char *to); /* replaces `to` */

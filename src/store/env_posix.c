@@ -79,6 +79,16 @@ static int posix_ftruncate(void *ctx, int fd, uint64_t size)
     return result(ftruncate(fd, (off_t)size));
 }
 
+static int posix_allocate(void *ctx, int fd, uint64_t size)
+{
+    (void)ctx;
+    int r;
+    do
+        r = result(fallocate(fd, 0, 0, (off_t)size));
+    while (r == -EINTR);
+    return r == -ENOSYS ? -EOPNOTSUPP : r;
+}
+
 static int info_of(int dirfd, const char *path, int flags, struct st_file_info *out)
 {
     struct statx sx;
@@ -330,6 +340,7 @@ const struct st_env *st_env_posix(void)
         .pwrite = posix_pwrite,
         .fdatasync = posix_fdatasync,
         .ftruncate = posix_ftruncate,
+        .allocate = posix_allocate,
         .fstat = posix_fstat,
         .stat = posix_stat,
         .rename = posix_rename,

@@ -588,6 +588,18 @@ enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail)
     return code;
 }
 
+enum st_code st_index_begin_since(struct st_index *x, struct st_dot at)
+{
+    enum st_code code = read_begin(x);
+    const struct st_position *p = &x->position;
+    if (code == ST_OK &&
+        (p->replica != at.writer.replica || p->epoch != at.writer.epoch || p->counter < at.counter))
+        code = ST_UNAVAILABLE;
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
 /* A reader of one entity lets others do the writing that long, as multiples of the gap. */
 #define GAP_TIMES_MAX 16
 

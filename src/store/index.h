@@ -6,7 +6,7 @@
  *   meta(k TEXT PRIMARY KEY, v BLOB)            one row "position": struct position, index.c
  *   kv(k BLOB PRIMARY KEY, v BLOB)              the rows of core/state.h; before each value 8
  *                                               bytes: the key's newest history entry or 0
- *   hist(chunk INTEGER PRIMARY KEY, data BLOB)  history entries, 256 to a chunk: every operation
+ *   hist(chunk INTEGER PRIMARY KEY, data BLOB)  history entries, 126 to a chunk: every operation
  *                                               in the order in which this replica applied it
  *   writers(no INTEGER PRIMARY KEY, replica, epoch, segment, offset)
  *                                               numbers used in hist; how far each log was read
@@ -80,6 +80,8 @@ enum st_code st_index_begin_alone(struct st_index *x);
 void st_index_end(struct st_index *x);
 /* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
 enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail);
+/* The same as it stands in the file, however old, but not older than `at`: else ST_UNAVAILABLE. */
+enum st_code st_index_begin_since(struct st_index *x, struct st_dot at);
 /* Applies what the log has now, under the index lock; no read is begun. ST_UNAVAILABLE: the lock
  * could not be had within wait_ms. */
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);

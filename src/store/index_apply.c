@@ -50,6 +50,17 @@ static bool writer_add(struct st_index *x, struct st_writer w, uint64_t segment,
     return true;
 }
 
+/* The one whose place is in the position; NULL: none yet. It changes with every record, so its row is
+ * written once it is another's turn, and as long as it has none. */
+static struct st_index_writer *writer_of_position(struct st_index *x)
+{
+    struct st_writer w = {x->position.replica, x->position.epoch};
+    for (size_t i = x->writer_count; i > 0; i--)
+        if (st_writer_compare(x->writers[i - 1].writer, w) == 0)
+            return &x->writers[i - 1];
+    return NULL;
+}
+
 enum st_code st_index_writers_load(struct st_index *x)
 {
     if (x->writers_loaded)
@@ -68,10 +79,18 @@ enum st_code st_index_writers_load(struct st_index *x)
         memcpy(&w.epoch, sqlite3_column_blob(s, 1), 8);
         ok = writer_add(x, w, (uint64_t)sqlite3_column_int64(s, 2),
                         (uint64_t)sqlite3_column_int64(s, 3));
+        if (ok)
+            x->writers[x->writer_count - 1].stored = true;
     }
     sqlite3_finalize(s);
     if (!ok)
         return misfit(x);
+    struct st_index_writer *own = writer_of_position(x);
+    if (own != NULL) {
+        own->segment = x->position.segment;
+        own->offset = x->position.offset;
+        own->dirty = true;
+    }
     x->writers_loaded = true;
     return ST_OK;
 }
@@ -89,9 +108,10 @@ uint32_t st_index_writer_no(struct st_index *x, struct st_writer w)
 
 enum st_code st_index_writers_flush(struct st_index *x)
 {
+    const struct st_index_writer *own = writer_of_position(x);
     for (size_t i = 0; i < x->writer_count; i++) {
         struct st_index_writer *w = &x->writers[i];
-        if (!w->dirty)
+        if (!w->dirty || (w == own && w->stored))
             continue;
         sqlite3_stmt *s = st_index_sql(x, ST_SQL_WRITER_PUT);
         if (s == NULL)
@@ -105,7 +125,8 @@ enum st_code st_index_writers_flush(struct st_index *x)
         sqlite3_reset(s);
         if (r != SQLITE_DONE)
             return st_index_sql_fail(x, "write");
-        w->dirty = false;
+        w->dirty = w == own;
+        w->stored = true;
     }
     return ST_OK;
 }
@@ -162,6 +183,7 @@ static enum st_code reader_of(struct st_index *x, uint32_t no, struct st_log_rea
     if (code != ST_OK)
         return code;
     w->reader_open = true;
+    w->reader.scratch = &x->scratch;
     const struct st_writer_state *known = st_state_writer(&x->state, w->writer);
     if (known == NULL || known->counter == 0)
         return ST_OK;
@@ -201,7 +223,7 @@ static enum st_code next_record(struct st_index *x, struct st_log_reader *r, str
 {
     struct st_str line;
     enum st_code code = st_log_reader_next(r, &line, out);
-    if (code == ST_OK) {
+    if (code == ST_OK && out->op_count == 0) {
         code = st_record_decode(line, &x->scratch, out);
         if (code != ST_OK)
             st_fail(&r->fault, code, "%s: record %" PRIu64 " cannot be read", r->dir, r->counter);
@@ -327,6 +349,8 @@ static enum st_code apply_own(struct st_index *x, struct st_log_reader *reader, 
         x->position.epoch = r.dot.writer.epoch;
         x->position.counter = r.dot.counter;
         x->position.checksum = r.checksum;
+        x->position.segment = x->writers[no - 1].segment;
+        x->position.offset = x->writers[no - 1].offset;
         *applied = true;
     }
     return code;

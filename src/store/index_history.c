@@ -1,7 +1,7 @@
 /*
  * index_history.c - every operation in the order in which this replica applied it. An entry is 32
  * bytes: previous (8), writer number (4), operation (4), segment (8), offset (8), native order.
- * 256 entries make a chunk, one row of the table hist; the last, unfinished chunk is rewritten
+ * 126 entries make a chunk, one row of the table hist; the last, unfinished chunk is rewritten
  * with every commit.
  */
 #include "store/index_internal.h"

@@ -12,7 +12,9 @@
 
 #include <sqlite3.h>
 
-#define ST_CHUNK_ENTRIES 256u
+/* What fills a page of SQLite and needs no second one: the unfinished chunk is written with every
+ * commit, and each page of it costs as much as the rows of a command. */
+#define ST_CHUNK_ENTRIES 126u
 #define ST_ENTRY_SIZE    32u
 
 /* What the index has applied; the "position" row, native byte order (an index from a machine of
@@ -20,6 +22,8 @@
 struct st_position {
     uint64_t replica, epoch; /* whose log */
     uint64_t counter, checksum;
+    uint64_t segment,
+        offset; /* where its next record starts; what `writers` says of it may be old */
     uint64_t entries, records, attributes, pending, unseen;
     uint64_t digest[2];
     uint64_t generation; /* changes with every commit */
@@ -51,6 +55,7 @@ struct st_index_writer {
     struct st_writer writer;
     uint64_t segment, offset; /* where its next record starts; 0,0: not known */
     bool dirty;
+    bool stored; /* it has a row */
     struct st_log_reader reader;
     bool reader_open;
 };

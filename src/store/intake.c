@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Bytes gathered before one write. */
-#define COPY_SIZE (1024u * 1024)
+/* Bytes gathered before one write: with what the last line adds, they stay in the processor's cache. */
+#define COPY_SIZE (64u * 1024)
 
 /* One writer's records here and there. */
 struct run {
@@ -34,6 +34,7 @@ struct copier {
 struct work {
     struct st_log *log;
     const char *other;
+    bool published; /* it has what was published of our own log */
     struct st_vector context;
     struct run *runs;
     size_t run_count, run_cap;
@@ -149,11 +150,9 @@ static enum st_code copy_line(struct work *k, const struct st_log_reader *r, str
 
 static enum st_code need_add(struct work *k, size_t run, struct st_str line)
 {
-    static const char mark[] = "\"op\":\"seen\"";
     struct st_record r;
     /* Not decodable: verified as a record, unreadable inside; applying will say so. */
-    if (memmem(line.p, line.n, mark, sizeof mark - 1) == NULL ||
-        st_record_decode(line, &k->scratch, &r) != ST_OK) {
+    if (!st_record_may_see(line) || st_record_decode(line, &k->scratch, &r) != ST_OK) {
         k->runs[run].tells = true;
         return ST_OK;
     }
@@ -409,7 +408,10 @@ static enum st_code take_all(struct work *k)
     if (code != ST_OK)
         return st_fail(&k->log->fault, code, "cannot list the logs in %s", k->other);
     bool found = false;
-    code = own_found(k, &found);
+    if (k->published)
+        code = st_mend(k->log, k->other, &k->out->mended);
+    if (code == ST_OK)
+        code = own_found(k, &found);
     if (code == ST_OK && found) {
         k->out->own_found = true;
         code = st_log_renew(k->log, "doubt");
@@ -451,10 +453,10 @@ static enum st_code check_workspace(struct st_log *log, const char *other, uint6
     return out->joined ? st_log_set_workspace(log, workspace) : ST_OK;
 }
 
-enum st_code st_intake_logs(struct st_log *log, const char *dir, uint64_t workspace, bool adopt,
-                            struct st_intake *out)
+static enum st_code take_logs(struct st_log *log, const char *dir, uint64_t workspace, bool adopt,
+                              bool published, struct st_intake *out)
 {
-    struct work k = {.log = log, .other = dir, .copier.fd = -1, .out = out};
+    struct work k = {.log = log, .other = dir, .published = published, .copier.fd = -1, .out = out};
     memset(out, 0, sizeof *out);
     log->fault.code = ST_OK;
     enum st_code code = st_log_take(log, ST_LOCK_INTAKE, log->wait_ms);
@@ -479,6 +481,12 @@ enum st_code st_intake_logs(struct st_log *log, const char *dir, uint64_t worksp
     return code;
 }
 
+enum st_code st_intake_published(struct st_log *log, const char *dir, uint64_t workspace,
+                                 struct st_intake *out)
+{
+    return take_logs(log, dir, workspace, false, true, out);
+}
+
 enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool adopt,
                        struct st_intake *out)
 {
@@ -492,5 +500,10 @@ enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool ado
         log->fault = there.fault;
         return code;
     }
-    return st_intake_logs(log, other_state_dir, there.identity.workspace, adopt, out);
+    if (st_mend_under_way(log->env, other_state_dir)) {
+        st_fail(&log->fault, ST_UNAVAILABLE, "somebody died while mending the log of %s",
+                other_state_dir);
+        return st_hint(&log->fault, "nothing was taken in; any strata command there puts it right");
+    }
+    return take_logs(log, other_state_dir, there.identity.workspace, adopt, false, out);
 }

@@ -15,7 +15,7 @@
 #ifndef ST_STORE_INTAKE_H
 #define ST_STORE_INTAKE_H
 
-#include "store/log.h"
+#include "store/mend.h"
 
 struct st_intake {
     uint64_t records; /* new here and named now */
@@ -26,6 +26,7 @@ struct st_intake {
     bool own_found;   /* the other side had records of our current epoch that we had not, or had
                           otherwise: this state was restored from an older copy; a new epoch was
                           begun */
+    struct st_mended mended; /* our own log and what was published of it had forked */
     bool joined;      /* this replica was empty and is now of the other's workspace */
 };
 
@@ -33,10 +34,13 @@ struct st_intake {
 enum st_code st_intake(struct st_log *log, const char *other_state_dir, bool adopt,
                        struct st_intake *out);
 
-/* The same from a directory that has nothing but `log`, laid out as in a state directory: records
- * that came from elsewhere. Parts of writers' logs will do: whole segments, beginning with one that
- * holds what comes next here. */
-enum st_code st_intake_logs(struct st_log *log, const char *dir, uint64_t workspace, bool adopt,
-                            struct st_intake *out);
+/*
+ * The same from a directory that has nothing but `log`, laid out as in a state directory: what was
+ * published. Parts of writers' logs will do: whole segments, beginning with one that holds what
+ * comes next here; of our own where it has more than ours, or something else, all. That is true for
+ * everybody, so a log of ours that forked from it is mended.
+ */
+enum st_code st_intake_published(struct st_log *log, const char *dir, uint64_t workspace,
+                                 struct st_intake *out);
 
 #endif

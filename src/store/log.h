@@ -104,7 +104,7 @@ struct st_page {
     uint64_t durable;         /* atomic mark: the watermark, up to which all is flushed */
     uint64_t flushing;        /* atomic mark: 0, or how far a flush is under way */
     uint32_t tail_changes;    /* atomic: counts changes; tail[tail_changes % 2] is current */
-    uint32_t reserved;
+    uint32_t changes;         /* atomic: counts records that others have to look at, see st_log_changes() */
     uint64_t previous_epoch;  /* the epoch before this one, for those who still wait for it */
     uint64_t previous_durable; /* the counter up to which it was taken over */
     uint8_t boot_id[16];
@@ -148,6 +148,7 @@ struct st_log {
      * locked, and where it lies. */
     uint64_t quarantined_size;
     char quarantine_path[ST_PATH_SIZE];
+    bool quiet;                     /* set by the caller around an append, see st_log_changes() */
     bool repairing;                 /* damage below the watermark is moved aside, not refused */
     bool began_epoch;               /* this handle began a new epoch (identity.reason says why) */
     struct st_fault fault;          /* details of the last error */
@@ -206,10 +207,19 @@ enum st_code st_log_context(struct st_log *log, struct st_vector *out);
  */
 enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed);
 
+/* A word that is another one after every record that was not appended as `quiet`: who has seen the
+ * state, and finds the word that it read before that, knows what has come since by its kind alone.
+ * False: nothing is known, as without a page. */
+bool st_log_changes(const struct st_log *log, uint32_t *word);
+
 /* Waits until `counter` of epoch `epoch` is durable, flushing if nobody else does. ST_TIMEOUT
  * does not mean that it is not kept, only that nobody knows yet. ST_OUTCOME_UNKNOWN. Never a code
  * that means "nothing was recorded". */
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter);
+
+/* The same for one of many who sleep elsewhere: ST_UNAVAILABLE at once when a flush that is under way
+ * covers it. *flushed: this process has flushed, for others as well. */
+enum st_code st_log_wait_turn(struct st_log *log, uint64_t epoch, uint64_t counter, bool *flushed);
 
 /* Whether it is durable by now. Never waits. */
 bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter);
@@ -242,6 +252,9 @@ struct st_log_reader {
     bool checksum_known;          /* false: the next record's predecessor is not compared */
     bool counter_known;           /* the same for its counter */
     bool one_segment;             /* stop at the end of the segment */
+    /* Borrowed; not NULL: next() gives out whole records, decoded with it. One that is verified but
+     * not to be decoded has no operations. */
+    struct st_record_scratch *scratch;
     char *buf;
     size_t start, end, cap, step;
     uint64_t line_segment, line_offset; /* where the record returned last starts */

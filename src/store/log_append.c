@@ -84,12 +84,6 @@ enum st_code st_writer_flush(struct st_log *log, struct st_writer w)
 
 /* --- context ---------------------------------------------------------------------------------- */
 
-static bool has_seen(struct st_str line)
-{
-    static const char mark[] = "\"op\":\"seen\"";
-    return memmem(line.p, line.n, mark, sizeof mark - 1) != NULL;
-}
-
 static bool join_seen(const struct st_record *r, struct st_vector *context)
 {
     for (size_t i = 0; i < r->op_count; i++)
@@ -114,7 +108,7 @@ enum st_code st_context_read(struct st_log *log, struct st_writer w, const struc
         struct st_str line;
         struct st_record record;
         code = st_log_reader_next(&r, &line, &record);
-        if (code == ST_OK && has_seen(line)) {
+        if (code == ST_OK && st_record_may_see(line)) {
             code = st_record_decode(line, &scratch, &record);
             if (code == ST_OK && !join_seen(&record, context))
                 code = st_fail(&r.fault, ST_LIMIT, "a context has more than %d writers",
@@ -331,6 +325,9 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
         code = st_epoch_begin(log, "dead");
         return code == ST_OK ? st_log_append(log, r, observed) : code;
     }
+    /* Before the record is there: who finds the word unchanged has not missed it. */
+    if (code == ST_OK && !log->quiet)
+        st_atomic_add(&log->page->changes, 1u);
     if (code == ST_OK)
         code = record_put(log, log->fd, st_log_writer(log), &tail, r, observed);
     if (code == ST_OK) {
@@ -339,6 +336,15 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
     }
     return code;
 }
+
+bool st_log_changes(const struct st_log *log, uint32_t *word)
+{
+    if (!st_page_valid(log))
+        return false;
+    *word = st_atomic_load(&log->page->changes);
+    return true;
+}
+
 enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush)
 {
     enum st_code code = st_log_lock(log);

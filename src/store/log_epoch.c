@@ -164,8 +164,7 @@ static int move_aside(void *arg, const char *name)
     return a->code == ST_OK ? 0 : -EIO;
 }
 
-/* Repairing: whole segments behind the damage go to quarantine too. */
-static enum st_code segments_aside(struct st_log *log, struct st_writer w, uint64_t counter)
+enum st_code st_segments_aside(struct st_log *log, struct st_writer w, uint64_t counter)
 {
     struct aside a = {log, w, counter, ST_OK};
     char dir[ST_PATH_SIZE];
@@ -211,7 +210,7 @@ static enum st_code settle(struct st_log *log, struct st_writer w, const struct 
     if (tail.counter < watermark && !log->repairing)
         return damaged(log, w, &tail, watermark);
     if (tail.counter < watermark)
-        code = segments_aside(log, w, tail.counter);
+        code = st_segments_aside(log, w, tail.counter);
     if (code != ST_OK)
         return code;
     out->tail = tail;
@@ -249,8 +248,7 @@ static enum st_code first_record(struct st_log *log, const struct st_identity *i
     return r < 0 ? st_fail_system(&log->fault, r, "cannot flush %s", parent) : ST_OK;
 }
 
-/* Numbers that were made under another suffix than before can be no others than these. */
-static void suffix_renew(struct st_identity *id)
+void st_suffix_renew(struct st_identity *id)
 {
     snprintf(id->number_suffix, sizeof id->number_suffix, "%s-%06" PRIx64, id->name,
              id->epoch & 0xffffffu);
@@ -283,11 +281,15 @@ static uint64_t page_number(const struct st_log *log)
 enum st_code st_epoch_begin(struct st_log *log, const char *reason)
 {
     ST_ASSERT(log->locked[ST_LOCK_APPEND] && log->page != NULL);
+    bool resumed = false;
+    enum st_code code = st_mend_resume(log, &resumed);
+    /* A copy of a state that is in the middle of it comes to the same new epoch as the state. */
+    if (code != ST_OK || (resumed && strcmp(reason, "copy") != 0))
+        return code;
     struct st_identity id = log->identity;
     struct st_writer old_writer = {id.replica, id.epoch};
     struct settled old = {0};
     st_vector_init(&old.context, log->alloc);
-    enum st_code code = ST_OK;
     st_point(log, "epoch.begin");
     bool copied = strcmp(reason, "copy") == 0;
     struct end end = {0};
@@ -313,7 +315,7 @@ enum st_code st_epoch_begin(struct st_log *log, const char *reason)
         memcpy(id.boot_id, log->boot_id, 16);
         snprintf(id.reason, sizeof id.reason, "%s", reason);
         if (suffix_is_due(reason))
-            suffix_renew(&id);
+            st_suffix_renew(&id);
         code = first_record(log, &id, &old, &tail);
     }
     st_point(log, "epoch.recorded");
@@ -385,7 +387,7 @@ enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace)
         return code;
     struct st_identity id = log->identity;
     id.workspace = workspace;
-    suffix_renew(&id);
+    st_suffix_renew(&id);
     code = st_identity_store(log, &id);
     if (code == ST_OK)
         log->identity = id;

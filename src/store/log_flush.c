@@ -234,13 +234,14 @@ static enum st_code not_in_time(struct st_log *log)
 
 /* One round of helping or sleeping. What goes wrong here is no answer to the question whether
  * the record is on disk: the verdict is, or the time-out. */
-static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
+static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled, bool *flushed)
 {
     const struct st_env *env = log->env;
     bool lost = stalled || !st_page_valid(log);
     if (!lost && flush_lock_try(log) >= 0) {
         enum st_code code = flush_once(log, &lost);
         flush_unlock(log);
+        *flushed = true;
         if (code == ST_OK && !lost)
             return;
     }
@@ -256,7 +257,15 @@ bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter)
     return log->page != NULL && verdict_of(log, epoch, counter) == VERDICT_DURABLE;
 }
 
-enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter)
+/* A flush is under way, and the record was there when it began. */
+static bool is_covered(const struct st_log *log, uint64_t epoch, uint64_t counter)
+{
+    uint64_t mark = st_atomic_load(&log->page->flushing), least = st_mark(epoch, counter);
+    return mark >> 48 == least >> 48 && mark >= least;
+}
+
+static enum st_code wait_for(struct st_log *log, uint64_t epoch, uint64_t counter, bool ride,
+                             bool *flushed)
 {
     const struct st_env *env = log->env;
     ST_ASSERT(!log->locked[ST_LOCK_APPEND] && log->page != NULL);
@@ -268,6 +277,8 @@ enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t co
             return ST_OK;
         if (v == VERDICT_UNKNOWN)
             return unknown(log);
+        if (ride && is_covered(log, epoch, counter))
+            return ST_UNAVAILABLE;
 #ifdef ST_DEFECT_EARLY_ACK
         if (st_atomic_load(&log->page->flushing) != 0)
             return ST_OK;
@@ -282,6 +293,18 @@ enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t co
         bool stalled = now - moved >= ST_FLUSH_STALL_NS;
         if (stalled)
             moved = now;
-        wait_round(log, wake, stalled);
+        wait_round(log, wake, stalled, flushed);
     }
+}
+
+enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter)
+{
+    bool flushed;
+    return wait_for(log, epoch, counter, false, &flushed);
+}
+
+enum st_code st_log_wait_turn(struct st_log *log, uint64_t epoch, uint64_t counter, bool *flushed)
+{
+    *flushed = false;
+    return wait_for(log, epoch, counter, true, flushed);
 }

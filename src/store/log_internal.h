@@ -8,6 +8,7 @@
  *   log_flush.c     the durable watermark
  *   log_open.c      opening, creating, repairing
  *   log_read.c      reading any writer's segments
+ *   mend.c          a log that went two ways
  */
 #ifndef ST_STORE_LOG_INTERNAL_H
 #define ST_STORE_LOG_INTERNAL_H
@@ -97,6 +98,15 @@ enum st_code st_epoch_due(struct st_log *log, const char **reason);
 /* The append lock is held: reloads the identity, begins a new epoch when one is due. */
 enum st_code st_epoch_check(struct st_log *log);
 enum st_code st_epoch_begin(struct st_log *log, const char *reason);
+/* A suffix for the numbers of this epoch: they can be no others than those made before. */
+void st_suffix_renew(struct st_identity *id);
+/* Moves whole segments that begin behind `counter` to quarantine. */
+enum st_code st_segments_aside(struct st_log *log, struct st_writer w, uint64_t counter);
+
+/* --- mend.c ------------------------------------------------------------------------------------ */
+
+/* The append lock is held: does the rest of what somebody began who has died (store/mend.h). */
+enum st_code st_mend_resume(struct st_log *log, bool *resumed);
 
 /* --- log_tail.c --------------------------------------------------------------------------------- */
 

@@ -83,6 +83,7 @@ void st_page_begin(struct st_log *log, const struct st_tail *tail)
     page->previous_durable = end;
     memcpy(page->boot_id, log->boot_id, 16);
     st_atomic_store(&page->epoch, log->identity.epoch);
+    st_atomic_add(&page->changes, 1u);
     st_page_set_tail(page, tail);
     st_atomic_store(&page->durable, st_mark(log->identity.epoch, tail->counter));
     st_atomic_store(&page->magic, ST_PAGE_MAGIC);

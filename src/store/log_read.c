@@ -183,12 +183,20 @@ static enum st_code reader_advance(struct st_log_reader *r)
     return ST_OK;
 }
 
+static enum st_code reader_decode(struct st_log_reader *r, struct st_str line,
+                                  struct st_record *out)
+{
+    if (r->scratch != NULL && st_record_decode(line, r->scratch, out) == ST_OK)
+        return ST_OK;
+    return st_record_decode_head(line, out);
+}
+
 static enum st_code reader_verify(struct st_log_reader *r, struct st_str line,
                                   struct st_record *head)
 {
     if (line.n > ST_LINE_SIZE_MAX || line.n <= ST_SEAL_SIZE)
         return reader_damaged(r, "not a record");
-    enum st_code code = st_record_decode_head(line, head);
+    enum st_code code = reader_decode(r, line, head);
     if (code != ST_OK)
         return reader_damaged(r, "not a record");
 #ifndef ST_DEFECT_ADOPT_TORN

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A flush that takes longer is looked into by everybody, as whoever flushed may be dead. */
+#define RIDE_NS_MAX 30000000ull
+
 static struct st_file *file_of(struct st_order *o)
 {
     return (struct st_file *)o;
@@ -64,7 +67,8 @@ static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct
 
 static void applied(void *ctx)
 {
-    st_answers_wake(ctx);
+    st_answers_wake(ctx, ST_ANSWERS_DURABLE);
+    st_answers_wake(ctx, ST_ANSWERS_FLUSHING);
 }
 
 /* --- ordering --------------------------------------------------------------------------------- */
@@ -79,6 +83,8 @@ static enum st_code file_append(struct st_order *o, const struct st_entry *e, st
     struct st_file *f = file_of(o);
     struct st_op ops[ST_ENTRY_COMMANDS_MAX];
     ST_ASSERT(e->count > 0 && e->count <= ST_ENTRY_COMMANDS_MAX);
+    if (f->answers == NULL)
+        st_answers_open(f, false); /* there may be room for it now */
     for (size_t i = 0; i < e->count; i++)
         ops[i] = (struct st_op){.kind = ST_OP_UNKNOWN, .raw = e->commands[i]};
     struct st_record r = {
@@ -157,29 +163,56 @@ static enum st_code answer_again(struct st_file *f)
     return code;
 }
 
+/* The answer as it came to be known: when this process applied the entry itself, or from the others. */
+static bool answer_known(struct st_file *f, size_t count)
+{
+    return f->found || st_answers_get(f, f->wanted, f->results, count);
+}
+
+/*
+ * Until the entry is durable. While somebody's flush covers it, this process sleeps until its answer is
+ * there, as whoever flushes then applies what he flushed: so it is woken once for both. If that takes
+ * long, the log kernel finds out why.
+ */
+static enum st_code answer_durable(struct st_file *f)
+{
+    const struct st_env *env = f->log.env;
+    const struct st_mark mark = f->wanted;
+    uint64_t start = env->boot_ns(env->ctx);
+    bool flushed = false;
+    enum st_code code;
+    do {
+        uint32_t word = st_answers_word(f, ST_ANSWERS_FLUSHING);
+        code = st_log_wait_turn(&f->log, mark.epoch, mark.number, &flushed);
+        if (code == ST_UNAVAILABLE)
+            st_answers_sleep(f, ST_ANSWERS_FLUSHING, word);
+    } while (code == ST_UNAVAILABLE && env->boot_ns(env->ctx) - start < RIDE_NS_MAX);
+    if (code == ST_UNAVAILABLE)
+        code = st_log_wait_durable(&f->log, mark.epoch, mark.number);
+    f->flushed = flushed;
+    return code == ST_OK ? ST_OK : log_fault(f);
+}
+
 /* In turns: look, apply what is there, or sleep while somebody else applies it. */
-static enum st_code answer_await(struct st_file *f, struct st_ledger_result *results, size_t count)
+static enum st_code answer_await(struct st_file *f, size_t count)
 {
     const struct st_env *env = f->log.env;
     uint64_t start = env->boot_ns(env->ctx);
     for (;;) {
-        uint32_t word = st_answers_word(f);
-        if (f->found)
-            return ST_OK;
-        if (st_answers_get(f, f->wanted, results, count)) {
-            memcpy(f->results, results, count * sizeof *results);
+        uint32_t word = st_answers_word(f, ST_ANSWERS_DURABLE);
+        if (answer_known(f, count)) {
+            if (f->flushed) /* it was applied before: nobody else tells those whom the flush covers */
+                st_answers_wake(f, ST_ANSWERS_FLUSHING);
             return ST_OK;
         }
         enum st_code code = st_index_catch_up(f->index, 0);
         if (code == ST_OK) {
-            st_answers_wake(f); /* for the index lock */
-            if (!f->found && !st_answers_get(f, f->wanted, f->results, count))
-                return answer_again(f);
-            return ST_OK;
+            st_answers_wake(f, ST_ANSWERS_DURABLE); /* for the index lock */
+            return answer_known(f, count) ? ST_OK : answer_again(f);
         }
         bool late = env->boot_ns(env->ctx) - start >= ST_INDEX_WAIT_MS * 1000000ull;
         if (code == ST_UNAVAILABLE && !late) {
-            st_answers_sleep(f, word);
+            st_answers_sleep(f, ST_ANSWERS_DURABLE, word);
             continue;
         }
         /* The index cannot be written, or who writes it is stopped: for itself, in memory. */
@@ -187,7 +220,7 @@ static enum st_code answer_await(struct st_file *f, struct st_ledger_result *res
         st_index_end(f->index);
         if (code != ST_OK)
             return index_fault(f, code);
-        return f->found ? ST_OK : answer_again(f);
+        return answer_known(f, count) ? ST_OK : answer_again(f);
     }
 }
 
@@ -195,9 +228,14 @@ static enum st_code file_answer(struct st_order *o, struct st_mark mark,
                                 struct st_ledger_result *results, size_t count)
 {
     struct st_file *f = file_of(o);
+    enum st_code code = ST_OK;
     f->wanted = mark;
-    f->found = false;
-    enum st_code code = answer_await(f, results, count);
+    f->found = f->flushed = false;
+#ifndef ST_DEFECT_ANSWER_EARLY
+    code = answer_durable(f);
+#endif
+    if (code == ST_OK)
+        code = answer_await(f, count);
     if (code == ST_OK)
         memcpy(results, f->results, count * sizeof *results);
     f->wanted = (struct st_mark){0, 0};
@@ -216,15 +254,15 @@ static enum st_code begin_shared(struct st_file *f)
         return ST_UNAVAILABLE;
     uint64_t start = env->boot_ns(env->ctx);
     do {
-        uint32_t word = st_answers_word(f);
+        uint32_t word = st_answers_word(f, ST_ANSWERS_DURABLE);
         enum st_code code = st_index_begin_at(f->index, &tail);
         if (code != ST_UNAVAILABLE)
             return code;
         code = st_index_catch_up(f->index, 0);
         if (code == ST_OK)
-            st_answers_wake(f);
+            st_answers_wake(f, ST_ANSWERS_DURABLE);
         else if (code == ST_UNAVAILABLE)
-            st_answers_sleep(f, word);
+            st_answers_sleep(f, ST_ANSWERS_DURABLE, word);
         else
             return code;
     } while (env->boot_ns(env->ctx) - start < ST_INDEX_WAIT_MS * 1000000ull);
@@ -418,7 +456,8 @@ enum st_code st_file_open(struct st_order **out, const struct st_env *env,
         log_fault(f);
     if (wait_ms != 0)
         f->log.wait_ms = wait_ms;
-    st_answers_open(f);
+    f->order.due = &f->no_due;
+    st_answers_open(f, true);
     if (code == ST_OK)
         code = index_open(f);
     if (code != ST_OK) {

@@ -32,6 +32,7 @@ struct st_file {
     /* What this process waits for, should it apply that entry itself. */
     struct st_mark wanted;
     bool found;
+    bool flushed; /* it has flushed what it waits for, and others with it */
     struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
 };
 
@@ -58,17 +59,20 @@ void st_role_place(const struct st_file *f, char out[ST_PLACE_SIZE]);
 
 /* --- file_answers.c --------------------------------------------------------------------------- */
 
-/* Maps the file, made if need be. Without it everybody works for itself. */
-void st_answers_open(struct st_file *f);
+/* Maps the file, made if need be; `patient`: waits while somebody else makes it. Without it everybody
+ * works for itself. */
+void st_answers_open(struct st_file *f, bool patient);
 void st_answers_close(struct st_file *f);
 void st_answers_put(struct st_file *f, struct st_mark mark, const struct st_ledger_result *results,
                     size_t count);
 /* False: it is not there, or not any more. */
 bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_result *results,
                     size_t count);
-/* The word to read before looking for an answer, and to sleep on when it was not there. */
-uint32_t st_answers_word(struct st_file *f);
-void st_answers_sleep(struct st_file *f, uint32_t word);
-void st_answers_wake(struct st_file *f);
+/* The word to read before looking for an answer, and to sleep on when it was not there: of those whose
+ * entry is durable, or is being flushed. */
+enum st_answers_word { ST_ANSWERS_DURABLE, ST_ANSWERS_FLUSHING };
+uint32_t st_answers_word(struct st_file *f, enum st_answers_word which);
+void st_answers_sleep(struct st_file *f, enum st_answers_word which, uint32_t word);
+void st_answers_wake(struct st_file *f, enum st_answers_word which);
 
 #endif

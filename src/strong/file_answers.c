@@ -5,6 +5,8 @@
  *   offset 0    magic, version (4 bytes each)
  *          8    wake, sleepers: a futex word that changes whenever there is something new
  *          16   clock, nearest deadline (order.h, struct st_due)
+ *          32   wake, sleepers of those whose entry is being flushed
+ *          40   when somebody looked, for st_strong_looked()
  *          64   SLOTS slots; entry n has slot n % SLOTS
  *
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
@@ -16,6 +18,7 @@
 
 #include "store/log_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,8 +33,9 @@
  * much. Nanoseconds. */
 #define SLEEP_NS_MAX 20000000ull
 
-/* A millisecond each: somebody else is writing it. Without it everybody works for himself. */
-#define FILL_TRIES 200
+/* A millisecond each: somebody else is writing it, which is worth waiting for. Who works without it
+ * applies entries for which the others then find no answer. Once; after that it is only looked at. */
+#define FILL_TRIES 2000
 
 struct slot_result {
     uint64_t token;
@@ -48,47 +52,66 @@ struct slot {
 
 struct st_answers {
     uint32_t magic, version;
-    uint32_t wake, sleepers;
+    struct word {
+        uint32_t wake, sleepers;
+    } word;
     struct st_due due;
-    uint64_t reserved[4];
+    struct word flushing;
+    uint64_t looked;
+    uint64_t reserved[2];
     struct slot slots[SLOTS];
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
 
-/* Written to its full size, not only made as long: a store into a hole of a full disk kills the
- * process. By one at a time, so that nobody writes over what others use already. */
-static int fill(const struct st_env *env, int fd)
+/* Zeros from `size` on. */
+static int write_rest(const struct st_env *env, int fd, uint64_t size)
 {
-    static struct st_answers empty;
-    struct st_file_info info = {0};
-    int r;
-    for (int tries = 0; (r = env->lock_try(env->ctx, fd)) < 0 && tries < FILL_TRIES; tries++)
-        env->sleep_ns(env->ctx, ST_NS_PER_MS);
-    if (r >= 0)
-        r = env->fstat(env->ctx, fd, &info);
-    if (r >= 0 && info.size < sizeof empty)
-        r = st_write_all(env, fd, (const char *)&empty + info.size, sizeof empty - info.size,
-                         info.size);
-    env->unlock(env->ctx, fd);
+    static const char zeros[16384];
+    int r = 0;
+    while (r >= 0 && size < sizeof(struct st_answers)) {
+        size_t n = sizeof(struct st_answers) - size;
+        n = n < sizeof zeros ? n : sizeof zeros;
+        r = st_write_all(env, fd, zeros, n, size);
+        size += n;
+    }
     return r;
 }
 
-void st_answers_open(struct st_file *f)
+/* There in its full size, not only as long: a store into a hole of a full disk kills the process. By
+ * one at a time, so that nobody writes over what others use already. */
+static int fill(const struct st_env *env, int fd, int tries)
+{
+    struct st_file_info info = {0};
+    int r, locked = -1;
+    while ((r = env->fstat(env->ctx, fd, &info)) >= 0 && info.size < sizeof(struct st_answers) &&
+           (locked = env->lock_try(env->ctx, fd)) < 0 && tries-- > 0)
+        env->sleep_ns(env->ctx, ST_NS_PER_MS);
+    if (r >= 0 && info.size < sizeof(struct st_answers) && locked < 0)
+        return locked;
+    if (r >= 0 && locked >= 0)
+        r = env->fstat(env->ctx, fd, &info);
+    if (r >= 0 && info.size < sizeof(struct st_answers)) {
+        r = env->allocate(env->ctx, fd, sizeof(struct st_answers));
+        if (r == -EOPNOTSUPP)
+            r = write_rest(env, fd, info.size);
+    }
+    if (locked >= 0)
+        env->unlock(env->ctx, fd);
+    return r;
+}
+
+void st_answers_open(struct st_file *f, bool patient)
 {
     const struct st_env *env = f->log.env;
     char path[ST_PATH_SIZE];
-    struct st_file_info info;
     void *p = NULL;
-    f->order.due = &f->no_due;
     if (f->log.read_only ||
         snprintf(path, sizeof path, "%s/answers", f->log.dir) >= (int)sizeof path)
         return;
     int fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
     if (fd < 0)
         return;
-    int r = env->fstat(env->ctx, fd, &info);
-    if (r >= 0 && info.size < sizeof(struct st_answers))
-        r = fill(env, fd);
+    int r = fill(env, fd, patient ? FILL_TRIES : 0);
     if (r >= 0)
         r = env->map(env->ctx, fd, sizeof(struct st_answers), true, &p);
     env->close(env->ctx, fd);
@@ -105,6 +128,7 @@ void st_answers_open(struct st_file *f)
     }
     f->answers = a;
     f->order.due = &a->due;
+    f->order.looked = &a->looked;
 }
 
 void st_answers_close(struct st_file *f)
@@ -113,6 +137,7 @@ void st_answers_close(struct st_file *f)
         f->log.env->unmap(f->log.env->ctx, f->answers, sizeof *f->answers);
     f->answers = NULL;
     f->order.due = &f->no_due;
+    f->order.looked = NULL;
 }
 
 static uint64_t slot_checksum(const struct slot *s)
@@ -159,28 +184,35 @@ bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_res
     return true;
 }
 
-uint32_t st_answers_word(struct st_file *f)
+static struct word *word_of(struct st_file *f, enum st_answers_word which)
 {
-    return f->answers != NULL ? st_atomic_load(&f->answers->wake) : 0;
+    return which == ST_ANSWERS_DURABLE ? &f->answers->word : &f->answers->flushing;
 }
 
-void st_answers_sleep(struct st_file *f, uint32_t word)
+uint32_t st_answers_word(struct st_file *f, enum st_answers_word which)
+{
+    return f->answers != NULL ? st_atomic_load(&word_of(f, which)->wake) : 0;
+}
+
+void st_answers_sleep(struct st_file *f, enum st_answers_word which, uint32_t word)
 {
     const struct st_env *env = f->log.env;
     if (f->answers == NULL) {
         env->sleep_ns(env->ctx, SLEEP_NS_MAX / 20);
         return;
     }
-    st_atomic_add(&f->answers->sleepers, 1u);
-    env->futex_wait(env->ctx, &f->answers->wake, word, SLEEP_NS_MAX);
-    st_atomic_add(&f->answers->sleepers, (uint32_t)-1);
+    struct word *w = word_of(f, which);
+    st_atomic_add(&w->sleepers, 1u);
+    env->futex_wait(env->ctx, &w->wake, word, SLEEP_NS_MAX);
+    st_atomic_add(&w->sleepers, (uint32_t)-1);
 }
 
-void st_answers_wake(struct st_file *f)
+void st_answers_wake(struct st_file *f, enum st_answers_word which)
 {
     if (f->answers == NULL)
         return;
-    st_atomic_add(&f->answers->wake, 1u);
-    if (st_atomic_load(&f->answers->sleepers) != 0)
-        f->log.env->futex_wake_all(f->log.env->ctx, &f->answers->wake);
+    struct word *w = word_of(f, which);
+    st_atomic_add(&w->wake, 1u);
+    if (st_atomic_load(&w->sleepers) != 0)
+        f->log.env->futex_wake_all(f->log.env->ctx, &w->wake);
 }

@@ -138,6 +138,47 @@ enum st_code st_strong_follow(struct st_strong *s, struct st_strong *other, uint
     return code;
 }
 
+/* --- what was published ----------------------------------------------------------------------- */
+
+static enum st_code differs(struct st_strong *s, uint64_t generation, uint64_t position,
+                            const char *head, bool *yes)
+{
+    struct st_strong_head now;
+    struct st_chain last, at;
+    char here[33];
+    *yes = position == 0;
+    enum st_code code = *yes ? ST_OK : st_strong_head(s, &now);
+    if (*yes || code != ST_OK)
+        return code;
+    *yes = generation > now.generation || (generation == now.generation && position > now.position);
+    if (*yes || generation != now.generation)
+        return ST_OK;
+    code = chain_of(s, position, &last, &at);
+    snprintf(here, sizeof here, "%016" PRIx64 "%016" PRIx64, at.head[0], at.head[1]);
+    *yes = code == ST_OK && strcmp(here, head) != 0;
+    return code;
+}
+
+enum st_code st_strong_hold_to(struct st_strong *s, uint64_t generation, uint64_t position,
+                               const char *head, bool *doubted)
+{
+    *doubted = false;
+    enum st_code code = s->order->engine->hold(s->order);
+    if (code != ST_OK)
+        return st_strong_fail(s, code);
+    bool lacks = false;
+    if (st_strong_here(s))
+        code = differs(s, generation, position, head, &lacks);
+    if (code == ST_OK && lacks) {
+        code = s->order->engine->give_up(s->order);
+        if (code != ST_OK)
+            code = st_strong_fail(s, s->order->fault.code);
+        *doubted = code == ST_OK;
+    }
+    s->order->engine->release(s->order);
+    return code;
+}
+
 /* --- moving ----------------------------------------------------------------------------------- */
 
 static enum st_code decide_command(struct st_strong *s, struct st_command *c, const char *what)

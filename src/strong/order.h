@@ -76,6 +76,7 @@ struct st_order {
     const struct st_order_engine *engine;
     const struct st_kv *kv;          /* the rows; valid between begin and end, and in apply() */
     struct st_due *due;              /* lent for the life of the handle */
+    uint64_t *looked;                /* the same: for st_strong_looked(); may be NULL */
     struct st_order_machine machine; /* set by who stands on it, before anything else is called */
     struct st_fault fault;
 };

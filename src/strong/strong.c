@@ -313,6 +313,19 @@ enum st_code st_strong_decides(struct st_strong *s)
     return s->fault.code;
 }
 
+bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own)
+{
+    uint64_t now = s->env->boot_ns(s->env->ctx);
+    uint64_t *word = s->order->looked != NULL ? s->order->looked : own;
+    uint64_t last = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+    /* A time that is yet to come is of another boot. */
+    if (last != 0 && last <= now && now - last < every_ns)
+        return false;
+    *own = now;
+    return word == own ||
+           __atomic_compare_exchange_n(word, &last, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 static enum st_code encode(struct st_strong *s, struct st_command *commands, size_t count,
                            struct st_str raw[ST_ENTRY_COMMANDS_MAX])
 {
@@ -347,9 +360,9 @@ enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t 
     code = o->engine->append(o, &e, &mark);
     if (code != ST_OK)
         return st_strong_fail(s, code);
-    code = durable(s, mark);
+    code = o->engine->answer(o, mark, results, count);
     if (code == ST_OK)
-        code = o->engine->answer(o, mark, results, count);
+        code = durable(s, mark);
     return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 

@@ -62,6 +62,10 @@ bool st_strong_here(struct st_strong *s);
 /* The same as a code: ST_OK, or ST_UNAVAILABLE with a fault that says where to go. Not between begin
  * and end. */
 enum st_code st_strong_decides(struct st_strong *s);
+/* Of the many who look after something together, that one does it now: whether nobody has said so on
+ * this machine for `every_ns`, but us. `own` (the time of our own last look) decides where nothing is
+ * shared. Sets both. */
+bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own);
 /* The workspace that it was made for. */
 uint64_t st_strong_workspace(const struct st_strong *s);
 
@@ -139,6 +143,14 @@ enum st_code st_strong_accept(struct st_strong *s, const char *person);
 /* This place does not decide any more, and is one of this workspace: for one that joins another's.
  */
 enum st_code st_strong_resign(struct st_strong *s, uint64_t workspace);
+/*
+ * What was published of the log of this place: a generation, a position, and the head there (of
+ * st_strong_head()). If this place decides, but lacks it, or has something else there in the same
+ * generation, then its directory was put back to an earlier moment, and it does not decide any more
+ * (*doubted). With position 0 that is known already.
+ */
+enum st_code st_strong_hold_to(struct st_strong *s, uint64_t generation, uint64_t position,
+                               const char *head, bool *doubted);
 /* Gives this place the role although nobody was asked: a higher generation, forced. */
 enum st_code st_strong_force(struct st_strong *s, const char *person, const char *reason);
 

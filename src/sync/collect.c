@@ -141,38 +141,83 @@ static uint64_t have(const struct collection *k, enum st_log_kind kind, struct s
     return kind == ST_LOG_MAIN ? st_vector_get(&k->context, w) : 0;
 }
 
-/* The first segment of a writer that holds something new; of our own epoch at least the last one,
- * so that it can be compared. 0: none. */
-static uint64_t first_wanted(const struct collection *k, const struct st_catalog *c, size_t from,
-                             size_t end)
+/* Whether our log has another record where this piece of it ends: the state was put back to an
+ * earlier moment, and written since. */
+static enum st_code is_other(struct collection *k, const struct st_piece *last, bool *yes)
+{
+    struct st_log *log = k->y->log;
+    struct st_log_reader r;
+    bool same = true;
+    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, last->writer);
+    if (code == ST_OK)
+        code = st_sync_has_end(&r, last, &same);
+    *yes = !same;
+    if (code != ST_OK)
+        k->y->fault = r.fault;
+    st_log_reader_close(&r);
+    return code;
+}
+
+/* Whether a later epoch of ours is published: then it is known by now if this one has forked. */
+static bool is_followed(const struct collection *k, const struct st_catalog *c, struct st_writer w)
+{
+    for (size_t i = 0; i < c->piece_count; i++) {
+        struct st_writer other = c->pieces[i].writer;
+        if (c->pieces[i].kind == ST_LOG_MAIN && other.replica == w.replica &&
+            st_epoch_ordinal(other.epoch) > st_epoch_ordinal(w.epoch) &&
+            have(k, ST_LOG_MAIN, other) > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether our own log of this epoch lacks something of it, or has something else: both have to be
+ * compared. */
+static enum st_code is_own_life(struct collection *k, const struct st_catalog *c,
+                                const struct st_piece *last, bool *yes)
+{
+    uint64_t known = have(k, ST_LOG_MAIN, last->writer);
+    *yes = last->last > known;
+#ifdef ST_DEFECT_SYNC_OWN_UNCOMPARED
+    *yes = *yes && st_writer_compare(last->writer, st_log_writer(k->y->log)) != 0;
+    return ST_OK;
+#endif
+    if (*yes || is_followed(k, c, last->writer))
+        return ST_OK;
+    return is_other(k, last, yes);
+}
+
+/* The first segment of a writer that holds something new, or of our own all. 0: none. */
+static enum st_code first_wanted(struct collection *k, const struct st_catalog *c, size_t from,
+                                 size_t end, uint64_t *segment)
 {
     const struct st_piece *last = &c->pieces[end - 1];
     uint64_t known = have(k, last->kind, last->writer);
-    bool current =
-        last->kind == ST_LOG_MAIN && st_writer_compare(last->writer, st_log_writer(k->y->log)) == 0;
-#ifdef ST_DEFECT_SYNC_OWN_UNCOMPARED
-    if (current)
-        return 0;
-#endif
-    if (last->last <= known)
-        return current ? last->segment : 0;
-    for (size_t i = from; i < end; i++)
+    *segment = 0;
+    if (last->kind == ST_LOG_MAIN && last->writer.replica == k->y->log->identity.replica) {
+        bool all = false;
+        enum st_code code = is_own_life(k, c, last, &all);
+        *segment = all ? c->pieces[from].segment : 0;
+        return code;
+    }
+    for (size_t i = from; *segment == 0 && i < end; i++)
         if (c->pieces[i].last > known)
-            return c->pieces[i].segment;
-    return 0;
+            *segment = c->pieces[i].segment;
+    return ST_OK;
 }
 
 static enum st_code want_writer(struct collection *k, size_t ref, const struct st_catalog *c,
                                 size_t from, size_t end)
 {
-    uint64_t segment = first_wanted(k, c, from, end);
+    uint64_t segment = 0;
     const struct st_piece *last = &c->pieces[end - 1];
     for (size_t i = 0; i < k->laid_count; i++)
         if (k->laid[i].kind == last->kind &&
             st_writer_compare(k->laid[i].writer, last->writer) == 0)
             return ST_OK; /* our own, from the remote and from here: one after the other */
-    if (segment == 0)
-        return ST_OK;
+    enum st_code code = first_wanted(k, c, from, end, &segment);
+    if (code != ST_OK || segment == 0)
+        return code;
     if (!grow((void **)&k->laid, &k->laid_cap, k->laid_count, sizeof *k->laid))
         return no_memory(k);
     struct laid *laid = &k->laid[k->laid_count++];
@@ -540,26 +585,6 @@ enum st_code st_sync_has_end(struct st_log_reader *r, const struct st_piece *pie
     return code == ST_NOT_FOUND ? ST_OK : code;
 }
 
-/* Whether our log has another record where this piece of its current epoch ends: the state was put
- * back to an earlier moment, and written since. */
-static enum st_code is_other(struct collection *k, const struct st_piece *last, bool *yes)
-{
-    struct st_log *log = k->y->log;
-    struct st_log_reader r;
-    bool same = true;
-    *yes = false;
-    if (st_writer_compare(last->writer, st_log_writer(log)) != 0)
-        return ST_OK;
-    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, last->writer);
-    if (code == ST_OK)
-        code = st_sync_has_end(&r, last, &same);
-    *yes = !same;
-    if (code != ST_OK)
-        k->y->fault = r.fault;
-    st_log_reader_close(&r);
-    return code;
-}
-
 /* What we have published: that it knows more than the log, or something else, means that the state is
  * an older copy. */
 static enum st_code look_at_own(struct collection *k)
@@ -580,18 +605,14 @@ static enum st_code look_at_own(struct collection *k)
         return code;
     y->mine = (struct st_remote_ref){.own = true, .replica = y->log->identity.replica};
     memcpy(y->mine.fetched, y->local, sizeof y->local);
-    if (st_catalog_has_ledger(&y->base))
+    if (y->base.manifest[0] != '\0')
         code = manifest_read(k, &y->mine, &y->base);
+    if ((refusable(code) || code == ST_IO) && !st_catalog_has_ledger(&y->base))
+        code = ST_OK; /* it is said anew */
     y->mine.ledger = code == ST_OK && st_catalog_has_ledger(&y->base);
     for (size_t from = 0, end; code == ST_OK && from < y->base.piece_count; from = end) {
         end = st_catalog_end(&y->base, from);
-        const struct st_piece *last = &y->base.pieces[end - 1];
-        if (last->kind != ST_LOG_MAIN)
-            continue;
-        bool wanted = last->last > have(k, last->kind, last->writer);
-        if (!wanted)
-            code = is_other(k, last, &wanted);
-        if (code == ST_OK && wanted)
+        if (y->base.pieces[from].kind == ST_LOG_MAIN)
             code = want_writer(k, SIZE_MAX, &y->base, from, end);
     }
     return code;
