@@ -213,7 +213,7 @@ static const struct st_view_line *line_in(const struct look *l, const struct st_
 static bool comes_back(const struct look *l, struct st_str line)
 {
     struct st_str id;
-    if (!l->b->view->identify(line, &id) || st_view_lines_find(&l->side, l->b->view, line) != NULL)
+    if (!l->b->view->identify(line, &id) || line_in(l, &l->side, line) != NULL)
         return false;
     const struct st_view_line *at = line_in(l, &l->shown, line), *was = line_in(l, &l->base, line);
     return at != NULL &&
