@@ -8,24 +8,28 @@
  * as it likes, in one process or in many, to a store that it has thrown away and begun anew.
  *
  * What an engine is asked for:
- *   decides   may this place order anything? Roles are the engine's: a file that names a directory,
- *             an elected leader, a lease in etcd. Asked before an append, and not only once.
- *   append    orders an entry; it may be lost yet. ST_OUTCOME_UNKNOWN, ST_TIMEOUT: it may be
- * ordered all the same (a leader that lost its office, a connection that broke). Every other code:
- *             it is not, and never will be.
- *   wait      until what the mark names is durable. ST_OUTCOME_UNKNOWN, ST_TIMEOUT.
- *   answer    until it is applied; the results of its commands. Whether they may leave the process
- * is for wait() to say. ST_OUTCOME_UNKNOWN: it is applied, the results are gone. tail      the last
- * entry ordered so far. begin     a read of the rows as they are after everything ordered before
- * the call, and perhaps after more. *at is what they are made of: they may leave the process when
- * that is durable. end       ends it. each      entries in order, from a place (st_entry) on; 0:
- * from the first. Between begin and end. clock     the clock that deadlines of this place are on:
- * which one, and what it says. A deadline on another clock cannot be compared (another boot,
- * another time name space; for a cluster: another leader). take      this place decides from now
- * on. Who may call it: st_strong_force(), st_strong_accept(). give_up   it does not any more. hold
- * nobody else takes this place, or writes its copy, until release(). ST_UNAVAILABLE: not to be had
- * in time. place     a name for this place that no copy of it has, for a seal to name. close frees
- * everything.
+ *   - decides: may this place order anything? Roles are the engine's: a file that names a directory,
+ *     an elected leader, a lease in etcd. Asked before an append, and not only once.
+ *   - append: orders an entry; it may be lost yet. ST_OUTCOME_UNKNOWN, ST_TIMEOUT: it may be ordered
+ *     all the same (a leader that lost its office, a connection that broke). Every other code: it
+ *     is not, and never will be.
+ *   - wait: until what the mark names is durable. ST_OUTCOME_UNKNOWN, ST_TIMEOUT.
+ *   - answer: until it is applied; the results of its commands. Whether they may leave the process is
+ *     for wait() to say. ST_OUTCOME_UNKNOWN: it is applied, the results are gone.
+ *   - tail: the last entry ordered so far.
+ *   - begin: a read of the rows as they are after everything ordered before the call, and perhaps
+ *     after more. *at is what they are made of: they may leave the process when that is durable.
+ *   - end: ends it.
+ *   - each: entries in order, from a place (st_entry) on; 0: from the first. Between begin and end.
+ *   - clock: the clock that deadlines of this place are on: which one, and what it says. A deadline
+ *     on another clock cannot be compared (another boot, another time name space; for a cluster:
+ *     another leader).
+ *   - take: this place decides from now on. Who may call it: st_strong_force(), st_strong_accept().
+ *   - give_up: it does not any more.
+ *   - hold: nobody else takes this place, or writes its copy, until release(). ST_UNAVAILABLE: not to
+ *     be had in time.
+ *   - place: a name for this place that no copy of it has, for a seal to name.
+ *   - close: frees everything.
  *
  * NULL is allowed for none of them. Codes other than ST_OK leave their text in order->fault. A
  * handle is for one thread; many handles, in many processes, may stand on one log.
