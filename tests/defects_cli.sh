@@ -4,6 +4,7 @@
 . "$(dirname "$0")/defects.sh"
 defects_of src/cli/*.c src/store/env_posix.c
 program
+at_once=3
 
 # a part of the name of the case that has to say no; of a new defect it may be any
 case_of() {
