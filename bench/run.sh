@@ -8,7 +8,7 @@
 #   TMPDIR   where the data goes; it has to be on the file system that is to be measured
 #   STRATA_BENCH_RECORDS  size of the large workspaces (1000000)
 #   STRATA_BENCH_SECTIONS which sections, and in what order (all)
-#   STRATA_BENCH_MODULES  a directory whose node_modules has yjs, loro-crdt and bullmq
+#   STRATA_BENCH_MODULES  a directory whose node_modules has yjs, loro-crdt, bullmq and ioredis
 #
 # Every rate is measured in turn with what it is compared with, ROUNDS times; what counts is the
 # median of the ratios of one round each, as the machine may be busy. Nothing here is a test: no
@@ -64,6 +64,10 @@ compare() {
     i=0
     while [ "$i" -lt "$rounds" ]; do
         theirs=$($4 "$2"); ours=$($3 "$2")
+        if [ -z "$theirs" ] || [ -z "$ours" ]; then
+            note "$1: it failed, and is left out"
+            return
+        fi
         echo "$ours" >>"$work/ours"; echo "$theirs" >>"$work/theirs"
         echo "$ours $theirs" | awk '{printf "%.3f\n", $1 / $2}' >>"$work/ratio"
         i=$((i + 1))
@@ -182,7 +186,8 @@ tasks_compared() {
     if command -v redis-benchmark >/dev/null; then
         compare "finish and take, 64 processes, Redis Streams in a script" 64 rate_task_next rate_streams -
     fi
-    if command -v node >/dev/null && [ -d "$modules/node_modules/bullmq" ]; then
+    if command -v node >/dev/null && [ -d "$modules/node_modules/bullmq" ] &&
+        [ -d "$modules/node_modules/ioredis" ]; then
         compare "add a task, flushed, 64 processes, BullMQ" 64 rate_task_add rate_bullmq_add ">=2.5"
         for processes in 1 8 64; do
             compare "finish and take, $processes processes, BullMQ" "$processes" rate_task_next \
@@ -190,7 +195,7 @@ tasks_compared() {
         done
     else
         note "no bullmq in $modules: the comparison with it is left out" \
-            "(mkdir -p there, npm install bullmq)"
+            "(mkdir -p there, npm install bullmq ioredis)"
     fi
     redis_stop
 }
