@@ -126,20 +126,18 @@ failed_tests() {
     fi
 }
 
-# One defect, in a directory of its own; what is to be said of it
-# shellcheck disable=SC2030,SC2031 # the other one's directory is not to be seen here
+# One defect, in a directory and a process of its own; what is to be said of it
 try_one() {
-    by=$(
-        dir=$dir/of_$1
-        mkdir "$dir"
-        caught_by "$1"
-    )
+    said=$dir/said_$1
+    dir=$dir/of_$1
+    mkdir "$dir"
+    by=$(caught_by "$1")
     if [ -n "$by" ]; then
         echo "caught  $1: $(echo "$by" | paste -sd ';' | sed 's/;/; /g')"
     else
         echo "MISSED  $1"
-    fi >"$dir/said_$1"
-    rm -rf "$dir/of_$1"
+    fi >"$said"
+    rm -rf "$dir"
 }
 
 try_all() {

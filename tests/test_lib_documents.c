@@ -101,7 +101,6 @@ static void test_an_overlap_that_stays_open(void **state)
         snprintf(line, sizeof line, "b %d", round);
         append("b", line);
         assert_int_equal(times("b", "of b"), 1);
-        if (getenv("SHOW")) world_run("cat a/M.md b/M.md >&2; echo %d >&2; %s/strata -C a pending >&2; %s/strata -C a history file:M.md >&2", round, getenv("SHOW"), getenv("SHOW"));
         assert_int_equal(pending_of("b"), 1);
         take("a", "b");
         assert_int_equal(times("a", line), 1);

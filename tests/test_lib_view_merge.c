@@ -455,8 +455,7 @@ int main(void)
         TEST(test_queue_with_both_logs),  TEST(test_board_with_both_logs),
         TEST(test_facts_without_logs),    TEST(test_a_page_without_logs),
         TEST(test_queue_without_logs),    TEST(test_board_without_logs),
-        TEST(test_edits_on_two_branches),
-        TEST(test_killed_while_taking_in),
+        TEST(test_edits_on_two_branches), TEST(test_killed_while_taking_in),
     };
     return cmocka_run_group_tests_name("lib view merge", tests, NULL, NULL);
 }

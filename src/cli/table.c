@@ -738,26 +738,39 @@ const struct cli_example cli_introduction[] = {
 static const struct {
     const char *alias, *name;
 } aliases[] = {
-    {"fact rm", "fact remove"},    {"fact ls", "fact list"},  {"fact show", "fact list"},
-    {"fact history", "history"},   {"fact search", "search"}, {"fact del", "fact unset"},
-    {"fact delete", "fact unset"}, {"facts", "fact list"},    {"agents", "agent list"},
-    {"agent ls", "agent list"},    {"views", "view list"},    {"agent beat", "beat"},
-    {"counter", "count"},          {"heartbeat", "beat"},     {"merge", "merge-state"},
-    {"conflicts", "pending"},      {"create", "add"},         {"close", "done"},
-    {"tasks", "list"},             {"message", "send"},
+    {"fact rm", "fact remove"},
+    {"fact ls", "fact list"},
+    {"fact show", "fact list"},
+    {"fact history", "history"},
+    {"fact search", "search"},
+    {"fact del", "fact unset"},
+    {"fact delete", "fact unset"},
+    {"facts", "fact list"},
+    {"agents", "agent list"},
+    {"agent ls", "agent list"},
+    {"views", "view list"},
+    {"agent beat", "beat"},
+    {"counter", "count"},
+    {"heartbeat", "beat"},
+    {"merge", "merge-state"},
+    {"conflicts", "pending"},
+    {"create", "add"},
+    {"close", "done"},
+    {"tasks", "list"},
+    {"message", "send"},
 };
 
 /* Words of other programs, of the MCP tools, and of hope: what is meant is only said, not done. */
 static const struct {
     const char *word, *name;
 } meant[] = {
-    {"new", "add"},          {"task", "list"},         {"todo", "list"},
-    {"blocked", "list"},     {"complete", "done"},     {"finish", "done"},
-    {"start", "claim"},      {"take", "next"},         {"edit", "update"},
-    {"reopen", "update"},    {"remember", "fact set"}, {"memory", "fact list"},
-    {"read", "inbox"},       {"messages", "inbox"},    {"fact_search", "search"},
-    {"once_begin", "once"},  {"once_report", "once"},  {"unlock", "lock release"},
-    {"undo", "history"},     {"whoami", "status"},     
+    {"new", "add"},         {"task", "list"},         {"todo", "list"},
+    {"blocked", "list"},    {"complete", "done"},     {"finish", "done"},
+    {"start", "claim"},     {"take", "next"},         {"edit", "update"},
+    {"reopen", "update"},   {"remember", "fact set"}, {"memory", "fact list"},
+    {"read", "inbox"},      {"messages", "inbox"},    {"fact_search", "search"},
+    {"once_begin", "once"}, {"once_report", "once"},  {"unlock", "lock release"},
+    {"undo", "history"},    {"whoami", "status"},
 };
 
 static const struct cli_command *find_exact(const char *name)

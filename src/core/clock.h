@@ -30,7 +30,7 @@ struct st_dot {
 };
 
 struct st_hlc {
-    uint64_t ms;      /* milliseconds since 1970-01-01 UTC; at most 2^53 - 1 */
+    uint64_t ms; /* milliseconds since 1970-01-01 UTC; at most 2^53 - 1 */
     uint32_t logical;
 };
 

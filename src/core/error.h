@@ -19,6 +19,7 @@ enum st_error_class {
     ST_CLASS_FATAL,
 };
 
+/* clang-format off */
 /*      name          value  json name              exit class    text */
 #define ST_ERRORS(X)                                                                               \
     X(OK,              0, "ok",                  0, NONE,    "ok")                                 \
@@ -41,6 +42,7 @@ enum st_error_class {
     X(NO_MEMORY,     -17, "no_memory",           1, FATAL,   "out of memory")                      \
     X(INTERRUPTED,   -18, "interrupted",       130, CALLER,  "interrupted")                        \
     X(INTERNAL,      -19, "internal",            1, FATAL,   "internal error")
+/* clang-format on */
 
 #define ST_X(name, value, json, exit, class, text) ST_##name = (value),
 enum st_code { ST_ERRORS(ST_X) };

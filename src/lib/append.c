@@ -59,7 +59,8 @@ static int append_plain(strata *s, const char *relative, const char *path, struc
     if (!again)
         return STRATA_OK;
     return st_lib_fail(s, ST_OUTCOME_UNKNOWN,
-                       "%s was replaced by somebody each time: the line may not be in it", relative);
+                       "%s was replaced by somebody each time: the line may not be in it",
+                       relative);
 }
 
 int strata_append(strata *s, const char *given, const char *text, size_t size)

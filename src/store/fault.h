@@ -11,7 +11,7 @@
 
 struct st_fault {
     enum st_code code;
-    int system;                    /* errno, 0 when it was not the system */
+    int system; /* errno, 0 when it was not the system */
     char message[ST_FAULT_TEXT_SIZE];
     char hint[ST_FAULT_TEXT_SIZE]; /* what to do next; may be empty */
 };

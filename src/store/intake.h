@@ -27,7 +27,7 @@ struct st_intake {
                           otherwise: this state was restored from an older copy; a new epoch was
                           begun */
     struct st_mended mended; /* our own log and what was published of it had forked */
-    bool joined;      /* this replica was empty and is now of the other's workspace */
+    bool joined;             /* this replica was empty and is now of the other's workspace */
 };
 
 /* ST_CONFLICT: another workspace, and `adopt` is false. */

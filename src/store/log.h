@@ -78,7 +78,7 @@ struct st_tail {
     uint64_t checksum; /* of the last record */
     uint64_t time_ms;
     uint64_t time_logical;
-    uint64_t number;   /* the highest known number of a task or message */
+    uint64_t number; /* the highest known number of a task or message */
 };
 
 enum st_lock_kind { ST_LOCK_APPEND, ST_LOCK_FLUSH, ST_LOCK_INTAKE, ST_LOCK_INDEX, ST_LOCK_KINDS };
@@ -100,66 +100,65 @@ struct st_holder {
 struct st_page {
     uint32_t magic;
     uint32_t version;
-    uint64_t epoch;           /* which epoch the fields below are of */
-    uint64_t durable;         /* atomic mark: the watermark, up to which all is flushed */
-    uint64_t flushing;        /* atomic mark: 0, or how far a flush is under way */
-    uint32_t tail_changes;    /* atomic: counts changes; tail[tail_changes % 2] is current */
-    uint32_t changes;         /* atomic: counts records that others have to look at, see st_log_changes() */
-    uint64_t previous_epoch;  /* the epoch before this one, for those who still wait for it */
+    uint64_t epoch;        /* which epoch the fields below are of */
+    uint64_t durable;      /* atomic mark: the watermark, up to which all is flushed */
+    uint64_t flushing;     /* atomic mark: 0, or how far a flush is under way */
+    uint32_t tail_changes; /* atomic: counts changes; tail[tail_changes % 2] is current */
+    uint32_t changes; /* atomic: counts records that others have to look at, see st_log_changes() */
+    uint64_t previous_epoch;   /* the epoch before this one, for those who still wait for it */
     uint64_t previous_durable; /* the counter up to which it was taken over */
     uint8_t boot_id[16];
     /* all of the above lies in one 512-byte sector: on disk it is of one moment */
-    uint32_t wake;            /* atomic futex word: changes with every flush result */
-    uint32_t sleepers;        /* atomic: processes in futex_wait, to spare the wake call */
+    uint32_t wake;     /* atomic futex word: changes with every flush result */
+    uint32_t sleepers; /* atomic: processes in futex_wait, to spare the wake call */
     struct st_tail tail[2];
     struct st_holder holders[ST_LOCK_KINDS];
 };
 
 struct st_identity {
-    uint64_t workspace;  /* random, same in all replicas of one workspace */
+    uint64_t workspace; /* random, same in all replicas of one workspace */
     uint64_t replica;
     uint64_t epoch;
     uint8_t boot_id[16];
     /* Fingerprint: of the directory `log`, and of `page`, which Strata never replaces. */
     uint64_t inode, birth_ns, fs_id, page_inode, page_birth_ns;
-    char name[64 + 1];   /* the replica's name for people, as an agent name */
-    char reason[32];     /* why this epoch began: init, boot, copy, dead, doubt, repair, upgrade */
+    char name[64 + 1]; /* the replica's name for people, as an agent name */
+    char reason[32];   /* why this epoch began: init, boot, copy, dead, doubt, repair, upgrade */
     char number_suffix[ST_SUFFIX_SIZE_MAX + 1]; /* of numbers made here; "": the founding replica */
 };
 
 struct st_log {
-    const struct st_env *env;       /* borrowed */
-    const struct st_alloc *alloc;   /* borrowed */
-    char dir[ST_PATH_SIZE];         /* state directory */
+    const struct st_env *env;     /* borrowed */
+    const struct st_alloc *alloc; /* borrowed */
+    char dir[ST_PATH_SIZE];       /* state directory */
     bool read_only;
     struct st_identity identity;
-    struct st_page *page;           /* NULL when read-only and the page cannot be mapped */
+    struct st_page *page; /* NULL when read-only and the page cannot be mapped */
     int lock_fds[ST_LOCK_KINDS];
     bool locked[ST_LOCK_KINDS];
-    char what[28];                  /* for the holder entries */
+    char what[28]; /* for the holder entries */
     uint64_t wait_ms;
-    uint8_t boot_id[16];            /* of the running system */
+    uint8_t boot_id[16]; /* of the running system */
     /* The open segment of the current epoch. */
     int fd;
     uint64_t fd_segment, fd_epoch;
-    struct st_buf line;             /* the record being written */
-    struct st_buf names;            /* of its new numbers */
+    struct st_buf line;  /* the record being written */
+    struct st_buf names; /* of its new numbers */
     /* Told once by the next command: how much was moved to quarantine when this handle opened or
      * locked, and where it lies. */
     uint64_t quarantined_size;
     char quarantine_path[ST_PATH_SIZE];
-    bool quiet;                     /* set by the caller around an append, see st_log_changes() */
-    bool repairing;                 /* damage below the watermark is moved aside, not refused */
-    bool began_epoch;               /* this handle began a new epoch (identity.reason says why) */
-    struct st_fault fault;          /* details of the last error */
+    bool quiet;            /* set by the caller around an append, see st_log_changes() */
+    bool repairing;        /* damage below the watermark is moved aside, not refused */
+    bool began_epoch;      /* this handle began a new epoch (identity.reason says why) */
+    struct st_fault fault; /* details of the last error */
 };
 
 /* Creates the directories and the identity in an existing, empty state directory and begins the
  * first epoch. `identity` gives workspace (0: a new one), name, and "join" as reason when it is
  * another replica of an existing workspace; the rest is filled in. */
-enum st_code st_log_create(const struct st_env *env, const struct st_alloc *alloc,
-                           const char *dir, struct st_identity *identity,
-                           struct st_fault *fault);
+enum st_code st_log_create(const struct st_env *env, const struct st_alloc *alloc, const char *dir,
+                           struct st_identity *identity, struct st_fault *fault);
 
 /* Writes an identity beside the copy of another's log (`dir` has `log`), so that it can be opened
  * with read_only. */
@@ -171,9 +170,8 @@ enum st_code st_log_describe(const struct st_env *env, const char *dir,
  * when the directory cannot be written (then log->read_only is set), nothing is changed.
  * `what` is copied (cut to fit). ST_NO_WORKSPACE, ST_DAMAGED, ST_VERSION, ST_IO, ...
  */
-enum st_code st_log_open(struct st_log *log, const struct st_env *env,
-                         const struct st_alloc *alloc, const char *dir, bool read_only,
-                         const char *what);
+enum st_code st_log_open(struct st_log *log, const struct st_env *env, const struct st_alloc *alloc,
+                         const char *dir, bool read_only, const char *what);
 void st_log_close(struct st_log *log);
 
 /*
@@ -181,8 +179,8 @@ void st_log_close(struct st_log *log);
  * is readable up to the damage; everything from there on goes to quarantine. The records behind
  * the damage come back when another copy of the workspace that has them is taken in.
  */
-enum st_code st_log_repair(const struct st_env *env, const struct st_alloc *alloc,
-                           const char *dir, const char *what, struct st_fault *fault);
+enum st_code st_log_repair(const struct st_env *env, const struct st_alloc *alloc, const char *dir,
+                           const char *what, struct st_fault *fault);
 
 /* The current writer: what the next append writes as. */
 struct st_writer st_log_writer(const struct st_log *log);
@@ -239,15 +237,15 @@ enum st_code st_log_set_workspace(struct st_log *log, uint64_t workspace);
 struct st_log_reader {
     const struct st_env *env;
     const struct st_alloc *alloc;
-    char dir[ST_PATH_SIZE];       /* of the writer: <state>/log/<replica>-<epoch> */
+    char dir[ST_PATH_SIZE]; /* of the writer: <state>/log/<replica>-<epoch> */
     struct st_writer writer;
     int fd;
-    uint64_t segment, offset;     /* where the next record starts */
-    uint64_t counter;             /* of the last record returned; 0: none */
-    uint64_t checksum;            /* of that record; 0 at the start */
-    bool checksum_known;          /* false: the next record's predecessor is not compared */
-    bool counter_known;           /* the same for its counter */
-    bool one_segment;             /* stop at the end of the segment */
+    uint64_t segment, offset; /* where the next record starts */
+    uint64_t counter;         /* of the last record returned; 0: none */
+    uint64_t checksum;        /* of that record; 0 at the start */
+    bool checksum_known;      /* false: the next record's predecessor is not compared */
+    bool counter_known;       /* the same for its counter */
+    bool one_segment;         /* stop at the end of the segment */
     /* Borrowed; not NULL: next() gives out whole records, decoded with it. One that is verified but
      * not to be decoded has no operations. */
     struct st_record_scratch *scratch;
