@@ -205,13 +205,9 @@ static void cover(struct st_vector *v, struct st_vector_entry *entries, const st
 /* The records before the last one, sorted. */
 static size_t before_last(struct st_dot *out, const struct history *h)
 {
-    size_t count = h->count > 0 ? h->count - 1 : 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t k = i;
-        for (; k > 0 && st_dot_compare(out[k - 1], h->records[i]->r.dot) > 0; k--)
-            out[k] = out[k - 1];
-        out[k] = h->records[i]->r.dot;
-    }
+    size_t count = 0;
+    for (size_t i = 0; i + 1 < h->count; i++)
+        count = st_dots_add(out, count, h->records[i]->r.dot);
     return count;
 }
 

@@ -459,6 +459,15 @@ void world_set(strata *s, const char *entity, const char *attribute, const char 
     ok(s, world_write(s, STRATA_SET, entity, attribute, value, NULL));
 }
 
+int64_t world_counted(const char *name)
+{
+    strata *s = world_open(name, NULL);
+    int64_t total;
+    ok(s, strata_counter_get(s, "written", &total));
+    strata_close(s);
+    return total;
+}
+
 const char *world_get(strata *s, const char *entity, const char *attribute)
 {
     strata_attribute a;

@@ -70,6 +70,8 @@ void world_code(strata *s, int code, int wanted, const char *file, int line);
 int world_write(strata *s, int kind, const char *entity, const char *attribute, const char *value,
                 strata_written *written);
 void world_set(strata *s, const char *entity, const char *attribute, const char *value);
+/* The total of the counter "written" in a replica. */
+int64_t world_counted(const char *name);
 /* The shown value; "" when there is none. Lent until some calls later. */
 const char *world_get(strata *s, const char *entity, const char *attribute);
 void world_shows(strata *s, const char *entity, const char *attribute, const char *value);

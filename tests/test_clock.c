@@ -293,6 +293,21 @@ static void test_dates(void **state)
     }
 }
 
+static void test_dots_are_sorted_each_once(void **state)
+{
+    (void)state;
+    const struct st_writer one = {1, 1}, two = {2, 1};
+    const struct st_dot given[] = {{two, 1}, {one, 9}, {one, 3}, {two, 1}, {one, 9}, {one, 4}};
+    const struct st_dot wanted[] = {{one, 3}, {one, 4}, {one, 9}, {two, 1}};
+    struct st_dot list[6];
+    size_t count = 0;
+    for (size_t i = 0; i < 6; i++)
+        count = st_dots_add(list, count, given[i]);
+    assert_int_equal(count, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(st_dot_compare(list[i], wanted[i]), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_join_against_a_table),
         cmocka_unit_test(test_vector_limit),
         cmocka_unit_test(test_vector_without_memory),
+        cmocka_unit_test(test_dots_are_sorted_each_once),
         cmocka_unit_test(test_dates),
     };
 

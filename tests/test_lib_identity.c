@@ -22,15 +22,6 @@ static void write_some(const char *name, const char *prefix, int count)
     strata_close(s);
 }
 
-static int64_t counted(const char *name)
-{
-    strata *s = world_open(name, NULL);
-    int64_t total;
-    ok(s, strata_counter_get(s, "written", &total));
-    strata_close(s);
-    return total;
-}
-
 static void has_all(const char *name, const char *prefix, int count)
 {
     strata *s = world_open(name, NULL);
@@ -91,7 +82,7 @@ static void test_copies_live_on(void **state)
         has_all(all[i], "in-a", 4);
         has_all(all[i], "in-b", 5);
         has_all(all[i], "in-c", 6);
-        assert_int_equal(counted(all[i]), 18);
+        assert_int_equal(world_counted(all[i]), 18);
     }
 }
 
@@ -118,7 +109,7 @@ static void restored(const char *save, const char *restore)
         has_all(both[i], "late", 3);
         has_all(both[i], "after", 3);
         has_all(both[i], "again", 2);
-        assert_int_equal(counted(both[i]), 11);
+        assert_int_equal(world_counted(both[i]), 11);
     }
 }
 
@@ -159,7 +150,7 @@ static void test_restored_in_place_meets_its_own_records(void **state)
     write_some("a", "after", 2);
     meet("a", "b");
     has_all("b", "after", 2);
-    assert_int_equal(counted("b"), 8);
+    assert_int_equal(world_counted("b"), 8);
 }
 
 static size_t forks_told(const char *to, const char *from)
@@ -230,7 +221,7 @@ static void test_reboots(void **state)
         write_some("a", prefix, 2);
         assert_true(epoch_of("a") != epoch);
         epoch = epoch_of("a");
-        assert_int_equal(counted("a"), boot * 2);
+        assert_int_equal(world_counted("a"), boot * 2);
     }
     const char *const one[] = {"a"};
     world_dots_are_unique(one, 1);
@@ -282,7 +273,7 @@ static void test_copied_while_written(void **state)
         meet("a", names[i]);
     world_dots_are_unique(names, 6);
     for (int i = 0; i < 6; i++)
-        assert_int_equal(counted(names[i]), 13);
+        assert_int_equal(world_counted(names[i]), 13);
 }
 
 int main(void)

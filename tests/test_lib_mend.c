@@ -83,15 +83,6 @@ static size_t values(const char *name, const char *entity, char out[64])
     return count;
 }
 
-static int64_t counted(const char *name)
-{
-    strata *s = world_open(name, NULL);
-    int64_t total;
-    ok(s, strata_counter_get(s, "written", &total));
-    strata_close(s);
-    return total;
-}
-
 static void title_is(const char *name, const char *id, const char *title)
 {
     strata *s = world_open(name, NULL);
@@ -116,7 +107,7 @@ static void is_whole(const char *name, const char *suffix, int more)
     strata_close(s);
     assert_int_equal(values(name, "port", port), 2);
     assert_true(strcmp(port, "3 late ") == 0 || strcmp(port, "late 3 ") == 0);
-    assert_int_equal(counted(name), 7 + more);
+    assert_int_equal(world_counted(name), 7 + more);
     title_is(name, "1", "before");
     title_is(name, "2", "late");
     s = world_open(name, NULL);
@@ -290,7 +281,7 @@ static void test_killed_at_every_step(void **state)
             assert_true(code == STRATA_OK || code == STRATA_UNAVAILABLE);
             strata_close(s);
             if (code == STRATA_OK)
-                assert_true(counted("c") == 5 || counted("c") == 7);
+                assert_true(world_counted("c") == 5 || world_counted("c") == 7);
         }
         take_published();
         is_whole("a", NULL, 0);

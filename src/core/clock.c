@@ -23,6 +23,18 @@ int st_dot_compare(struct st_dot a, struct st_dot b)
     return order != 0 ? order : (a.counter > b.counter) - (a.counter < b.counter);
 }
 
+size_t st_dots_add(struct st_dot *list, size_t count, struct st_dot d)
+{
+    size_t at = count;
+    while (at > 0 && st_dot_compare(list[at - 1], d) > 0)
+        at--;
+    if (at > 0 && st_dot_compare(list[at - 1], d) == 0)
+        return count;
+    memmove(&list[at + 1], &list[at], (count - at) * sizeof *list);
+    list[at] = d;
+    return count + 1;
+}
+
 int st_hlc_compare(struct st_hlc a, struct st_hlc b)
 {
     if (a.ms != b.ms)

@@ -36,6 +36,8 @@ struct st_hlc {
 
 int st_writer_compare(struct st_writer a, struct st_writer b);
 int st_dot_compare(struct st_dot a, struct st_dot b); /* writer, then counter */
+/* Puts d into a sorted list with room for one more, unless it is there. Returns the new count. */
+size_t st_dots_add(struct st_dot *list, size_t count, struct st_dot d);
 int st_hlc_compare(struct st_hlc a, struct st_hlc b);
 
 static inline uint64_t st_epoch_ordinal(uint64_t epoch)

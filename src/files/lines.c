@@ -384,6 +384,15 @@ enum st_code st_lines_merge(struct st_str base, struct st_str a, struct st_str b
     return st_lines_merge_each(base, a, b, prefer, out, count_overlap, overlaps);
 }
 
+void st_line_append(struct st_buf *out, char before, struct st_str text)
+{
+    if (before != '\n')
+        st_buf_add_char(out, '\n');
+    st_buf_add_str(out, text);
+    if (text.n == 0 || text.p[text.n - 1] != '\n')
+        st_buf_add_char(out, '\n');
+}
+
 enum st_code st_lines_removed(struct st_str from, struct st_str to,
                               void (*visit)(void *arg, struct st_str line), void *arg)
 {

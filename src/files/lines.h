@@ -39,6 +39,9 @@ enum st_code st_lines_merge_each(struct st_str base, struct st_str a, struct st_
                                  enum st_lines_prefer prefer, struct st_buf *out,
                                  st_lines_overlap *visit, void *arg);
 
+/* Appends a text as lines of their own to what ends with `before`. */
+void st_line_append(struct st_buf *out, char before, struct st_str text);
+
 /* Calls visit for each line of `from` that is not in `to`, in order. */
 enum st_code st_lines_removed(struct st_str from, struct st_str to,
                               void (*visit)(void *arg, struct st_str line), void *arg);

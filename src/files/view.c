@@ -273,16 +273,8 @@ static bool keep_dots(struct st_arena *a, struct st_op *op, const struct st_dot 
     size_t count = 0;
     if (list == NULL)
         return false;
-    for (size_t i = 0; i < n; i++) {
-        size_t at = 0;
-        while (at < count && st_dot_compare(list[at], dots[i]) < 0)
-            at++;
-        if (at < count && st_dot_compare(list[at], dots[i]) == 0)
-            continue;
-        memmove(&list[at + 1], &list[at], (count - at) * sizeof *list);
-        list[at] = dots[i];
-        count++;
-    }
+    for (size_t i = 0; i < n; i++)
+        count = st_dots_add(list, count, dots[i]);
     op->at = list;
     op->at_count = count;
     return true;

@@ -4,6 +4,8 @@
  */
 #include "lib/files.h"
 
+#include "files/lines.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,11 +25,7 @@ static enum st_code append_once(const char *path, struct st_str text, bool *agai
     st_buf_init(&line, st_alloc_libc());
     if (fstat(fd, &mine) == 0 && mine.st_size > 0)
         (void)!pread(fd, &last, 1, mine.st_size - 1);
-    if (last != '\n')
-        st_buf_add_char(&line, '\n');
-    st_buf_add_str(&line, text);
-    if (text.n == 0 || text.p[text.n - 1] != '\n')
-        st_buf_add_char(&line, '\n');
+    st_line_append(&line, last, text);
     enum st_code code = ST_OK;
     if (line.failed)
         code = st_fail(fault, ST_NO_MEMORY, "out of memory");

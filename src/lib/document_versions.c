@@ -153,26 +153,25 @@ int st_version_text(strata *s, const char *entity, const struct st_version *v, s
 
 /* --- what two have in common ------------------------------------------------------------------ */
 
-/* Marks all that the marked versions come from, from number `from` on. */
-static void mark_down(struct st_versions *v, size_t from, unsigned mark, bool merged)
+static void mark_parent(struct st_versions *v, size_t of, size_t number, unsigned mark)
 {
-    for (size_t i = from; i < v->count; i++) {
-        const struct st_version *at = &v->list[i];
-        size_t n = merged ? at->parent_count : at->replaced;
-        for (size_t k = 0; (at->marks & mark) != 0 && k < n; k++) {
-            struct st_version *parent = find_from(v, i + 1, at->parents[k]);
-            if (parent != NULL)
-                parent->marks |= mark;
-        }
-    }
+    struct st_version *parent = find_from(v, of + 1, v->list[of].parents[number]);
+    if (parent != NULL)
+        parent->marks |= mark;
 }
 
-static void mark_from(struct st_versions *v, const struct st_version *at, unsigned mark,
+/* Marks a version and all that it came from. */
+static void mark_from(struct st_versions *v, const struct st_version *from, unsigned mark,
                       bool merged)
 {
-    size_t from = (size_t)(at - v->list);
-    v->list[from].marks |= mark;
-    mark_down(v, from, mark, merged);
+    size_t first = (size_t)(from - v->list);
+    v->list[first].marks |= mark;
+    for (size_t i = first; i < v->count; i++) {
+        const struct st_version *at = &v->list[i];
+        size_t n = merged ? at->parent_count : at->replaced;
+        for (size_t k = 0; (at->marks & mark) != 0 && k < n; k++)
+            mark_parent(v, i, k, mark);
+    }
 }
 
 static bool is_common(const struct st_version *v)
@@ -188,15 +187,10 @@ static void mark_all(struct st_versions *v, const struct st_version *a, const st
     mark_from(v, b, ST_MARK_REAL_B, false);
     mark_from(v, a, ST_MARK_A, true);
     mark_from(v, b, ST_MARK_B, true);
-    for (size_t i = 0; i < v->count; i++) {
-        const struct st_version *at = &v->list[i];
-        for (size_t k = 0; is_common(at) && k < at->parent_count; k++) {
-            struct st_version *parent = find_from(v, i + 1, at->parents[k]);
-            if (parent != NULL)
-                parent->marks |= ST_MARK_BELOW;
-        }
-    }
-    mark_down(v, 0, ST_MARK_BELOW, true);
+    /* What a common ancestor came from is one, too: so one pass finds all that are not the latest. */
+    for (size_t i = 0; i < v->count; i++)
+        for (size_t k = 0; is_common(&v->list[i]) && k < v->list[i].parent_count; k++)
+            mark_parent(v, i, k, ST_MARK_BELOW);
 }
 
 /* One replaced it, the other only merged it: what overlapped there is open. */

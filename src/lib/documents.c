@@ -560,11 +560,7 @@ static int write_longer(struct job *j, struct st_str line, struct st_buf *was)
     }
     st_buf_init(&text, st_alloc_libc());
     st_buf_add_str(&text, st_buf_str(was));
-    if (text.n > 0 && text.p[text.n - 1] != '\n')
-        st_buf_add_char(&text, '\n');
-    st_buf_add_str(&text, line);
-    if (line.n == 0 || line.p[line.n - 1] != '\n')
-        st_buf_add_char(&text, '\n');
+    st_line_append(&text, text.n > 0 ? text.p[text.n - 1] : '\n', line);
     if (code == STRATA_OK && text.failed)
         code = st_lib_no_memory(j->s);
     if (code == STRATA_OK)

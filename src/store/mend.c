@@ -239,17 +239,8 @@ static bool vector_moved(const struct mend *m, const struct st_vector *in, struc
 static size_t dots_moved(const struct mend *m, const struct st_op *op, struct st_dot *out)
 {
     size_t count = 0;
-    for (size_t i = 0; i < op->at_count; i++) {
-        struct st_dot d = dot_moved(m, op->at[i]);
-        size_t at = 0;
-        while (at < count && st_dot_compare(out[at], d) < 0)
-            at++;
-        if (at < count && st_dot_compare(out[at], d) == 0)
-            continue;
-        memmove(&out[at + 1], &out[at], (count - at) * sizeof *out);
-        out[at] = d;
-        count++;
-    }
+    for (size_t i = 0; i < op->at_count; i++)
+        count = st_dots_add(out, count, dot_moved(m, op->at[i]));
     return count;
 }
 
