@@ -28,7 +28,7 @@ test_of() {
     CLAIM_UNCHECKED) echo task_ends test_a_claim_looks_again ;;
     HAND_BLIND) echo task_ends test_going_on_sees_what_changed ;;
     END_REPLACES) echo task_ends test_cancelled_and_done_at_once ;;
-    REPORT_DECIDED_TWICE) echo task_ends test_many_decide_at_once ;;
+    REPORT_DECIDED_TWICE) echo task_ends test_killed_while_deciding ;;
     *) printf '%s test_*\n' gap index identity tasks task_ends merge ;;
     esac
 }

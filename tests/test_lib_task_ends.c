@@ -567,6 +567,38 @@ static void test_what_was_accepted_is_not_refused(void **state)
     strata_close(a);
 }
 
+static char decided[8];
+
+static void decide_it(void)
+{
+    strata *a = world_open("a", "cid");
+    (void)get(a, decided);
+    strata_close(a);
+}
+
+/* At one more change of the disk each time, until the decision is through. */
+static void test_killed_while_deciding(void **state)
+{
+    (void)state;
+    bool killed = true;
+    two_copies();
+    for (unsigned strike = 1; killed; strike++) {
+        char entity[9];
+        assert_true(strike <= 10);
+        snprintf(decided, sizeof decided, "%u", strike);
+        snprintf(entity, sizeof entity, "#%u", strike);
+        report(decided, 0, "done", "from b", 0);
+        world_merge("a", "b");
+        killed = world_killed(decide_it, strike, 0);
+        strata *a = world_open("a", "ann");
+        assert_string_equal(get(a, decided).state, "done");
+        world_shows(a, entity, "result", "from b");
+        world_shows(a, entity, "reported", "");
+        world_shows(a, entity, "refused", "");
+        strata_close(a);
+    }
+}
+
 static int look_at_one(void *arg, size_t i)
 {
     (void)arg;
@@ -680,6 +712,7 @@ int main(void)
         TEST(test_killed_at_every_change),
         TEST(test_power_fails),
         TEST(test_what_was_accepted_is_not_refused),
+        TEST(test_killed_while_deciding),
         TEST(test_many_decide_at_once),
         TEST(test_a_retry_from_afar),
         TEST(test_only_who_decides_refuses),
