@@ -35,8 +35,8 @@
 #define WRITERS_MAX 32
 #define LABELS_MAX  64
 #define STOP_MS     60u
-#define TIME_LIMIT_S                                                                               \
-    240u /* far beyond what it takes: with a sanitizer on a busy machine a minute is not enough */
+/* Far beyond what it takes: with a sanitizer on a busy machine a minute is not enough. */
+#define TIME_LIMIT_S 240u
 
 enum phase { PHASE_KILL, PHASE_STOP, PHASE_INDEX, PHASE_END };
 
