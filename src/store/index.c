@@ -696,6 +696,19 @@ struct st_dot st_index_applied(const struct st_index *x)
     return (struct st_dot){{p->replica, p->epoch}, p->counter};
 }
 
+enum st_code st_index_tell_context(struct st_index *x)
+{
+    enum st_code code = st_index_state_load(x);
+    const struct st_position *p = &x->position;
+    struct st_writer own = {p->replica, p->epoch};
+    const struct st_writer_state *w = code == ST_OK ? st_state_writer(&x->state, own) : NULL;
+    struct st_tail at = {
+        .counter = p->counter, .segment = p->segment, .offset = p->offset, .checksum = p->checksum};
+    if (w != NULL && st_writer_compare(own, st_log_writer(x->log)) == 0)
+        st_log_tell_context(x->log, &at, &w->seen);
+    return code;
+}
+
 const struct st_kv *st_index_kv(struct st_index *x)
 {
     return &x->kv;

@@ -87,6 +87,9 @@ enum st_code st_index_begin_since(struct st_index *x, struct st_dot at);
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);
 /* The last record of the own log that the state is made of. Between begin and end. */
 struct st_dot st_index_applied(const struct st_index *x);
+/* Tells the log the context that the state is made of, so that nobody need read it there. Between
+ * begin and end. */
+enum st_code st_index_tell_context(struct st_index *x);
 /* From here on in memory only: for what has to be written where the file cannot be. */
 enum st_code st_index_leave_file(struct st_index *x);
 const struct st_fault *st_index_fault(const struct st_index *x);

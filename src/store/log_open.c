@@ -35,6 +35,7 @@ static enum st_code log_begin(struct st_log *log, const struct st_env *env,
         log->lock_fds[i] = -1;
     st_buf_init(&log->line, alloc);
     st_buf_init(&log->names, alloc);
+    st_vector_init(&log->context.seen, alloc);
     snprintf(log->what, sizeof log->what, "%s", what);
     if (strlen(dir) >= ST_PATH_SIZE)
         return st_fail(&log->fault, ST_LIMIT, "the path of the state is over %d bytes",
@@ -108,6 +109,7 @@ void st_log_close(struct st_log *log)
         env->unmap(env->ctx, log->page, sizeof *log->page);
     st_buf_release(&log->line);
     st_buf_release(&log->names);
+    st_vector_release(&log->context.seen);
     memset(log, 0, sizeof *log);
 }
 
