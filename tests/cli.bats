@@ -431,6 +431,20 @@ line 2" >/dev/null
         "$(strata status --json | jq -r .data.workspace)"
 }
 
+@test "merge-state: two copies that decide nothing do not open their ledgers" {
+    strata fact set a b 1 >/dev/null
+    mkdir ../other
+    try 0 init --dir ../other
+    try 0 merge-state "$PWD" --dir ../other
+    try 0 merge-state ../other
+    strata fact set a b 2 >/dev/null
+    try 0 merge-state "$PWD" --dir ../other
+    [ ! -e .strata/strong/index.db ]
+    strata once --key k -- true
+    try 0 merge-state "$PWD" --dir ../other
+    try 0 op show k --dir ../other
+}
+
 @test "merge-state: another workspace is refused, --adopt takes it in" {
     strata fact set api port 1 >/dev/null
     mkdir ../other
