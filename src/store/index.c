@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 5
+#define INDEX_VERSION 6
 #define TEXT(x)       #x
 #define TEXT_OF(x)    TEXT(x)
 

@@ -2,7 +2,7 @@
  * index.h - the index: what the log means, kept in SQLite so that a command need not read the
  * log. A cache: it can be thrown away at any time and is rebuilt from the log.
  *
- * Tables of <state>/index.db (user_version 5; any other is thrown away):
+ * Tables of <state>/index.db (user_version 6; any other is thrown away):
  *   meta(k TEXT PRIMARY KEY, v BLOB)            one row "position": struct position, index.c
  *   kv(k BLOB PRIMARY KEY, v BLOB)              the rows of core/state.h; before each value 8
  *                                               bytes: the key's newest history entry or 0

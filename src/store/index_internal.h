@@ -12,10 +12,18 @@
 
 #include <sqlite3.h>
 
-/* What fills a page of SQLite and needs no second one: the unfinished chunk is written with every
- * commit, and each page of it costs as much as the rows of a command. */
+/* The unfinished chunk is written with every commit, and read for every entry that is looked up: some
+ * 900 bytes. */
 #define ST_CHUNK_ENTRIES 126u
-#define ST_ENTRY_SIZE    32u
+/* Entries that wait in memory before they are written within a transaction: 128 KiB. */
+#define ST_TAIL_ENTRIES_MAX 4096u
+
+/* An entry of the history: one operation of a record. */
+struct st_place {
+    uint64_t previous; /* the entry before it on the same attribute; 0: none */
+    uint32_t writer_no, op;
+    uint64_t segment, offset; /* of its record */
+};
 
 /* What the index has applied; the "position" row, native byte order (an index from a machine of
  * the other order does not match the log and is rebuilt). */
@@ -112,7 +120,7 @@ struct st_index {
     size_t writer_count, writer_cap;
     bool writers_loaded;
     /* Entries not yet in the database: from entry number tail_first on. */
-    unsigned char *tail;
+    struct st_place *tail;
     uint64_t tail_first; /* first entry of the chunk that the buffer begins with; 1-based */
     size_t tail_count, tail_cap;
     /* The record being applied. */
