@@ -15,8 +15,8 @@
 /* The unfinished chunk is written with every commit, and read for every entry that is looked up: some
  * 900 bytes. */
 #define ST_CHUNK_ENTRIES 126u
-/* Entries that wait in memory before they are written within a transaction: 128 KiB. */
-#define ST_TAIL_ENTRIES_MAX 4096u
+/* Entries that wait in memory before they are written within a transaction: 32 KiB. */
+#define ST_TAIL_ENTRIES_MAX 1024u
 
 /* An entry of the history: one operation of a record. */
 struct st_place {
@@ -40,7 +40,7 @@ struct st_position {
 /* One row of kv in memory. */
 struct st_row {
     char *bytes; /* key, then value */
-    size_t key_size, value_size, cap;
+    uint32_t key_size, value_size, cap; /* a gigabyte at most: ST_SIBLINGS_MAX documents */
     uint64_t head;
     uint64_t hash[2]; /* of the row as it is in the database; 0,0: not there or not visible */
     bool exists;      /* in memory: false after a delete or for a known absence */
