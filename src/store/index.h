@@ -21,7 +21,8 @@
  *
  * Writing to the index (checkpoints included) happens under the index lock. A reader that cannot
  * have it, because another process is indexing or stopped, or because the state is read-only,
- * applies what is missing in memory, for itself.
+ * applies what is missing in memory, for itself. Where the file cannot be used at all, the whole index
+ * is in memory, until the file can be used again.
  */
 #ifndef ST_STORE_INDEX_H
 #define ST_STORE_INDEX_H
@@ -32,6 +33,10 @@
 /* How long a reader waits for somebody else's indexing before it works alone. Milliseconds: a
  * batch of ST_INDEX_BATCH records takes about this long. */
 #define ST_INDEX_WAIT_MS 500
+
+/* Who had to do without the file tries to have it again when this has passed. Milliseconds: it costs
+ * opening a database, or, where the file is behind by then, writing what is missing. */
+#define ST_INDEX_RETRY_MS 5000
 
 /* Records applied in one transaction: bounds memory and the time the lock is held. */
 #define ST_INDEX_BATCH 50000

@@ -39,7 +39,7 @@ struct st_position {
 
 /* One row of kv in memory. */
 struct st_row {
-    char *bytes; /* key, then value */
+    char *bytes;                        /* key, then value */
     uint32_t key_size, value_size, cap; /* a gigabyte at most: ST_SIBLINGS_MAX documents */
     uint64_t head;
     uint64_t hash[2]; /* of the row as it is in the database; 0,0: not there or not visible */
@@ -102,13 +102,15 @@ struct st_index {
     sqlite3_stmt *sql[ST_SQL_COUNT];
     uint64_t gap; /* see st_index_set_gap() */
     struct st_near near;
-    bool private;  /* the database is in memory */
-    bool writing;  /* a write transaction is open */
-    bool reading;  /* a read transaction is open */
-    bool behind;   /* rows in memory are ahead of the database */
-    bool loaded;   /* position is of the open transaction */
-    int wal_pages; /* in the WAL after the last commit */
-    bool corrupt;  /* SQLite found the file damaged */
+    bool private;        /* the database is in memory */
+    bool left;           /* and stays there, see st_index_leave_file() */
+    uint64_t private_ns; /* since when it was tried to have the file, boot_ns */
+    bool writing;        /* a write transaction is open */
+    bool reading;        /* a read transaction is open */
+    bool behind;         /* rows in memory are ahead of the database */
+    bool loaded;         /* position is of the open transaction */
+    int wal_pages;       /* in the WAL after the last commit */
+    bool corrupt;        /* SQLite found the file damaged */
     struct st_position position;
     uint64_t stored_counter; /* of the position in the database; in memory it may be ahead */
     struct st_rows rows;
