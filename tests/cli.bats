@@ -295,6 +295,9 @@ line 2" >/dev/null
     has "$stderr" "+N or -N"
     try 2 count builds +x
     try 2 count builds +99999999999999999999
+    try 2 count builds +9007199254740992
+    has "$stderr" 9007199254740991
+    same "$(strata count builds)" -1
 }
 
 @test "beat and agent list" {
@@ -649,6 +652,8 @@ conflict() {
     try 2 fact set "e " a 1
     try 2 count "$(printf 'n\tm')" +1
     try 2 beat "$(printf 'x\xff')"
+    try 2 beat "$(printf 'a\nb')"
+    has "$stderr" "one line"
     same "$(strata fact list)" ""
     same "$(strata log 2>/dev/null)" ""
 }

@@ -192,7 +192,8 @@ static enum st_code record_put(struct st_log *log, int fd, struct st_writer w, s
     const char *what = "";
     code = st_record_check(r, &what);
     if (code != ST_OK)
-        return st_fail(&log->fault, code, "%s", what);
+        return st_fail(&log->fault, code, "nothing was recorded: the %s %s", what,
+                       code == ST_LIMIT ? "is over its limit" : "is not valid");
     st_buf_reset(&log->line);
     st_record_encode(r, &log->line);
     if (!log->line.failed) {
