@@ -434,6 +434,35 @@ line 2" >/dev/null
         "$(strata status --json | jq -r .data.workspace)"
 }
 
+@test "a state without a whole identity file says what to do, and is not founded anew" {
+    strata fact set a b 1 >/dev/null
+    cp .strata/identity ../kept
+    truncate -s 10 .strata/identity
+    for command in "fact get a b" status "doctor --fix" init; do
+        try 1 $command
+        has "$stderr" "identity is damaged"
+        has "$stderr" "put the file back"
+    done
+    rm .strata/identity
+    try 1 init
+    has "$stderr" "has records, and no file"
+    cp ../kept .strata/identity
+    same "$(strata fact get a b)" 1
+    echo '{"format":2,"workspace":"x"}' >.strata/identity
+    try 1 init
+    has "$stderr" "newer version"
+}
+
+@test "a lock that something else holds is named" {
+    exec 9>>.strata/append.lock
+    flock 9
+    try 6 fact set a b 1 --wait 100ms
+    has "$stderr" "nothing was recorded"
+    has "$stderr" "fuser $PWD/.strata/append.lock"
+    exec 9>&-
+    try 0 fact set a b 1
+}
+
 @test "merge-state: two copies that decide nothing do not open their ledgers" {
     strata fact set a b 1 >/dev/null
     mkdir ../other
