@@ -150,8 +150,11 @@ typedef struct strata_op {
     const char *value;
     size_t value_size;
     bool link;     /* the value names an entity */
-    int64_t delta; /* STRATA_COUNT: at most 2^53 - 1 either way */
+    int64_t delta; /* STRATA_COUNT: at most STRATA_DELTA_MAX either way */
 } strata_op;
+
+/* What every JSON reader has exactly. */
+#define STRATA_DELTA_MAX ((INT64_C(1) << 53) - 1)
 
 enum {
     STRATA_NO_FLUSH = 1, /* return before the write is on disk */

@@ -501,7 +501,7 @@ static enum st_code common_tail(struct mend *m)
     struct st_tail at = {.counter = cut->keep, .segment = r.line_segment};
     st_log_reader_close(&r);
     if (code == ST_OK)
-        code = st_context_read(m->log, cut->writer, &at, &m->context);
+        code = st_context_read(m->log, cut->writer, NULL, &at, &m->context);
     if (code == ST_OK && !st_vector_raise(&m->context, cut->writer, cut->keep))
         code = no_memory(m);
     m->tail.time_ms = head.time.ms;
