@@ -104,6 +104,11 @@ static void make(void)
     a = begin(s, "model");
     ok(s, strata_op_report(s, "model", a.token, "ok", 2, -1));
     strata_close(s);
+    /* Who comes next writes the rows that its predecessor had in memory only. */
+    s = world_open("w", "anna");
+    strata_operation o;
+    ok(s, strata_op_get(s, "model", &o));
+    strata_close(s);
     fill();
 }
 

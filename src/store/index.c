@@ -351,8 +351,8 @@ enum st_code st_index_position_load(struct st_index *x)
     if (r != SQLITE_ROW && r != SQLITE_DONE)
         return st_index_sql_fail(x, "read");
     /* What is in memory is of another commit, or ahead of the database: start afresh. Who leaves a
-     * gap goes on in memory, as long as the database is the same. */
-    bool ahead = x->behind && (x->writing || x->gap == 0);
+     * gap goes on in memory, as long as the database is the same, and writes from there. */
+    bool ahead = x->behind && x->gap == 0;
 #ifdef ST_DEFECT_STALE_ROWS
     if (!x->loaded || ahead)
 #else
@@ -426,8 +426,11 @@ enum st_code st_index_write_end(struct st_index *x, bool commit)
             code = position_store(x);
         if (code == ST_OK)
             code = run(x, "COMMIT", "write");
-        if (code == ST_OK)
+        if (code == ST_OK) {
+            x->behind = false;
+            x->stored_counter = x->position.counter;
             checkpoint(x);
+        }
     }
     if (x->writing && (!commit || code != ST_OK)) {
         struct st_fault keep = x->fault;
@@ -644,6 +647,25 @@ enum st_code st_index_begin_alone(struct st_index *x)
     }
     code = read_begin(x);
     if (code == ST_OK)
+        code = catch_up_alone(x, &tail);
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
+enum st_code st_index_begin_next(struct st_index *x)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(x->log, &tail);
+    /* Most often not so, if others are at work: that is seen without asking the database. */
+    if (code == ST_OK && x->loaded && tail.counter - x->position.counter != 1)
+        return ST_UNAVAILABLE;
+    if (code == ST_OK)
+        code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, &tail);
+    if (code == ST_UNAVAILABLE && tail.counter - x->position.counter == 1 &&
+        is_near(x, &tail, x->gap))
         code = catch_up_alone(x, &tail);
     if (code != ST_OK)
         st_index_end(x);

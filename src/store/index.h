@@ -77,6 +77,9 @@ enum st_code st_index_begin_for(struct st_index *x, struct st_str entity);
 /* The same as st_index_begin() without ever waiting for, or taking, the index lock: for a decision
  * under the append lock. What is missing is applied in memory. */
 enum st_code st_index_begin_alone(struct st_index *x);
+/* The same for who has appended the last record and is alone: ST_UNAVAILABLE when more than that is
+ * missing in memory, or more than the gap in the file. */
+enum st_code st_index_begin_next(struct st_index *x);
 void st_index_end(struct st_index *x);
 /* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
 enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail);
