@@ -161,12 +161,22 @@ static enum st_code index_remove(struct st_index *x)
     return ST_OK;
 }
 
-static enum st_code open_private(struct st_index *x)
+/* What only this process sees: IN_MEMORY for where no file can be written; IN_FILE, a temporary one without
+ * a name, for as much as there may be, with some megabytes of it in memory. */
+#define IN_MEMORY ":memory:"
+#define IN_FILE   ""
+
+static enum st_code open_own(struct st_index *x, const char *where)
 {
     database_close(x);
     x->private = true;
-    enum st_code code = database_open(x, ":memory:", false);
+    enum st_code code = database_open(x, where, false);
     return code == ST_OK ? run(x, schema, "create") : code;
+}
+
+static enum st_code open_private(struct st_index *x)
+{
+    return open_own(x, IN_MEMORY);
 }
 
 /* The index lock is held: makes the tables, after removing what is not an index of ours. */
@@ -309,13 +319,26 @@ const struct st_fault *st_index_fault(const struct st_index *x)
     return &x->fault;
 }
 
-enum st_code st_index_leave_file(struct st_index *x)
+static enum st_code leave_file(struct st_index *x, const char *where)
 {
     if (x->private)
         return ST_OK;
     st_index_end(x);
     st_index_forget(x);
-    return open_private(x);
+    return open_own(x, where);
+}
+
+enum st_code st_index_leave_file(struct st_index *x)
+{
+    return leave_file(x, IN_MEMORY);
+}
+
+enum st_code st_index_anew(struct st_index *x)
+{
+#ifdef ST_DEFECT_ANEW_IN_MEMORY
+    return leave_file(x, IN_MEMORY);
+#endif
+    return leave_file(x, IN_FILE);
 }
 
 /* --- transactions ------------------------------------------------------------------------------

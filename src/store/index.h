@@ -92,6 +92,9 @@ enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);
 struct st_dot st_index_applied(const struct st_index *x);
 /* From here on in memory only: for what has to be written where the file cannot be. */
 enum st_code st_index_leave_file(struct st_index *x);
+/* From here on in a temporary file of its own, empty at first: for applying the whole log anew, which has
+ * no bound, in memory that has one. */
+enum st_code st_index_anew(struct st_index *x);
 const struct st_fault *st_index_fault(const struct st_index *x);
 
 /* Throws everything away and applies the whole log again (takes the index lock). */

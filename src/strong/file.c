@@ -146,10 +146,10 @@ static enum st_code index_open(struct st_file *f)
 }
 
 /* The answer was overwritten by thousands of later ones before this process came to read it. The
- * log still tells: the machine goes through all of it again, in memory. */
+ * log still tells: the machine goes through all of it again, beside the index. */
 static enum st_code answer_again(struct st_file *f)
 {
-    enum st_code code = st_index_leave_file(f->index);
+    enum st_code code = st_index_anew(f->index);
     if (code == ST_OK)
         code = st_index_begin(f->index);
     st_index_end(f->index);
@@ -297,7 +297,7 @@ static enum st_code file_each(struct st_order *o, uint64_t place,
 static enum st_code file_anew(struct st_order *o)
 {
     struct st_file *f = file_of(o);
-    enum st_code code = st_index_leave_file(f->index);
+    enum st_code code = st_index_anew(f->index);
     return code == ST_OK ? ST_OK : index_fault(f, code);
 }
 
