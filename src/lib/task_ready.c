@@ -318,7 +318,7 @@ static void choose_candidates(const struct st_listing *l, struct st_candidates *
 
 static int begin_since(strata *s, const struct st_candidates *c)
 {
-    if (c->since && st_index_begin_since(s->index, c->at) == ST_OK) {
+    if (c->since && s->index != NULL && st_index_begin_since(s->index, c->at) == ST_OK) {
         st_arena_reset(&s->arena);
         return STRATA_OK;
     }
