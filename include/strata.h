@@ -491,6 +491,8 @@ int strata_sync_remotes(strata *s, int (*visit)(void *arg, const char *remote), 
  * are those of facts. strata_write() refuses to write to it.
  */
 #define STRATA_TASK_SIZE 96 /* of a name, with the NUL byte */
+/* Keys that begin so were made for a new line of a list in a file; they say nothing to people. */
+#define STRATA_KEY_OF_LINE "line:"
 
 typedef struct strata_task_new {
     size_t size;
