@@ -805,9 +805,9 @@ lines_kept() {
     mkdir ../other && (cd ../other && git init -q . && "$STRATA" init --name other) >/dev/null
     (cd ../other && "$STRATA" merge-state ../work --adopt && mkdir real && cd ../saved &&
         "$STRATA" -C ../other track $(printf 'real/%s ' *.md)) >/dev/null 2>&1
+    diff -r real ../other/real
+    sed -i '1i a line of this copy' real/*.md
     for f in real/*.md; do
-        cmp "$f" "../other/$f"
-        sed -i '1i a line of this copy' "$f"
         printf '%s\n' '' 'a line of the other' >>"../other/$f"
     done
     # the same line of one of them, on both
@@ -816,10 +816,9 @@ lines_kept() {
     strata status >/dev/null
     (cd ../other && "$STRATA" status) >/dev/null
     exchange
+    diff -r real ../other/real
+    same "$(grep -L 'a line of this copy' real/*.md; grep -L 'a line of the other' real/*.md)" ""
     for f in real/*.md; do
-        cmp "$f" "../other/$f"
-        grep -q 'a line of this copy' "$f"
-        grep -q 'a line of the other' "$f"
         [ "$f" = real/beads.AGENTS.md ] || lines_kept "../saved/${f#real/}" "$f"
     done
     same "$(strata pending --json | jq '.data.pending | length')" 1
