@@ -81,7 +81,8 @@ line() {
 @test "text around a block stays as it is, byte for byte" {
     printf '# Notes\r\n\r\n\xff\xfe binary \x01\r\nno newline at the end' >notes.md
     cp notes.md saved
-    strata view add facts --file notes.md >/dev/null
+    try 0 view add facts --file notes.md
+    same "$stderr" ""
     cmp -n "$(stat -c %s saved)" notes.md saved
     grep -q $'strata:begin facts.*\r$' notes.md
     strata fact set api port 1 >/dev/null
