@@ -476,7 +476,7 @@ typedef struct strata_sync_result {
  * STRATA_DENIED: nobody has agreed to the remote, or it does not accept the reference.
  * STRATA_UNAVAILABLE, STRATA_TIMEOUT: it could not be reached, or another sync is at work here.
  * STRATA_CONFLICT: another workspace. STRATA_DAMAGED: something there cannot be used (`refused`);
- * all the rest was exchanged.
+ * all the rest was exchanged. What came is merged into the files of the work tree before anything is sent.
  */
 int strata_sync(strata *s, const strata_sync_options *options, strata_sync_result *out);
 /* The remotes that somebody has agreed to. */
