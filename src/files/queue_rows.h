@@ -36,6 +36,9 @@ enum st_code st_queue_render(const struct st_view_source *src, struct st_renderi
 bool st_queue_is_number(struct st_str name);
 /* A line that is one of the list; its texts point into it and `text`. */
 bool st_queue_line_parse(struct st_str line, struct st_buf *text, struct st_task_line *out);
+
+/* --- words (queue_edits.c) -------------------------------------------------------------------- */
+
 /* What a box and a state mark say. `before` is the line as it was; NULL: there was none. */
 struct st_str st_queue_word_of(const struct st_task_line *t, const struct st_task_line *before);
 /* "": the usual one. */

@@ -8,7 +8,7 @@
  *   log_flush.c     the durable watermark
  *   log_open.c      opening, creating, repairing
  *   log_read.c      reading any writer's segments
- *   mend.c          a log that went two ways
+ *   mend.c          a log that went two ways; see mend_internal.h
  */
 #ifndef ST_STORE_LOG_INTERNAL_H
 #define ST_STORE_LOG_INTERNAL_H
