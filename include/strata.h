@@ -476,7 +476,7 @@ typedef struct strata_sync_result {
  * STRATA_DENIED: nobody has agreed to the remote, or it does not accept the reference.
  * STRATA_UNAVAILABLE, STRATA_TIMEOUT: it could not be reached, or another sync is at work here.
  * STRATA_CONFLICT: another workspace. STRATA_DAMAGED: something there cannot be used (`refused`);
- * all the rest was exchanged.
+ * all the rest was exchanged. What came is merged into the files of the work tree before anything is sent.
  */
 int strata_sync(strata *s, const strata_sync_options *options, strata_sync_result *out);
 /* The remotes that somebody has agreed to. */
@@ -491,6 +491,8 @@ int strata_sync_remotes(strata *s, int (*visit)(void *arg, const char *remote), 
  * are those of facts. strata_write() refuses to write to it.
  */
 #define STRATA_TASK_SIZE 96 /* of a name, with the NUL byte */
+/* Keys that begin so were made for a new line of a list in a file; they say nothing to people. */
+#define STRATA_KEY_OF_LINE "line:"
 
 typedef struct strata_task_new {
     size_t size;

@@ -166,13 +166,23 @@ static uint64_t now_ns(const struct st_index *x)
     return x->log->env->boot_ns(x->log->env->ctx);
 }
 
-static enum st_code open_private(struct st_index *x)
+/* What only this process sees: IN_MEMORY for where no file can be written; IN_FILE, a temporary one without
+ * a name, for as much as there may be, with some megabytes of it in memory. */
+#define IN_MEMORY ":memory:"
+#define IN_FILE   ""
+
+static enum st_code open_own(struct st_index *x, const char *where)
 {
     database_close(x);
     x->private = true;
     x->private_ns = now_ns(x);
-    enum st_code code = database_open(x, ":memory:", false);
+    enum st_code code = database_open(x, where, false);
     return code == ST_OK ? run(x, schema, "create") : code;
+}
+
+static enum st_code open_private(struct st_index *x)
+{
+    return open_own(x, IN_MEMORY);
 }
 
 /* The index lock is held: makes the tables, after removing what is not an index of ours. */
@@ -315,14 +325,27 @@ const struct st_fault *st_index_fault(const struct st_index *x)
     return &x->fault;
 }
 
-enum st_code st_index_leave_file(struct st_index *x)
+static enum st_code leave_file(struct st_index *x, const char *where)
 {
     if (x->private)
         return ST_OK;
     st_index_end(x);
     st_index_forget(x);
     x->left = true;
-    return open_private(x);
+    return open_own(x, where);
+}
+
+enum st_code st_index_leave_file(struct st_index *x)
+{
+    return leave_file(x, IN_MEMORY);
+}
+
+enum st_code st_index_anew(struct st_index *x)
+{
+#ifdef ST_DEFECT_ANEW_IN_MEMORY
+    return leave_file(x, IN_MEMORY);
+#endif
+    return leave_file(x, IN_FILE);
 }
 
 /* --- transactions ------------------------------------------------------------------------------
@@ -358,8 +381,8 @@ enum st_code st_index_position_load(struct st_index *x)
     if (r != SQLITE_ROW && r != SQLITE_DONE)
         return st_index_sql_fail(x, "read");
     /* What is in memory is of another commit, or ahead of the database: start afresh. Who leaves a
-     * gap goes on in memory, as long as the database is the same. */
-    bool ahead = x->behind && (x->writing || x->gap == 0);
+     * gap goes on in memory, as long as the database is the same, and writes from there. */
+    bool ahead = x->behind && x->gap == 0;
 #ifdef ST_DEFECT_STALE_ROWS
     if (!x->loaded || ahead)
 #else
@@ -433,8 +456,11 @@ enum st_code st_index_write_end(struct st_index *x, bool commit)
             code = position_store(x);
         if (code == ST_OK)
             code = run(x, "COMMIT", "write");
-        if (code == ST_OK)
+        if (code == ST_OK) {
+            x->behind = false;
+            x->stored_counter = x->position.counter;
             checkpoint(x);
+        }
     }
     if (x->writing && (!commit || code != ST_OK)) {
         struct st_fault keep = x->fault;
@@ -722,6 +748,25 @@ enum st_code st_index_begin_alone(struct st_index *x)
     }
     code = read_begin(x);
     if (code == ST_OK)
+        code = catch_up_alone(x, &tail);
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
+enum st_code st_index_begin_next(struct st_index *x)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(x->log, &tail);
+    /* Most often not so, if others are at work: that is seen without asking the database. */
+    if (code == ST_OK && x->loaded && tail.counter - x->position.counter != 1)
+        return ST_UNAVAILABLE;
+    if (code == ST_OK)
+        code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, &tail);
+    if (code == ST_UNAVAILABLE && tail.counter - x->position.counter == 1 &&
+        is_near(x, &tail, x->gap))
         code = catch_up_alone(x, &tail);
     if (code != ST_OK)
         st_index_end(x);

@@ -82,6 +82,9 @@ enum st_code st_index_begin_for(struct st_index *x, struct st_str entity);
 /* The same as st_index_begin() without ever waiting for, or taking, the index lock: for a decision
  * under the append lock. What is missing is applied in memory. */
 enum st_code st_index_begin_alone(struct st_index *x);
+/* The same for who has appended the last record and is alone: ST_UNAVAILABLE when more than that is
+ * missing in memory, or more than the gap in the file. */
+enum st_code st_index_begin_next(struct st_index *x);
 void st_index_end(struct st_index *x);
 /* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
 enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail);
@@ -97,6 +100,9 @@ struct st_dot st_index_applied(const struct st_index *x);
 enum st_code st_index_tell_context(struct st_index *x);
 /* From here on in memory only: for what has to be written where the file cannot be. */
 enum st_code st_index_leave_file(struct st_index *x);
+/* From here on in a temporary file of its own, empty at first: for applying the whole log anew, which has
+ * no bound, in memory that has one. */
+enum st_code st_index_anew(struct st_index *x);
 const struct st_fault *st_index_fault(const struct st_index *x);
 
 /* Throws everything away and applies the whole log again (takes the index lock). */

@@ -330,13 +330,18 @@ enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hl
         code = st_epoch_begin(log, "dead");
         return code == ST_OK ? st_log_append(log, r, observed) : code;
     }
-    /* Before the record is there: who finds the word unchanged has not missed it. */
+    /* Before the record is there, and once more when it is: who finds the word unchanged has not missed
+     * it, and has not read it while the record was on its way. */
     if (code == ST_OK && !log->quiet)
         st_atomic_add(&log->page->changes, 1u);
     if (code == ST_OK)
         code = record_put(log, log->fd, st_log_writer(log), &tail, r, observed);
     if (code == ST_OK) {
         st_page_set_tail(log->page, &tail);
+#ifndef ST_DEFECT_CHANGE_TOLD_EARLY
+        if (!log->quiet)
+            st_atomic_add(&log->page->changes, 1u);
+#endif
         st_point(log, "append.published");
     }
     return code;

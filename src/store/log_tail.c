@@ -252,8 +252,10 @@ static enum st_code tail_verify(struct st_log *log)
         code = st_tail_scan(log, log->fd, st_log_writer(log), &tail, UINT64_MAX, &broken);
         if (code == ST_OK && broken)
             code = st_tail_quarantine(log, log->fd, &tail);
-        if (code == ST_OK)
+        if (code == ST_OK) {
             st_page_set_tail(log->page, &tail);
+            st_atomic_add(&log->page->changes, 1u); /* whatever it was that they wrote */
+        }
     }
 #endif
     return code;

@@ -74,5 +74,7 @@ bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_res
 uint32_t st_answers_word(struct st_file *f);
 void st_answers_sleep(struct st_file *f, uint32_t word);
 void st_answers_wake(struct st_file *f);
+/* Whether somebody sleeps, here or until something is flushed. */
+bool st_answers_awaited(const struct st_file *f);
 
 #endif
