@@ -365,7 +365,7 @@ int strata_write(strata *s, const strata_op *ops, size_t count, unsigned flags,
         return st_lib_fail(s, ST_USAGE, "only a single set or unset can expect a value");
     if (written != NULL)
         memset(written, 0, count * sizeof *written);
-    struct st_op one, *list = count == 1 ? &one : calloc(count, sizeof *list);
+    struct st_op one = {0}, *list = count == 1 ? &one : calloc(count, sizeof *list);
     if (list == NULL)
         return st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded");
     int code = STRATA_OK;

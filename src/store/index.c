@@ -710,7 +710,7 @@ enum st_code st_index_begin_since(struct st_index *x, struct st_dot at)
 /* ST_UNAVAILABLE: it takes an ordinary beginning. */
 static enum st_code begin_for(struct st_index *x, struct st_str entity)
 {
-    struct st_tail tail;
+    struct st_tail tail = {.counter = 0};
     enum st_code code = x->gap == 0 ? ST_UNAVAILABLE : st_log_tail(x->log, &tail);
     if (code == ST_OK)
         code = read_begin(x);
