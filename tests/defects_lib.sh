@@ -2,7 +2,7 @@
 # defects_lib.sh - every deliberate defect of the index, of intake and of the tasks must be caught by a test
 # of the library; with small segments, several to a log. See defects.sh.
 . "$(dirname "$0")/defects.sh"
-defects_of src/store/index*.c src/store/intake.c src/store/mend.c src/lib/task*.c
+defects_of src/store/index*.c src/store/intake.c src/store/mend*.c src/lib/task*.c
 flags="$flags -DST_SEGMENT_SIZE=4096"
 library_here
 ldflags=-Wl,--wrap=st_env_posix

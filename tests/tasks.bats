@@ -167,6 +167,14 @@ second_copy() {
     has "$stderr" "strata update N --reopen"
     try 0 pending --json
     json '[.data.tasks[] | [.seq, .state, .reason]] == [[1, "failed", "no network"]]'
+    try 2 resolve 1
+    has "$stderr" "strata update 1 --reopen"
+    has "$stderr" "strata cancel 1"
+    try 2 resolve 1 --take latest
+    has "$stderr" "strata update 1 --reopen"
+    try 2 resolve 2
+    has "$stderr" "2 is a task"
+    try 1 resolve 7
     strata update 1 --reopen >/dev/null
     same "$(field 1 state)" '"ready"'
     try 0 pending
@@ -316,6 +324,27 @@ END
     try 2 send "no body" "x"
     try 0 ready --json
     json '.data == []'
+}
+
+@test "log --limit counts lines, of which a command writes one for a task; with --json changes" {
+    strata add one --channel build --priority 1 --data "a lot" >/dev/null
+    strata add two --channel build >/dev/null
+    strata fact set api port 80 >/dev/null
+    try 0 log --limit 2
+    same "$(printf '%s\n' "$output" | grep -c '^[0-9]')" 2
+    has "$output" "#2 added: two"
+    has "$output" "api port = 80"
+    try 0 log --limit 3
+    has "$output" "#1 added: one"
+    try 0 log --since 0 --limit 1
+    has "$output" "#1 added: one"
+    hasnt "$output" "two"
+    next=$(printf "%s\n" "$stderr" | sed -n "s/.*strata log --since //p")
+    try 0 log --since "$next" --limit 1
+    has "$output" "#2 added: two"
+    hasnt "$output" "#1"
+    try 0 log --limit 2 --json
+    json '.data.events | length == 2'
 }
 
 @test "log --follow shows what happens to tasks, from a cursor" {

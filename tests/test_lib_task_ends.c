@@ -2,7 +2,7 @@
  * cancels it: the two logs of one copy, and reports from another. */
 #include "lib_world.h"
 
-#include "lib/claims.h"
+#include "lib/task.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -198,6 +198,81 @@ static void test_going_on_sees_what_changed(void **state)
     }
     strata_close(ann);
     strata_close(bob);
+}
+
+/* A look while a record is on its way, which it does not see. */
+static struct {
+    strata *s;
+    struct st_pooled seen;
+} looker;
+
+/* Now and then one is sent to look alone, and what was seen too slowly is too old. */
+static void look_for_one(void)
+{
+    looker.seen.given = false;
+    for (int i = 0; i < 1000 && !looker.seen.given; i++)
+        ok(looker.s, st_pool_take(looker.s, &anybody, &looker.seen));
+}
+
+static void look_meanwhile(const char *label)
+{
+    if (strcmp(label, "append.written") != 0)
+        return;
+    world_at_point = NULL;
+    world_term_ms += 1000; /* whatever was seen before is too old */
+    look_for_one();
+}
+
+static void test_a_look_at_the_wrong_moment(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *boss = world_open("a", "boss");
+    looker.s = world_open("a", "ann");
+    add(boss, "one", NULL);
+    add(boss, "two", NULL);
+    look_for_one();
+    assert_true(looker.seen.given && st_task_unchanged(looker.s, looker.seen.changes));
+    assert_string_equal(looker.seen.entity, "#1");
+    world_at_point = look_meanwhile;
+    ok(boss, change(boss, "2", "cancelled", NULL));
+    assert_true(looker.seen.given);
+    assert_string_equal(looker.seen.entity, "#2");
+    assert_false(st_task_unchanged(looker.s, looker.seen.changes));
+    strata_close(looker.s);
+    strata_close(boss);
+}
+
+/* What one saw is shared: nobody is given what another was, and who has something of his own looks for
+ * himself. */
+static void test_one_looks_for_all(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *boss = world_open("a", "boss");
+    bool given[7] = {false};
+    for (int i = 0; i < 6; i++)
+        add(boss, "one of many", NULL);
+    for (int i = 0; i < 6; i++) {
+        looker.s = world_open("a", i % 2 == 0 ? "ann" : "bob");
+        look_for_one();
+        assert_true(looker.seen.given);
+        int number = atoi(looker.seen.entity + 1);
+        assert_in_range(number, 1, 6);
+        assert_false(given[number]);
+        given[number] = true;
+        (void)claim(looker.s, looker.seen.entity + 1);
+        strata_close(looker.s);
+    }
+    strata_task_new own = {
+        .size = sizeof own, .title = "ann's", .agent = "ann", .priority = STRATA_PRIORITY_NONE};
+    char id[STRATA_TASK_SIZE];
+    ok(boss, strata_task_add(boss, &own, 0, id, NULL));
+    looker.s = world_open("a", "ann");
+    look_for_one();
+    assert_false(looker.seen.given);
+    strata_close(looker.s);
+    strata_close(boss);
 }
 
 /* Who cancels and who ends do not know of each other: both are kept, and pending. */
@@ -702,6 +777,8 @@ int main(void)
         TEST(test_a_claim_looks_again),
         TEST(test_next_looks_again),
         TEST(test_going_on_sees_what_changed),
+        TEST(test_a_look_at_the_wrong_moment),
+        TEST(test_one_looks_for_all),
         TEST(test_cancelled_and_done_at_once),
         TEST(test_a_late_retry_changes_nothing),
         TEST(test_given_back_and_not_told),

@@ -1,7 +1,8 @@
 /*
- * cmd_log.c - log and history: events, one line each.
+ * cmd_log.c - log and history: events, one line each; but what one command wrote of one task is one
+ * line (log_task.h). --limit counts what is shown: lines, with --json events.
  *
- * The log reads forward from a cursor only. Its last N events are found by reading from ever
+ * The log reads forward from a cursor only. Its last N lines are found by reading from ever
  * further before the end until N are there; N are kept in a ring.
  */
 #include "cli/log_task.h"
@@ -13,69 +14,62 @@
 
 /* --- one event for people --------------------------------------------------------------------- */
 
-static void put_fact(const strata_event *e)
+static void put_fact(FILE *out, const strata_event *e)
 {
-    cli_put_name(stdout, e->entity);
-    (void)putchar(' ');
-    cli_put_name(stdout, e->attribute);
+    cli_put_name(out, e->entity);
+    (void)fputc(' ', out);
+    cli_put_name(out, e->attribute);
     const char *verb = e->kind == STRATA_SET     ? " = "
                        : e->kind == STRATA_UNSET ? " unset"
                        : e->kind == STRATA_ADD   ? " has "
                                                  : " no longer has ";
-    (void)fputs(verb, stdout);
+    (void)fputs(verb, out);
     if (e->kind == STRATA_UNSET)
         return;
     if (e->link)
-        (void)fputs("-> ", stdout);
-    cli_put_text(stdout, e->value, e->value_size, EVENT_VALUE_MAX);
+        (void)fputs("-> ", out);
+    cli_put_text(out, e->value, e->value_size, EVENT_VALUE_MAX);
 }
 
-static void put_event(const strata_event *e)
+static void put_event(FILE *out, const strata_event *e)
 {
     switch (e->kind) {
     case STRATA_SET:
     case STRATA_UNSET:
     case STRATA_ADD:
     case STRATA_REMOVE:
-        put_fact(e);
+        put_fact(out, e);
         break;
     case STRATA_COUNT:
-        (void)fputs("count ", stdout);
-        cli_put_name(stdout, e->entity);
-        (void)printf(" %+lld", (long long)e->delta);
+        (void)fputs("count ", out);
+        cli_put_name(out, e->entity);
+        (void)fprintf(out, " %+lld", (long long)e->delta);
         break;
     case STRATA_BEAT:
-        (void)fputs("status: ", stdout);
-        cli_put_text(stdout, e->value, e->value_size, EVENT_VALUE_MAX);
+        (void)fputs("status: ", out);
+        cli_put_text(out, e->value, e->value_size, EVENT_VALUE_MAX);
         break;
     case STRATA_SEEN:
-        (void)fputs("took in records of another copy", stdout);
+        (void)fputs("took in records of another copy", out);
         break;
     case STRATA_ACK:
-        (void)fputs("an overwritten value was looked at", stdout);
+        (void)fputs("an overwritten value was looked at", out);
         break;
     default:
-        (void)fputs("of a newer version: ", stdout);
-        cli_put_text(stdout, e->value, e->value_size, EVENT_VALUE_MAX);
+        (void)fputs("of a newer version: ", out);
+        cli_put_text(out, e->value, e->value_size, EVENT_VALUE_MAX);
     }
 }
 
 /* "120 2026-11-23T22:51:32Z ann on laptop: " */
-static void put_origin(const strata_event *e, const char *agent, const char *replica)
+static void put_origin(FILE *out, const strata_event *e, const char *agent, const char *replica)
 {
     char stamp[CLI_STAMP_SIZE];
     cli_stamp(e->time_ms, stamp);
-    (void)printf("%llu %.19sZ %s on ", (unsigned long long)e->cursor, stamp,
-                 agent[0] != '\0' ? agent : "unnamed");
-    cli_put_text(stdout, replica, strlen(replica), 0);
-    (void)fputs(": ", stdout);
-}
-
-static void put_log_line(const strata_event *e)
-{
-    put_origin(e, e->agent, e->replica);
-    put_event(e);
-    (void)putchar('\n');
+    (void)fprintf(out, "%llu %.19sZ %s on ", (unsigned long long)e->cursor, stamp,
+                  agent[0] != '\0' ? agent : "unnamed");
+    cli_put_text(out, replica, strlen(replica), 0);
+    (void)fputs(": ", out);
 }
 
 /* --- history ---------------------------------------------------------------------------------- */
@@ -104,7 +98,7 @@ static int visit_history(void *arg, const strata_event *e)
         }
         return json_array_append_new(h->list, o) == 0 ? 0 : STRATA_NO_MEMORY;
     }
-    put_event(e);
+    put_event(stdout, e);
     (void)fputs(" (", stdout);
     cli_put_origin(h->c, stdout, e->agent, e->replica, e->time_ms, true);
     (void)fputs(e->current ? ", current)\n" : ")\n", stdout);
@@ -144,10 +138,10 @@ int cmd_history(struct cli *c)
 
 /* --- log -------------------------------------------------------------------------------------- */
 
-/* An event kept for later: a copy with one allocation for its strings. */
+/* What is to be shown, kept until it is known to be among the last. */
 struct kept {
-    strata_event event;
-    char *text;
+    char *line;
+    json_t *json;
 };
 
 struct ring {
@@ -155,50 +149,23 @@ struct ring {
     size_t size, count, next; /* count: of all that went in */
 };
 
-static char *copy_text(char **at, const char *text, size_t n)
+/* Taken. */
+static void ring_add(struct ring *ring, char *line, json_t *json)
 {
-    char *start = *at;
-    memcpy(start, text, n);
-    start[n] = '\0';
-    *at += n + 1;
-    return start;
-}
-
-static bool keep(struct kept *k, const strata_event *e)
-{
-    size_t sizes[4] = {strlen(e->agent), strlen(e->replica), strlen(e->entity),
-                       strlen(e->attribute)};
-    size_t value = e->value != NULL ? e->value_size : 0;
-    char *text = malloc(sizes[0] + sizes[1] + sizes[2] + sizes[3] + value + 5), *at = text;
-
-    if (text == NULL)
-        return false;
-    free(k->text);
-    k->text = text;
-    k->event = *e;
-    k->event.agent = copy_text(&at, e->agent, sizes[0]);
-    k->event.replica = copy_text(&at, e->replica, sizes[1]);
-    k->event.entity = copy_text(&at, e->entity, sizes[2]);
-    k->event.attribute = copy_text(&at, e->attribute, sizes[3]);
-    k->event.value = copy_text(&at, value > 0 ? e->value : "", value);
-    k->event.value_size = value;
-    return true;
-}
-
-static int visit_ring(void *arg, const strata_event *e)
-{
-    struct ring *ring = arg;
-    if (!keep(&ring->slots[ring->next], e))
-        return STRATA_NO_MEMORY;
+    struct kept *k = &ring->slots[ring->next];
+    free(k->line);
+    json_decref(k->json);
+    *k = (struct kept){line, json};
     ring->next = (ring->next + 1) % ring->size;
     ring->count++;
-    return 0;
 }
 
 static void ring_release(struct ring *ring)
 {
-    for (size_t i = 0; ring->slots != NULL && i < ring->size; i++)
-        free(ring->slots[i].text);
+    for (size_t i = 0; ring->slots != NULL && i < ring->size; i++) {
+        free(ring->slots[i].line);
+        json_decref(ring->slots[i].json);
+    }
     free(ring->slots);
 }
 
@@ -206,48 +173,97 @@ struct log {
     struct cli *c;
     json_t *list; /* NULL: one line for each event */
     size_t limit, count;
+    uint64_t told; /* the cursor behind what was shown last */
     bool more;
+    struct ring *ring; /* NULL: shown at once */
     struct log_task task;
+    char *line; /* in the making, for the ring */
+    size_t line_size;
 };
 
-/* Prints what was gathered of one task. */
-static void end_task(struct log *l)
+static FILE *line_begin(struct log *l)
 {
-    char *text = log_task_end(&l->task);
-    if (text != NULL && text[0] != '\0') {
-        put_origin(&l->task.last, l->task.agent, l->task.replica);
-        (void)printf("%s %s\n", l->task.entity, text);
-    }
-    free(text);
+    l->line = NULL;
+    return l->ring != NULL ? open_memstream(&l->line, &l->line_size) : stdout;
 }
 
-static int print_event(struct log *l, const strata_event *e)
+static int line_end(struct log *l, FILE *out, uint64_t cursor)
 {
     l->count++;
-    if (l->c->json) {
-        json_t *o = cli_json_event(e);
-        if (o == NULL)
-            return STRATA_NO_MEMORY;
-        if (l->list != NULL)
-            return json_array_append_new(l->list, o) == 0 ? 0 : STRATA_NO_MEMORY;
-        return cli_json_line(l->c, o) == 0 ? 0 : STRATA_NO_MEMORY;
-    }
-    if (!log_task_same(&l->task, e))
-        end_task(l);
-    if (!log_task_is(e))
-        put_log_line(e);
-    else if (!log_task_add(&l->task, e))
+    l->told = cursor;
+    if (out == stdout)
+        return ferror(stdout) ? 1 : 0;
+    if (fclose(out) != 0) {
+        free(l->line);
         return STRATA_NO_MEMORY;
-    return ferror(stdout) ? 1 : 0;
+    }
+    ring_add(l->ring, l->line, NULL);
+    return 0;
+}
+
+/* Shows what was gathered of one task. */
+static int end_task(struct log *l)
+{
+    int code = 0;
+    char *text = log_task_end(&l->task);
+    if (text != NULL && text[0] != '\0') {
+        FILE *out = line_begin(l);
+        if (out == NULL) {
+            code = STRATA_NO_MEMORY;
+        } else {
+            put_origin(out, &l->task.last, l->task.agent, l->task.replica);
+            (void)fprintf(out, "%s %s\n", l->task.entity, text);
+            code = line_end(l, out, l->task.last.cursor);
+        }
+    }
+    free(text);
+    return code;
+}
+
+static int show_json(struct log *l, json_t *o)
+{
+    if (l->list != NULL)
+        return json_array_append_new(l->list, o) == 0 ? 0 : STRATA_NO_MEMORY;
+    return cli_json_line(l->c, o) == 0 ? 0 : STRATA_NO_MEMORY;
+}
+
+static int visit_json(struct log *l, const strata_event *e)
+{
+    json_t *o = cli_json_event(e);
+    if (o == NULL)
+        return STRATA_NO_MEMORY;
+    l->count++;
+    if (l->ring == NULL)
+        return show_json(l, o);
+    ring_add(l->ring, NULL, o);
+    return 0;
 }
 
 static int visit_log(void *arg, const strata_event *e)
 {
-    return print_event(arg, e);
+    struct log *l = arg;
+    int code = 0;
+    if (l->c->json)
+        return visit_json(l, e);
+    if (!log_task_same(&l->task, e))
+        code = end_task(l);
+    if (code == 0 && l->ring == NULL && l->limit != 0 && l->count == l->limit) {
+        l->more = true;
+        return 1;
+    }
+    if (code == 0 && log_task_is(e))
+        return log_task_add(&l->task, e) ? 0 : STRATA_NO_MEMORY;
+    FILE *out = code == 0 ? line_begin(l) : NULL;
+    if (out == NULL)
+        return code != 0 ? code : STRATA_NO_MEMORY;
+    put_origin(out, e, e->agent, e->replica);
+    put_event(out, e);
+    (void)fputc('\n', out);
+    return line_end(l, out, e->cursor);
 }
 
-/* Fills the ring with the last events before the end, and sets *next to the cursor after them. */
-static int read_last(struct log *l, struct ring *ring, uint64_t *next)
+/* Fills the ring with the last ones before the end, and sets *next to the cursor after them. */
+static int read_last(struct log *l, uint64_t *next)
 {
     uint64_t end = 0, window = l->limit;
     int code = strata_events_end(l->c->s, &end);
@@ -255,19 +271,20 @@ static int read_last(struct log *l, struct ring *ring, uint64_t *next)
     *next = end;
     while (code == STRATA_OK) {
         uint64_t after = end > window ? end - window : 0;
-        ring->count = ring->next = 0;
-        code = strata_events(l->c->s, after, 0, next, visit_ring, ring);
-        if (code != STRATA_OK)
-            break;
-        l->more = ring->count > ring->size || after > 0;
-        if (ring->count >= ring->size || after == 0)
+        l->ring->count = l->ring->next = 0;
+        code = strata_events(l->c->s, after, 0, next, visit_log, l);
+        if (code == STRATA_OK)
+            code = end_task(l);
+        /* The first one may have begun before the window: it is not among those that are shown. */
+        l->more = l->ring->count > l->ring->size;
+        if (code != STRATA_OK || l->more || after == 0)
             break;
         window *= 8;
     }
     return code;
 }
 
-/* The last `limit` events. */
+/* The last `limit` ones. */
 static int log_last(struct log *l, uint64_t *next)
 {
     struct ring ring = {.size = l->limit};
@@ -275,19 +292,41 @@ static int log_last(struct log *l, uint64_t *next)
     ring.slots = calloc(ring.size, sizeof(*ring.slots));
     if (ring.slots == NULL)
         return STRATA_NO_MEMORY;
-    int code = read_last(l, &ring, next);
+    l->ring = &ring;
+    int code = read_last(l, next);
+    l->ring = NULL;
     size_t have = ring.count < ring.size ? ring.count : ring.size;
     size_t first = ring.count < ring.size ? 0 : ring.next;
-    for (size_t i = 0; code == STRATA_OK && i < have; i++)
-        code = print_event(l, &ring.slots[(first + i) % ring.size].event);
+    l->count = have;
+    for (size_t i = 0; code == STRATA_OK && i < have; i++) {
+        struct kept *k = &ring.slots[(first + i) % ring.size];
+        if (k->line != NULL)
+            (void)fputs(k->line, stdout);
+        else
+            code = show_json(l, json_incref(k->json));
+    }
     ring_release(&ring);
+    return code;
+}
+
+/* The first `limit` ones after a point. */
+static int log_first(struct log *l, uint64_t after, uint64_t *next)
+{
+    uint64_t end = 0;
+    int code = strata_events(l->c->s, after, l->c->json ? l->limit : 0, next, visit_log, l);
+    if (code == STRATA_OK && !l->more)
+        code = end_task(l);
+    if (l->more)
+        *next = l->told;
+    else if (code == STRATA_OK && strata_events_end(l->c->s, &end) == STRATA_OK)
+        l->more = l->limit != 0 && *next < end;
     return code;
 }
 
 static int follow(struct log *l, uint64_t cursor)
 {
     for (;;) {
-        end_task(l);
+        (void)end_task(l);
         if (fflush(stdout) != 0 || ferror(stdout))
             return STRATA_OK; /* main() tells */
         int code = strata_events_wait(l->c->s, cursor, 1000);
@@ -300,12 +339,12 @@ static int follow(struct log *l, uint64_t cursor)
     }
 }
 
-#define LAST_MAX 100000 /* events kept in memory to find the last ones */
+#define LAST_MAX 100000 /* lines kept in memory to find the last ones */
 
 static int finish(struct log *l, int code, uint64_t next, bool since)
 {
     struct cli *c = l->c;
-    end_task(l);
+    (void)end_task(l);
     if (code != STRATA_OK && code != STRATA_NOT_FOUND) {
         json_decref(l->list);
         return cli_fail(c, code);
@@ -326,7 +365,7 @@ int cmd_log(struct cli *c)
 {
     struct log l = {.c = c};
     bool since = cli_given(c, OPT_SINCE_CURSOR), follows = cli_given(c, OPT_FOLLOW);
-    uint64_t after = 0, next = 0, end = 0;
+    uint64_t after = 0, next = 0;
     int code, status = cli_limit(c, &l.limit);
 
     if (status == 0 && since)
@@ -344,13 +383,10 @@ int cmd_log(struct cli *c)
     if (c->json && !follows)
         l.list = json_array();
     next = after;
-    if (since || l.limit == 0) {
-        code = strata_events(c->s, after, follows && since ? 0 : l.limit, &next, visit_log, &l);
-        if (code == STRATA_OK && !follows && strata_events_end(c->s, &end) == STRATA_OK)
-            l.more = l.limit != 0 && next < end;
-    } else {
-        code = log_last(&l, &next);
-    }
+    if (follows && since)
+        l.limit = 0;
+    code = since || l.limit == 0 ? log_first(&l, after, &next) : log_last(&l, &next);
+    l.limit = 0; /* what comes now is all shown */
     if (follows && code == STRATA_OK)
         code = follow(&l, next);
     return finish(&l, code, next, since);

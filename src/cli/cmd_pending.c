@@ -184,18 +184,42 @@ static int visit_subject(void *arg, const strata_pending *p)
     return 1;
 }
 
+/* Of a task: it is opened or cancelled by its own commands, once it has failed too often. */
+static int not_pending(struct cli *c, const struct subject *s, int kind)
+{
+    char shown[96], hint[STRATA_TASK_SIZE * 2 + 120];
+    const char *see =
+        kind == STRATA_PENDING_UNSEEN ? "see: strata pending --unseen" : "see: strata pending";
+    strata_task t;
+    bool is_task =
+        s->id[0] >= '0' && s->id[0] <= '9' && strata_task_get(c->s, s->id, &t) == STRATA_OK;
+    cli_clean(s->id, shown, sizeof(shown));
+    if (!is_task)
+        return cli_error(c, STRATA_NOT_FOUND, see,
+                         "%s is not pending; perhaps it has been settled already", shown);
+    if (strcmp(t.state, "failed") != 0)
+        return cli_error(c, STRATA_INVALID, "see: strata pending, and strata show N",
+                         "%s is a task, and %s; values of it that are pending have an ID of their "
+                         "own",
+                         shown, t.state);
+    (void)snprintf(
+        hint, sizeof(hint),
+        "strata update %s --reopen tries it again; strata cancel %s gives it up for good, "
+        "and what waits for it goes on",
+        t.id, t.id);
+    return cli_error(c, STRATA_INVALID, hint, "%s is a task that has failed: nothing to resolve",
+                     shown);
+}
+
 static int find_subject(struct cli *c, struct subject *s, int kind)
 {
-    char shown[96];
     int code = strata_pending_each(c->s, kind, 0, visit_subject, s);
     if (code != STRATA_OK && code != STRATA_NOT_FOUND)
         return cli_fail(c, code);
     if (!s->found)
-        return cli_error(c, STRATA_NOT_FOUND,
-                         kind == STRATA_PENDING_UNSEEN ? "see: strata pending --unseen"
-                                                       : "see: strata pending",
-                         "%s is not pending; perhaps it has been settled already",
-                         cli_clean(s->id, shown, sizeof(shown)));
+        return not_pending(c, s, kind);
+    if (c->options[OPT_TAKE] == NULL && !cli_given(c, OPT_VALUE) && !cli_given(c, OPT_SEEN))
+        return cli_usage(c, "give one of --take N, --take latest, --value V, --seen");
     if (s->number > s->count)
         return cli_error(c, STRATA_INVALID, "see: strata pending", "%s has only %zu values", s->id,
                          s->count);
@@ -308,7 +332,8 @@ static int check_resolve(struct cli *c)
         return cli_usage(c, "resolve needs an ID from `strata pending`, or --all --take latest");
     if (cli_given(c, OPT_UNDER))
         return cli_usage(c, "--under goes with --all");
-    if (ways != 1)
+    /* What is no ID is told first, see not_pending(). */
+    if (ways != 1 && (ways > 1 || c->args[0][0] < '0' || c->args[0][0] > '9'))
         return cli_usage(c, "give one of --take N, --take latest, --value V, --seen");
     if (cli_given(c, OPT_LINK) && !cli_given(c, OPT_VALUE))
         return cli_usage(c, "--link goes with --value");

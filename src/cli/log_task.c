@@ -74,6 +74,13 @@ static bool is_value(const strata_event *e, const char *word)
     return e->value_size == strlen(word) && memcmp(e->value, word, e->value_size) == 0;
 }
 
+static bool is_key_of_line(const strata_event *e)
+{
+    size_t n = strlen(STRATA_KEY_OF_LINE);
+    return strcmp(e->attribute, "key") == 0 && e->value_size > n &&
+           memcmp(e->value, STRATA_KEY_OF_LINE, n) == 0;
+}
+
 static void put_state(FILE *out, const strata_event *e)
 {
     if (e->kind == STRATA_UNSET || is_value(e, "open")) {
@@ -93,8 +100,8 @@ static void put_phrase(struct log_task *t, const strata_event *e, bool first)
     bool because = strcmp(e->attribute, "result") == 0 || strcmp(e->attribute, "reason") == 0;
     if (p != NULL && p->set == NULL)
         return;
-    if (strcmp(e->attribute, "key") == 0 && e->value_size > 5 && memcmp(e->value, "line:", 5) == 0)
-        return; /* made for a new line of a list: it says nothing to anybody */
+    if (is_key_of_line(e))
+        return;
     if (because && !gone && !first) {
         (void)fputs(": ", t->out); /* "done: it is up" */
         put_value(t->out, e);

@@ -548,7 +548,8 @@ const struct cli_command cli_commands[] = {
     {"log", "", 0, 0, ON(OPT_FOLLOW) | ON(OPT_LIMIT) | ON(OPT_SINCE_CURSOR) | ON(OPT_OPS),
      "what happened, in order of arrival here",
      "Prints the last events. With --since the first ones after that point, so that a program can "
-     "go on where it stopped. --follow --json prints one JSON object per line.",
+     "go on where it stopped. What one command wrote of a task is one line, and one to --limit; with "
+     "--json each change counts. --follow --json prints one JSON object per line.",
      {{"strata log", "the last 50"},
       {"strata log --since 120", "what came after 120"},
       {"strata log --follow --json", "a stream for programs"},

@@ -145,6 +145,39 @@ int st_claims_look(strata *s, const char *const *names, size_t count, struct st_
     return code == STRATA_OK ? look_all(s, names, count, out, NULL) : code;
 }
 
+static bool is_over(enum st_claim_outcome outcome)
+{
+    return outcome == ST_CLAIM_DONE || outcome == ST_CLAIM_FAILED;
+}
+
+int st_claims_free(strata *s, const char *const *names, size_t count, size_t max, size_t *out,
+                   size_t *found)
+{
+    *found = 0;
+    int result = st_lib_strong_open(s);
+    if (result != STRATA_OK)
+        return result;
+    if (st_strong_peek(s->strong) != ST_OK)
+        return st_lib_strong_fault(s);
+    enum st_code code = ST_OK;
+    for (size_t i = 0; i < count && *found < max && code == ST_OK; i++) {
+        struct st_lease lease = {.held = false};
+        code =
+            st_lease_read(st_strong_ledger(s->strong), ST_LEASE_CLAIM, st_str_of(names[i]), &lease);
+        if (code == ST_NOT_FOUND || (code == ST_OK && !lease.held && !is_over(lease.outcome)))
+            out[(*found)++] = i;
+        if (code == ST_NOT_FOUND)
+            code = ST_OK;
+    }
+    st_strong_end(s->strong);
+    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
+}
+
+void st_claims_probe(strata *s)
+{
+    s->claim_probed_ns = 0;
+}
+
 struct listing {
     strata *s;
     int (*visit)(void *arg, const struct st_claim *c);
@@ -293,7 +326,7 @@ static int check_end(strata *s, const struct st_claim_end *end)
 }
 
 /* Of these one entry asks for some: for more than one, as somebody may be faster. */
-#define FREE_MAX ST_SPARE_MAX
+#define FREE_MAX 64u
 #define ASKED    4u
 /* Whether a holder's process still lives is looked up so often; else its term counts. Nanoseconds. */
 #define PROBE_NS 200000000ull
@@ -309,7 +342,6 @@ struct choice {
     size_t count, equal;
     size_t free[FREE_MAX]; /* which are free, in order */
     size_t free_count, free_equal;
-    size_t start;               /* the first of `free` that the entry asks for */
     bool known;                 /* `free` needs no look */
     struct st_claim in_the_way; /* the first that is not free; name NULL: all are */
     size_t asked[FREE_MAX];     /* what the entry asks for */
@@ -337,7 +369,7 @@ static enum st_code choose_one(strata *s, struct choice *x, size_t i, bool probe
     enum st_code code = look_one(s, x->names[i], &c, e);
     if (code != ST_OK)
         return code;
-    if (!c.held && c.outcome != ST_CLAIM_DONE && c.outcome != ST_CLAIM_FAILED) {
+    if (!c.held && !is_over(c.outcome)) {
         x->free[x->free_count++] = i;
         x->free_equal += i < x->equal;
     } else if (x->in_the_way.name == NULL && (c.held || x->count == 1)) {
@@ -375,7 +407,6 @@ static size_t start_at(strata *s, const struct choice *x)
 static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run, struct entry *e)
 {
     size_t start = start_at(s, x);
-    x->start = start;
     for (size_t k = 0; k < x->free_count && k < ASKED; k++) {
         size_t i = x->free[(start + k) % x->free_count];
         struct st_command *c = add(e, ST_CMD_LEASE_ACQUIRE, x->names[i]);
@@ -386,17 +417,7 @@ static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run, str
     }
 }
 
-/* Free and not taken: what was not asked for, and what was not given as another one was. */
-static void keep_spare(strata *s, const struct entry *e, size_t first, const struct choice *x)
-{
-    for (size_t k = 0; k < x->free_count; k++) {
-        size_t i = x->free[(x->start + k) % x->free_count];
-        if (k >= x->asked_count || e->results[first + k].verdict == ST_VERDICT_SKIPPED)
-            s->spare.list[s->spare.count++] = i;
-    }
-}
-
-/* What the entry from `first` on was granted, and what is left. */
+/* What the entry from `first` on was granted. */
 static void find_granted(strata *s, const struct entry *e, size_t first, const struct choice *x,
                          struct st_claim *out)
 {
@@ -407,10 +428,9 @@ static void find_granted(strata *s, const struct entry *e, size_t first, const s
         out->name = x->names[x->asked[i]];
         out->token = e->results[first + i].token;
         out->held = true;
-        s->spare.back = e->results[first + i].count > 0;
+        out->back = e->results[first + i].count > 0;
     }
-    keep_spare(s, e, first, x);
-    if (x->asked_count == 0)
+    if (x->known || x->asked_count == 0)
         return;
     if (i == 0 && s->claim_spread > 1)
         s->claim_spread -= 1 + s->claim_spread / 16;
@@ -437,7 +457,7 @@ static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
     uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
     uint64_t every_ns = end != NULL ? PROBE_BUSY_NS : PROBE_NS;
     bool probe = x->count == 1 || s->claim_probed_ns == 0 || now - s->claim_probed_ns > every_ns;
-    size_t wanted = s->claim_spread > 1 || end != NULL ? FREE_MAX : ASKED;
+    size_t wanted = s->claim_spread > 1 ? FREE_MAX : ASKED;
     entry_begin(s, &e);
     size_t told = e.count;
     int code = x->known ? STRATA_OK : choose(s, x, probe, wanted, &e);
@@ -478,7 +498,6 @@ static int take_chosen(strata *s, struct choice *x, uint64_t term_ms, uint64_t r
                        const struct st_claim_end *end, struct st_claim *out)
 {
     *out = (struct st_claim){.name = "", .holder = s->agent};
-    s->spare = (struct st_spare){.count = 0};
     int code = end != NULL ? check_end(s, end) : STRATA_OK;
     for (size_t i = 0; i < x->count && code == STRATA_OK; i++)
         code = check_name(s, x->names[i], term_ms);
@@ -511,12 +530,10 @@ int st_claims_take(strata *s, const char *const *names, size_t count, size_t equ
     return take_chosen(s, &x, term_ms, run, end, out);
 }
 
-int st_claims_take_free(strata *s, const char *const *names, size_t count, uint64_t term_ms,
-                        uint64_t run, const struct st_claim_end *end, struct st_claim *out)
+int st_claims_take_free(strata *s, const char *name, uint64_t term_ms, uint64_t run,
+                        const struct st_claim_end *end, struct st_claim *out)
 {
-    struct choice x = {.names = names, .count = count, .known = true};
-    for (; x.free_count < count && x.free_count < FREE_MAX; x.free_count++)
-        x.free[x.free_count] = x.free_count;
+    struct choice x = {.names = &name, .count = 1, .known = true, .free_count = 1};
     return take_chosen(s, &x, term_ms, run, end, out);
 }
 

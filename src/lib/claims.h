@@ -37,6 +37,7 @@ struct st_claim {
     uint64_t token;            /* of the last grant; 0: never given out */
     uint64_t incarnation, run;
     bool held; /* its term lasts, and the process of its run lives */
+    bool back; /* taken now: its last holder had given it back */
     enum st_claim_outcome outcome;
     uint64_t since_ms, left_ms; /* left_ms: until it lapses */
 };
@@ -64,11 +65,17 @@ int st_claims_take(strata *s, const char *const *names, size_t count, size_t equ
                    uint64_t term_ms, uint64_t run, const struct st_claim_end *end,
                    struct st_claim *out);
 
-/* The same for names of which nothing is looked up before, as they were free a moment ago. When
- * others were faster with the first of them: STRATA_TIMEOUT, and s->spare has the rest. */
-int st_claims_take_free(strata *s, const char *const *names, size_t count, uint64_t term_ms,
-                        uint64_t run, const struct st_claim_end *end, struct st_claim *out);
+/* The same for one that was free a moment ago: nothing is looked up before. STRATA_TIMEOUT: others
+ * were faster. */
+int st_claims_take_free(strata *s, const char *name, uint64_t term_ms, uint64_t run,
+                        const struct st_claim_end *end, struct st_claim *out);
 
+/* Which of the names are free, in order, at most `max`. What has lapsed but nobody has said so is not;
+ * nor is this a promise: only taking it is one. */
+int st_claims_free(strata *s, const char *const *names, size_t count, size_t max, size_t *out,
+                   size_t *found);
+/* The next look at what is taken looks for dead processes, too. */
+void st_claims_probe(strata *s);
 /* How things stand; out has `count` elements. Writes nothing. */
 int st_claims_look(strata *s, const char *const *names, size_t count, struct st_claim *out);
 /* What an agent holds (NULL: everybody), by name. The visitor must not call the handle. */

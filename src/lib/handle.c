@@ -1,7 +1,7 @@
 /* handle.c - opening and closing a workspace; errors and notices. */
 #include "lib/internal.h"
 
-#include "lib/claims.h"
+#include "lib/task.h"
 #include "strong/strong.h"
 #include "sync/sync.h"
 
@@ -246,6 +246,7 @@ void strata_close(strata *s)
         st_marks_release(s);
     if (s->slot_fd >= 0)
         close(s->slot_fd);
+    st_pool_release(s);
     st_log_close(&s->log);
     st_read_scratch_release(&s->read);
     st_arena_reset(&s->arena);

@@ -5,8 +5,10 @@
  *   convert.c    from the core's terms to those of the API
  *   marks.c      what each agent has read
  *   write.c      writing, conditional writes, heartbeats
- *   tasks.c      tasks: names, adding, changing      task_read.c   reading and listing them
- *   task_graph.c what waits for what, cycles         task_next.c   the best that is ready
+ *   tasks.c      tasks: names, adding, changing      task_read.c   reading one
+ *   task_list.c  lists, counts                       task_ready.c  what is ready, best first
+ *   task_graph.c what waits for what, cycles         task_next.c   taking the best that is ready
+ *   task_pool.c  what all who take share of it
  *   task_claims.c taking a certain one, ending them
  *   task_import.c  from other trackers
  *   task_copy.c  from the ledger into the channels
@@ -59,15 +61,8 @@ struct st_held {
     size_t count;
 };
 
-/* Of the names that were to be taken at last, those that were free and are not taken. */
-#define ST_SPARE_MAX 64
-struct st_spare {
-    size_t list[ST_SPARE_MAX]; /* which, in order */
-    size_t count;
-    bool back; /* what was taken had been given back by its last holder */
-};
-
 struct st_hand; /* task_next.c */
+struct st_pool; /* task_pool.c */
 
 struct strata {
     struct st_log log;
@@ -93,8 +88,8 @@ struct strata {
     size_t claims_untold;   /* of these, how many it has not told */
     struct st_dot claims_by;
     unsigned claim_spread;    /* claims.c: among how many of the first to choose; 0, 1: none */
-    struct st_spare spare;    /* claims.c */
     struct st_hand *hand;     /* task_next.c; NULL: none yet */
+    struct st_pool *pool;     /* task_pool.c; NULL: none yet */
     uint64_t claim_probed_ns; /* claims.c: when it was last looked who lives */
     size_t task_window;       /* task_claims.c: how many of the first to look at; 0: the least */
     uint64_t settled_ns;      /* task_copy.c: when it was last looked what is to be copied */
@@ -141,7 +136,7 @@ bool st_find_repository(const char *dir, char out[ST_PATH_SIZE]);
 void st_lib_add_name(strata *s, uint64_t replica, const char *name);
 /* Remembers how many records of others wait. */
 void st_lib_keep_waiting(strata *s, uint64_t waiting);
-/* How many conflicts there are now. */
+/* How many conflicts there are now. Before records are taken in: it tells the log its context. */
 int st_lib_pending(strata *s, uint64_t *count);
 
 /* --- convert.c -------------------------------------------------------------------------------- */

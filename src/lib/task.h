@@ -12,6 +12,15 @@
 /* False: after the year 9999. */
 bool st_task_time(uint64_t ms, char out[ST_TIME_SIZE]);
 
+/* The agents that have tasks of their own among what is ready. */
+#define ST_APART_MAX 64
+struct st_apart {
+    uint64_t agents[ST_APART_MAX]; /* of st_apart_mark() */
+    uint32_t count;
+    bool more; /* and others */
+};
+uint64_t st_apart_mark(struct st_str agent);
+
 /* What this agent may take now, but for claims. */
 struct st_candidates {
     char (*entities)[ST_NUMBERED_SIZE + 1]; /* best first; room for max */
@@ -23,6 +32,7 @@ struct st_candidates {
     unsigned spread;    /* many take at once: begin anywhere among so many numbers; 0, 1: do not */
     bool since;         /* wanted: as the index stands, if it is not older than `at` */
     struct st_dot at;   /* the last record that was looked at */
+    struct st_apart *apart; /* NULL: not wanted */
 };
 int st_task_candidates(strata *s, const strata_task_query *q, struct st_candidates *c);
 
@@ -34,6 +44,24 @@ static inline size_t st_task_text_size(const char *text, size_t size)
 {
     return text == NULL ? 0 : size == STRATA_NUL ? strlen(text) : size;
 }
+
+/* Begins a read; what the ledger knows comes first. */
+int st_task_begin(strata *s);
+
+/* --- task_pool.c ------------------------------------------------------------------------------- */
+
+/* One of what was free a moment ago, and that nobody else is given. */
+struct st_pooled {
+    bool given;
+    char entity[ST_NUMBERED_SIZE + 1];
+    struct st_dot seen; /* the last record of the look, if that still holds; else counter 0 */
+    uint32_t changes;   /* the log's word (st_log_changes()) before it */
+};
+/* Not given: the caller has to look for itself. */
+int st_pool_take(strata *s, const strata_task_query *q, struct st_pooled *out);
+void st_pool_release(strata *s);
+/* Nothing came since that word was read that a look would have had to see. */
+bool st_task_unchanged(const strata *s, uint32_t changes);
 
 /* --- task_claims.c ----------------------------------------------------------------------------- */
 

@@ -2,11 +2,11 @@
  * task_next.c - the best that is ready, taken, and the last one ended in the same step.
  *
  * Candidates are looked for in the channel, and claimed in the ledger; between the two the task may
- * have changed, so it is looked at again. Of the candidates that were free and not taken some are
- * kept in the hand, for who goes on at once (an end with the next): they are asked for without a
- * look, as long as they were seen a moment ago and the log says that nothing came since that others
- * have to look at (st_log_changes()). What is told of an end is nothing of that kind: it makes tasks
- * ready, and takes none away.
+ * have changed, so it is looked at again. Who goes on at once (an end with the next) is given one that
+ * was seen to be free a moment ago, by whoever looked last (task_pool.c): it is asked for without a
+ * look, as long as the log says that nothing came since that others have to look at
+ * (st_log_changes()). What is told of an end is nothing of that kind: it makes tasks ready, and takes
+ * none away.
  */
 #include "lib/task.h"
 
@@ -23,53 +23,31 @@
 /* A worker that waits looks again after this at the latest: claims lapse without a record. */
 #define LOOK_AGAIN_MS 1000
 
-/* What has become ready meanwhile, and is better than what is in the hand, is seen so late. */
-#define HAND_NS 100000000ull
-/* More are not taken by one within that time. */
-#define HAND_MAX ST_SPARE_MAX
-
-#define HAS(o, field)                                                                              \
-    ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
-
-/* --- the hand --------------------------------------------------------------------------------- */
+/* --- what was taken last ---------------------------------------------------------------------- */
 
 struct st_hand {
-    char names[HAND_MAX][ST_NUMBERED_SIZE + 1]; /* free when they were looked at */
-    size_t count;
-    uint64_t looked_ns;
-    uint32_t changes;                 /* the log's word before the look */
-    bool known;                       /* it had one */
-    struct st_dot at;                 /* the last record that was looked at */
-    uint64_t query;                   /* what was looked for */
-    char taken[ST_NUMBERED_SIZE + 1]; /* the last that was taken */
-    uint64_t token;
+    char taken[ST_NUMBERED_SIZE + 1];
+    uint64_t token;   /* 0: nothing */
+    uint64_t query;   /* what was looked for */
+    uint32_t changes; /* the log's word before the look */
+    bool known;       /* it had one */
 };
 
 /* Nothing came since the look that it would have had to see. */
 static bool hand_is_good(const strata *s)
 {
-    uint32_t word;
-#ifdef ST_DEFECT_HAND_BLIND
-    return true;
-#endif
-    return s->hand->known && st_log_changes(&s->log, &word) && word == s->hand->changes;
-}
-
-static bool hand_serves(const strata *s)
-{
-    uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
-    return s->hand->count > 0 && now - s->hand->looked_ns < HAND_NS && hand_is_good(s);
+    return s->hand->known && st_task_unchanged(s, s->hand->changes);
 }
 
 static uint64_t query_of(const strata_task_query *q)
 {
-    const char *channel = HAS(q, channel) && q->channel != NULL ? q->channel : "";
-    const char *agent = HAS(q, agent) && q->agent != NULL ? q->agent : "";
+    const char *channel = ST_HAS(q, channel) && q->channel != NULL ? q->channel : "";
+    const char *agent = ST_HAS(q, agent) && q->agent != NULL ? q->agent : "";
     uint64_t parts[] = {st_checksum(channel, strlen(channel)), st_checksum(agent, strlen(agent))};
     return st_checksum(parts, sizeof parts);
 }
 
-/* *on: the end is that of what was taken last, and the hand is good. */
+/* *on: the end is that of what was taken last, of which nobody has said anything since. */
 static int hand_begin(strata *s, const strata_task_query *q, const strata_task_end *end, bool *on)
 {
     if (s->hand == NULL)
@@ -80,32 +58,9 @@ static int hand_begin(strata *s, const strata_task_query *q, const strata_task_e
     uint64_t query = query_of(q);
     *on = end != NULL && end->token != 0 && end->token == h->token && h->query == query &&
           strcmp(end->id, h->taken + 1) == 0 && strcmp(end->state, "retry") != 0 && hand_is_good(s);
-    if (!*on)
-        h->count = 0;
     h->query = query;
     h->token = 0;
     return STRATA_OK;
-}
-
-/* Before a look: who goes on need not see what is quiet. */
-static void hand_look(strata *s, bool on, struct st_candidates *c)
-{
-    struct st_hand *h = s->hand;
-    h->count = 0;
-    h->looked_ns = s->log.env->boot_ns(s->log.env->ctx);
-    c->since = on && hand_is_good(s);
-    c->at = h->at;
-    if (!c->since)
-        h->known = st_log_changes(&s->log, &h->changes);
-}
-
-/* What is left of the names that were asked for. */
-static void hand_fill(strata *s, const char *const *names)
-{
-    struct st_hand *h = s->hand;
-    h->count = 0;
-    for (size_t k = 0; k < s->spare.count; k++) /* moves forward only: names may be the hand's */
-        memmove(h->names[h->count++], names[s->spare.list[k]], strlen(names[s->spare.list[k]]) + 1);
 }
 
 static void hand_note(strata *s, const char *entity, uint64_t token)
@@ -155,9 +110,9 @@ static int nothing_ready(strata *s, const strata_task_query *q)
         snprintf(why + used, sizeof why - used, ", and %zu more are claimed", s->held.count - 3);
     uint64_t waiting = t.unfinished > t.ready ? t.unfinished - t.ready : 0;
     st_lib_fail(s, ST_TIMEOUT, "nothing ready%s%s%s%s; %" PRIu64 " wait for others or are held",
-                HAS(q, channel) && q->channel != NULL ? " in " : "",
-                HAS(q, channel) && q->channel != NULL ? q->channel : "", why[0] != '\0' ? ": " : "",
-                why, waiting);
+                ST_HAS(q, channel) && q->channel != NULL ? " in " : "",
+                ST_HAS(q, channel) && q->channel != NULL ? q->channel : "",
+                why[0] != '\0' ? ": " : "", why, waiting);
     st_lib_hint(s, "`strata list --blocked` shows what waits for what");
     return ST_TIMEOUT;
 }
@@ -171,6 +126,7 @@ struct taking {
     strata_task_taken *out;
     bool again; /* others were faster: not a reason to wait */
     bool on;    /* it goes on from the last task: what was seen for that may still be used */
+    struct st_dot seen; /* on: as far as one has to see */
 };
 
 /* Another copy decides: what is for this agent here can be had all the same. */
@@ -195,7 +151,7 @@ static int keep_taken(struct taking *t, const struct st_claim *c)
     snprintf(entity, sizeof entity, "%s", c->name);
     st_task_taken(c, t->out);
     hand_note(t->s, entity, t->out->token);
-    if ((hand_is_good(t->s) && !t->s->spare.back) || still_ready(t->s, t->q, entity))
+    if ((hand_is_good(t->s) && !c->back) || still_ready(t->s, t->q, entity))
         return STRATA_OK;
     t->again = true;
     int code = st_claims_release(t->s, entity, t->out->token);
@@ -219,10 +175,13 @@ static int want(struct taking *t, struct wanted *w)
     if (w->c.entities == NULL || w->names == NULL)
         return st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded");
     w->c.spread = s->claim_spread;
-    hand_look(s, t->on, &w->c);
+    /* Before anything is ended: what an end makes ready has to be seen. As what an earlier look saw may
+     * be all that this one sees, the word is of that. */
+    w->c.since = t->seen.counter != 0 && t->end != NULL;
+    w->c.at = t->seen;
+    if (!w->c.since)
+        s->hand->known = st_log_changes(&s->log, &s->hand->changes);
     int code = st_task_candidates(s, t->q, &w->c);
-    if (code == STRATA_OK)
-        s->hand->at = w->c.at;
     w->all = w->c.all;
     for (size_t i = 0; i < w->c.count; i++)
         w->names[i] = w->c.entities[i];
@@ -272,28 +231,20 @@ static int ask_for(struct taking *t, const struct wanted *w)
     const struct st_claim_end *end = t->end;
     int code = st_claims_take(t->s, w->names, w->c.count, w->c.equal, t->term_ms, t->run, end, &c);
     t->end = NULL;
-    hand_fill(t->s, w->names);
     code = given(t, end, &c, code);
     bool over = c.token != 0 || code == STRATA_UNAVAILABLE || t->out->id[0] != '\0' ||
                 (end != NULL && code == STRATA_CONFLICT);
     return over ? code : none_given(t, w, code);
 }
 
-/* What is in the hand is asked for without a look. */
-static int ask_hand(struct taking *t)
+/* What was seen to be free is asked for without a look. */
+static int ask_pooled(struct taking *t, const struct st_pooled *p)
 {
     struct st_claim c;
-    struct st_hand *h = t->s->hand;
-    const char *names[HAND_MAX];
+    const char *name = p->entity;
     const struct st_claim_end *end = t->end;
-    for (size_t i = 0; i < h->count; i++)
-        names[i] = h->names[i];
-    int code = st_claims_take_free(t->s, names, h->count, t->term_ms, t->run, end, &c);
+    int code = st_claims_take_free(t->s, name, t->term_ms, t->run, end, &c);
     t->end = NULL;
-    char taken[ST_NUMBERED_SIZE + 1];
-    snprintf(taken, sizeof taken, "%s", c.name);
-    c.name = taken; /* it is lent by the hand */
-    hand_fill(t->s, names);
     t->again = c.token == 0;
     return given(t, end, &c, code);
 }
@@ -302,10 +253,17 @@ static int ask_hand(struct taking *t)
 static int try_next(struct taking *t)
 {
     struct wanted w;
+    struct st_pooled p = {.given = false};
     t->again = false;
-    if (t->on && hand_serves(t->s))
-        return ask_hand(t);
-    int code = want(t, &w);
+    int code = t->on ? st_pool_take(t->s, t->q, &p) : STRATA_OK;
+    if (code != STRATA_OK)
+        return code;
+    t->seen = p.seen;
+    t->s->hand->known = p.seen.counter != 0;
+    t->s->hand->changes = p.changes;
+    if (p.given)
+        return ask_pooled(t, &p);
+    code = want(t, &w);
     if (code == STRATA_OK && w.c.count > 0 && w.c.assigned)
         snprintf(t->out->id, sizeof t->out->id, "%.95s", w.c.entities[0] + 1);
     else if (code == STRATA_OK && w.c.count == 0 && t->end == NULL)

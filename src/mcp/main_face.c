@@ -105,13 +105,31 @@ static int put_unapproved(void *arg, const strata_operation *op)
     return op->needs_approval && !op->approved ? put_operation(arg, op) : 0;
 }
 
+static int put_given_up(void *arg, const strata_task *t)
+{
+    struct out *o = arg;
+    (void)fprintf(o->f, "Task %s failed %d times: ", t->id, STRATA_TASK_RETRIES);
+    edge_put_text(o->f, t->reason, strlen(t->reason), 200);
+    (void)fputs(" (", o->f);
+    edge_put_text(o->f, t->title, strlen(t->title), 120);
+    (void)fprintf(o->f,
+                  "); a person tries it again (strata update %s --reopen) or gives it up (strata "
+                  "cancel %s)\n",
+                  t->id, t->id);
+    return 0;
+}
+
 static int read_pending(struct out *o, strata *s)
 {
+    strata_task_query given_up = {
+        .size = sizeof(given_up), .view = STRATA_TASKS_GIVEN_UP, .limit = 100};
     int code = strata_pending_each(s, STRATA_PENDING_CONFLICT, 100, put_pending, o);
     if (code == STRATA_OK)
         code = strata_op_each(s, STRATA_OP_IN_DOUBT, NULL, 100, put_operation, o);
     if (code == STRATA_OK)
         code = strata_op_each(s, STRATA_OP_PROPOSED, NULL, 100, put_unapproved, o);
+    if (code == STRATA_OK)
+        code = strata_task_each(s, &given_up, put_given_up, o);
     return code;
 }
 

@@ -30,6 +30,10 @@ static enum st_code lock_timeout(struct st_log *log, enum st_lock_kind kind, uin
         st_fail(&log->fault, ST_UNAVAILABLE,
                 "the %s lock of %s could not be had within %" PRIu64 " ms", lock_name(kind),
                 log->dir, wait_ms);
+        return st_hint(&log->fault,
+                       "nothing was recorded; try again, and if it stays so look who has that file "
+                       "open: fuser %s/%s.lock",
+                       log->dir, lock_name(kind));
     } else {
         struct st_holder h = log->page->holders[kind];
         h.what[sizeof h.what - 1] = '\0';
@@ -248,8 +252,10 @@ static enum st_code tail_verify(struct st_log *log)
         code = st_tail_scan(log, log->fd, st_log_writer(log), &tail, UINT64_MAX, &broken);
         if (code == ST_OK && broken)
             code = st_tail_quarantine(log, log->fd, &tail);
-        if (code == ST_OK)
+        if (code == ST_OK) {
             st_page_set_tail(log->page, &tail);
+            st_atomic_add(&log->page->changes, 1u); /* whatever it was that they wrote */
+        }
     }
 #endif
     return code;

@@ -425,6 +425,23 @@ enum st_code st_file_found(const struct st_env *env, const struct st_alloc *allo
     return code;
 }
 
+enum st_code st_file_glance(const struct st_env *env, const struct st_alloc *alloc, const char *dir,
+                            uint64_t *workspace, bool *empty)
+{
+    struct st_log log;
+    struct st_tail tail;
+    enum st_code code = st_log_open(&log, env, alloc, dir, true, "merge");
+    if (code == ST_OK)
+        code = st_log_tail(&log, &tail);
+    if (code == ST_OK) {
+        *workspace = log.identity.workspace;
+        /* A later epoch begins with a record that names the earlier ones. */
+        *empty = tail.counter == 0;
+    }
+    st_log_close(&log);
+    return code;
+}
+
 enum st_code st_file_open(struct st_order **out, const struct st_env *env,
                           const struct st_alloc *alloc, const char *dir, bool read_only,
                           const char *what, uint64_t wait_ms, struct st_fault *fault)

@@ -16,8 +16,8 @@
 #include "strong/file.h"
 
 #include "store/log_internal.h"
+#include "store/shared.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,59 +59,14 @@ struct st_answers {
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
 
-/* Zeros from `size` on. */
-static int write_rest(const struct st_env *env, int fd, uint64_t size)
-{
-    static const char zeros[16384];
-    int r = 0;
-    while (r >= 0 && size < sizeof(struct st_answers)) {
-        size_t n = sizeof(struct st_answers) - size;
-        n = n < sizeof zeros ? n : sizeof zeros;
-        r = st_write_all(env, fd, zeros, n, size);
-        size += n;
-    }
-    return r;
-}
-
-/* There in its full size, not only as long: a store into a hole of a full disk kills the process. By
- * one at a time, so that nobody writes over what others use already. */
-static int fill(const struct st_env *env, int fd, int tries)
-{
-    struct st_file_info info = {0};
-    int r, locked = -1;
-    while ((r = env->fstat(env->ctx, fd, &info)) >= 0 && info.size < sizeof(struct st_answers) &&
-           (locked = env->lock_try(env->ctx, fd)) < 0 && tries-- > 0)
-        env->sleep_ns(env->ctx, ST_NS_PER_MS);
-    if (r >= 0 && info.size < sizeof(struct st_answers) && locked < 0)
-        return locked;
-    if (r >= 0 && locked >= 0)
-        r = env->fstat(env->ctx, fd, &info); /* it may have grown before it was locked */
-    if (r >= 0 && info.size < sizeof(struct st_answers)) {
-        r = env->allocate(env->ctx, fd, sizeof(struct st_answers));
-        if (r == -EOPNOTSUPP)
-            r = write_rest(env, fd, info.size);
-    }
-    if (locked >= 0)
-        env->unlock(env->ctx, fd);
-    return r;
-}
-
 void st_answers_open(struct st_file *f, bool patient)
 {
     const struct st_env *env = f->log.env;
     char path[ST_PATH_SIZE];
     void *p = NULL;
     if (f->log.read_only ||
-        snprintf(path, sizeof path, "%s/answers", f->log.dir) >= (int)sizeof path)
-        return;
-    int fd = env->open(env->ctx, path, ST_OPEN_WRITE | ST_OPEN_CREATE);
-    if (fd < 0)
-        return;
-    int r = fill(env, fd, patient ? FILL_TRIES : 0);
-    if (r >= 0)
-        r = env->map(env->ctx, fd, sizeof(struct st_answers), true, &p);
-    env->close(env->ctx, fd);
-    if (r < 0)
+        snprintf(path, sizeof path, "%s/answers", f->log.dir) >= (int)sizeof path ||
+        st_shared_map(env, path, sizeof(struct st_answers), patient ? FILL_TRIES : 0, &p) < 0)
         return;
     struct st_answers *a = p;
     if (a->magic == 0) {

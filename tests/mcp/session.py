@@ -488,6 +488,17 @@ class Session(unittest.TestCase):
             text = s.answer(s.send("resources/read", {"uri": uri}, meta=None))["result"]["contents"][0]["text"]
             self.assertTrue(text or uri == "strata://pending", uri)
 
+    def test_what_was_given_up_is_pending(self):
+        self.cli("add", "build")
+        for _ in range(5):
+            self.cli("claim", "1")
+            self.cli("fail", "1", "--reason", "no network", "--retry-in", "0s")
+        s = self.start()
+        s.request("initialize", {"protocolVersion": "2025-06-18"}, meta=None)
+        text = s.request("resources/read", {"uri": "strata://pending"}, meta=None)["result"]["contents"][0]["text"]
+        self.assertIn("Task 1 failed 5 times: no network (build)", text)
+        self.assertIn("strata update 1 --reopen", text)
+
     def test_subscriptions_of_the_older_revisions(self):
         s = self.start()
         s.request("initialize", {"protocolVersion": "2025-11-25"}, meta=None)
