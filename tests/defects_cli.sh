@@ -4,7 +4,7 @@
 . "$(dirname "$0")/defects.sh"
 defects_of src/cli/*.c src/store/env_posix.c
 program
-at_once=3
+at_once=6
 
 # a part of the name of the case that has to say no; of a new defect it may be any
 case_of() {
@@ -23,7 +23,7 @@ caught_by() {
     ldflags=-Wl,--wrap=st_env_posix,--wrap=clock_gettime
     link strata_mortal "$1" tests/die_at.c tests/suspended.c
     ldflags=
-    STRATA=$dir/strata STRATA_MORTAL=$dir/strata_mortal timeout 100 \
+    STRATA=$dir/strata STRATA_MORTAL=$dir/strata_mortal timeout 250 \
         bats -f "$(case_of "$1")" tests/once.bats >"$dir/out" 2>&1 || status=$?
     sed -n 's/^not ok [0-9]* \([^:,]*\).*/\1/p' "$dir/out"
 }

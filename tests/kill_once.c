@@ -38,6 +38,7 @@
 
 #define WRAPPERS_MAX 32
 #define KEYS_MAX     4
+#define ROUNDS       60
 #define OUTPUT_MAX   4096
 
 /* Modes of the command. */
@@ -478,6 +479,18 @@ static void reap(void)
         ;
 }
 
+/* Until some command has begun, however slow the machine is; in one of four rounds it is any moment. */
+static void await_work(void)
+{
+    char path[512];
+    struct stat st;
+    path_of(path, "processes");
+    if (random_below(4) == 0)
+        return;
+    for (unsigned waited = 0; waited < 10000 && stat(path, &st) != 0; waited++)
+        pause_us(500);
+}
+
 static void round_run(unsigned round, struct key *keys, unsigned key_count)
 {
     struct wrapper wrappers[WRAPPERS_MAX];
@@ -497,6 +510,7 @@ static void round_run(unsigned round, struct key *keys, unsigned key_count)
         wrappers[i] = (struct wrapper){.key = &keys[random_below(key_count)]};
         wrappers[i].pid = start_once((int)i, wrappers[i].key);
     }
+    await_work();
     pause_us(random_below(count == WRAPPERS_MAX ? 60000 : 30000));
     kill_some(wrappers, count);
     /* A lasting grandchild of a wrapper that died keeps the others waiting: as it should. */
@@ -572,7 +586,7 @@ static void set_up(void)
 /* Did the kills hit what they were meant for? */
 static bool hit_enough(void)
 {
-    return total.doubts >= 10 && total.refused >= 3 && total.commits >= 10;
+    return total.doubts >= 20 && total.refused >= 3 && total.commits >= 20;
 }
 
 int main(int argc, char **argv)
@@ -580,7 +594,7 @@ int main(int argc, char **argv)
     self = argv[0];
     if (argc == 6 && strcmp(argv[1], "effect") == 0)
         return effect(argv[2], argv[3], atoi(argv[4]), strtoull(argv[5], NULL, 10));
-    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 110;
+    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : ROUNDS;
     seed =
         argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL) * 1000 + (uint64_t)getpid();
     rng = seed * 0x9e3779b97f4a7c15u | 1;
@@ -589,7 +603,7 @@ int main(int argc, char **argv)
     set_up();
     /* On a fast machine few calls are in the middle of something when they are killed: a long run goes
      * on until enough were. */
-    unsigned rounds_max = rounds >= 100 ? rounds * 6 : rounds, count = 0;
+    unsigned rounds_max = rounds >= ROUNDS ? rounds * 6 : rounds, count = 0;
     struct key *keys = calloc(rounds_max, KEYS_MAX * sizeof *keys);
     unsigned round = 0;
     for (; round < rounds || (round < rounds_max && !hit_enough()); round++) {
@@ -602,7 +616,7 @@ int main(int argc, char **argv)
            "retry, %u times refused while something lived), %u began after the round\n",
            round, count, total.wrappers, total.kills, total.commits, total.doubts, total.retried,
            total.refused, total.never);
-    if (rounds >= 100 && !hit_enough())
+    if (rounds >= ROUNDS && !hit_enough())
         fail("the kills hit nothing", "-");
     free(keys);
     char command[512];

@@ -654,7 +654,7 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
     token=$output
     try 0 op begin --key k --term 1h
     try 0 op start k --token "$output"
-    locked 1h sh -c 'echo $$ >pid; exec sleep 30'
+    locked 1h sh -c 'echo $$ >pid; exec sleep 15'
     # The guardian's timer is on CLOCK_BOOTTIME: nothing else wakes up in time.
     guardian=$(pgrep -P $wrapper strata-guardian)
     has "$(cat /proc/"$guardian"/fdinfo/*)" "clockid: 7"
@@ -676,8 +676,8 @@ gone() { [ ! -e "/proc/$1" ] || grep -q 'State:.*Z' "/proc/$1/status"; }
     locked 2s sh -c 'trap "" TERM; echo $$ >pid; while :; do sleep 0.05; done'
     SECONDS=0
     kill -STOP $wrapper
-    eventually gone "$(cat pid)"
-    [ "$SECONDS" -lt 4 ]
+    until gone "$(cat pid)" || [ "$SECONDS" -ge 4 ]; do sleep 0.05; done
+    gone "$(cat pid)"
     try 0 lock acquire db --wait 5s
     kill -CONT $wrapper
     wait $wrapper || true

@@ -217,9 +217,10 @@ static void test_a_million_operations(void **state)
 
 /* --- the log -------------------------------------------------------------------------------------- */
 
-#define OPERATIONS   (ST_ENTRY_COMMANDS_MAX / 4) /* of one entry */
-#define VERIFIED     12000
-#define VERIFIED_MAX (4 << 20) /* bytes that SQLite may have at one time; all rows together are 7 MB */
+#define OPERATIONS (ST_ENTRY_COMMANDS_MAX / 4) /* of one entry */
+#define VERIFIED   12000
+#define VERIFIED_MAX                                                                               \
+    (4 << 20) /* bytes that SQLite may have at one time; all rows together are 7 MB */
 
 static int no_flush(void *ctx, int fd)
 {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -613,6 +614,9 @@ static void test_rows_are_a_cache(void **state)
     s = open_place(&p);
     OK(s, begin(s, "more", (struct st_deadline){0}, results));
     st_strong_close(s);
+    s = open_place(&p); /* who comes next writes what its predecessor had in memory */
+    OK(s, st_strong_head(s, &after));
+    st_strong_close(s);
     snprintf(command, sizeof command,
              "cd '%s/copy/strong' && rm -f index.db* && cp '%s'/strong/index.db* . && true", dir,
              p.path);
@@ -625,6 +629,63 @@ static void test_rows_are_a_cache(void **state)
     OK(s, st_strong_head(s, &after));
     assert_string_equal(after.head, before.head);
     st_strong_close(s);
+}
+
+/* What the rows' files look like. */
+static struct timespec rows_written(const struct place *p)
+{
+    char path[300];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/strong/index.db-wal", p->path);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mtim;
+}
+
+/* Who is alone writes rows now and then. Others see what it has in memory only, and it sees theirs. */
+static void test_rows_in_memory(void **state)
+{
+    struct place p;
+    char name[16];
+    unsigned written = 0;
+    (void)state;
+    place_new(&p, "desk", true, true);
+    struct st_strong *a = open_place(&p);
+    acquire(a, "ann", "first", 3600 * S_NS);
+    acquire(a, "ann", "second", 3600 * S_NS);
+    struct timespec last = rows_written(&p);
+    for (int i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "l%d", i);
+        acquire(a, "ann", name, 3600 * S_NS);
+        struct timespec now = rows_written(&p);
+        written += now.tv_sec != last.tv_sec || now.tv_nsec != last.tv_nsec;
+        last = now;
+    }
+    assert_in_range(written, 1, 10);
+    struct st_strong *b = open_place(&p);
+    uint64_t token = 0;
+    for (int i = 0; i < 200; i++) {
+        /* In turn, and at times one of them several times. */
+        struct st_strong *s = i % 7 < 3 ? a : b, *other = s == a ? b : a;
+        snprintf(name, sizeof name, "m%d", i);
+        struct st_ledger_result r = acquire(s, s == a ? "ann" : "bob", name, 3600 * S_NS);
+        assert_int_equal(r.verdict, ST_VERDICT_DONE);
+        assert_true(r.token > token);
+        token = r.token;
+        if (i % 3 == 0)
+            assert_int_equal(acquire(other, "cem", name, S_NS).verdict, ST_VERDICT_HELD);
+        if (i % 5 == 0)
+            assert_true(held(other, name));
+    }
+    struct st_strong_head one_head, other_head;
+    OK(a, st_strong_head(a, &one_head));
+    OK(b, st_strong_head(b, &other_head));
+    assert_string_equal(one_head.head, other_head.head);
+    st_strong_close(a);
+    st_strong_close(b);
+    b = open_place(&p);
+    OK(b, st_strong_verify(b, &other_head));
+    assert_string_equal(one_head.head, other_head.head);
+    st_strong_close(b);
 }
 
 /* The answer to an entry was overwritten before its process came to read it. */
@@ -877,6 +938,7 @@ int main(void)
         TEST(test_a_role_on_a_full_disk),
         TEST(test_no_answer_before_it_is_durable),
         TEST(test_rows_are_a_cache),
+        TEST(test_rows_in_memory),
         TEST(test_answer_again),
         TEST(test_deadlines_memory),
         TEST(test_deadlines_file),
