@@ -107,6 +107,11 @@ static void test_done_once_until_reopened(void **state)
     ok(b, st_claims_finish(b, &end));
     expect_code(a, st_claims_take(a, &name, 1, 1, 0, 0, NULL, &c), STRATA_CONFLICT);
     assert_true(says(a, "1 is failed (bert)"));
+    /* Behind an end that is accepted it is no conflict: nothing is free. */
+    uint64_t other = claim(a, "#2");
+    end = done("#2", other, "built, too");
+    expect_code(a, st_claims_take(a, &name, 1, 1, 0, 0, &end, &c), STRATA_TIMEOUT);
+    assert_int_equal(look(a, "#2").outcome, ST_CLAIM_DONE);
     ok(a, st_claims_reopen(a, "#never", NULL));
     strata_close(a);
     strata_close(b);

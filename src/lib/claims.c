@@ -446,14 +446,15 @@ static void find_granted(strata *s, const struct entry *e, size_t first, const s
 }
 
 /* None was free: says so of the first that is in the way. */
-static int none_free(strata *s, const struct choice *x)
+static int none_free(strata *s, const struct choice *x, bool ended)
 {
     char reason[400] = "others were faster";
     const struct st_claim *c = &x->in_the_way;
     if (c->name != NULL)
         say_taken(c, reason, sizeof reason);
     if (x->count == 1) {
-        enum st_code code = c->name == NULL || c->held ? ST_TIMEOUT : ST_CONFLICT;
+        /* Behind an end a conflict would be that of the end. */
+        enum st_code code = c->name == NULL || c->held || ended ? ST_TIMEOUT : ST_CONFLICT;
         st_lib_fail(s, code, "%s", reason);
         if (c->name != NULL && c->held && s->agent[0] != '\0' && strcmp(c->holder, s->agent) == 0)
             st_lib_hint(s,
@@ -501,10 +502,10 @@ static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
     if (x->asked_count > 0 && e.results[first].verdict == ST_VERDICT_STALE)
         return st_lib_replaced(s);
     if (x->known || x->count > 1 || x->asked_count == 0)
-        return none_free(s, x);
+        return none_free(s, x, end != NULL);
     x->free_count = x->free_equal = 0;
     code = choose(s, x, true, 1, &e); /* somebody was faster: who? */
-    return code == STRATA_OK ? none_free(s, x) : code;
+    return code == STRATA_OK ? none_free(s, x, end != NULL) : code;
 }
 
 static int take_chosen(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
