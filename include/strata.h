@@ -150,8 +150,11 @@ typedef struct strata_op {
     const char *value;
     size_t value_size;
     bool link;     /* the value names an entity */
-    int64_t delta; /* STRATA_COUNT: at most 2^53 - 1 either way */
+    int64_t delta; /* STRATA_COUNT: at most STRATA_DELTA_MAX either way */
 } strata_op;
+
+/* What every JSON reader has exactly. */
+#define STRATA_DELTA_MAX ((INT64_C(1) << 53) - 1)
 
 enum {
     STRATA_NO_FLUSH = 1, /* return before the write is on disk */
@@ -473,7 +476,7 @@ typedef struct strata_sync_result {
  * STRATA_DENIED: nobody has agreed to the remote, or it does not accept the reference.
  * STRATA_UNAVAILABLE, STRATA_TIMEOUT: it could not be reached, or another sync is at work here.
  * STRATA_CONFLICT: another workspace. STRATA_DAMAGED: something there cannot be used (`refused`);
- * all the rest was exchanged.
+ * all the rest was exchanged. What came is merged into the files of the work tree before anything is sent.
  */
 int strata_sync(strata *s, const strata_sync_options *options, strata_sync_result *out);
 /* The remotes that somebody has agreed to. */

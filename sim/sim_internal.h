@@ -10,6 +10,7 @@
 
 #include "sim/sim.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #define SIM_FDS_MAX        64
@@ -104,13 +105,20 @@ struct sim_block {
     int process;
 };
 
+/* Where a coroutine, or the scheduler, goes on. */
+struct sim_context {
+    ucontext_t start; /* until it has run for the first time */
+    jmp_buf at;       /* from then on */
+    bool entered;
+};
+
 struct sim_process {
     enum sim_state state;
     int machine;
     char name[24];
     void (*main)(struct sim *s, void *arg);
     void *arg;
-    ucontext_t context;
+    struct sim_context context;
     uint8_t *stack;
     struct sim_fd fds[SIM_FDS_MAX];
     uint64_t wake_ns;       /* BLOCKED: deadline */
@@ -143,7 +151,7 @@ struct sim {
     int machine;
     struct sim_process processes[SIM_PROCESSES_MAX + 1]; /* 0: the operator */
     int current;
-    ucontext_t scheduler;
+    struct sim_context scheduler;
     int power_machine; /* -1, or the machine whose power went while a process was running */
     enum sim_loss power_loss;
     bool die_current; /* the current process is to be removed by the scheduler */

@@ -4,6 +4,7 @@
  * The scheduler runs in the caller of sim_run(). A process that is killed is simply never
  * resumed: its stack is dropped, its descriptors closed, its locks freed, its memory released.
  */
+#undef _FORTIFY_SOURCE /* it takes a jump to another stack for an error */
 #include "sim/sim_internal.h"
 
 #include <stdlib.h>
@@ -90,12 +91,28 @@ static void switch_ended(bool in_process)
 #endif
 }
 
+/* Leaves `from`, which later goes on here. */
+static void context_switch(struct sim_context *from, struct sim_context *to)
+{
+    from->entered = true;
+#ifdef SIM_ASAN
+    swapcontext(&from->start, &to->start);
+#else
+    /* Twice as fast as swapcontext(), which makes a system call for the signal mask. */
+    if (_setjmp(from->at) == 0) {
+        if (to->entered)
+            _longjmp(to->at, 1);
+        setcontext(&to->start);
+    }
+#endif
+}
+
 void sim_switch(struct sim *s)
 {
     struct sim_process *p = &s->processes[s->current];
     s->counts.switches++;
     switch_begins(NULL);
-    swapcontext(&p->context, &s->scheduler);
+    context_switch(&p->context, &s->scheduler);
     switch_ended(true);
 }
 
@@ -141,12 +158,13 @@ int sim_spawn(struct sim *s, const char *name, void (*main)(struct sim *s, void 
     p->shielded = false;
     p->priority = UINT64_MAX / 2 + sim_below(s, 1u << 30);
     p->stack = stack_get();
-    getcontext(&p->context);
-    p->context.uc_stack.ss_sp = p->stack + SIM_PAGE_SIZE;
-    p->context.uc_stack.ss_size = SIM_STACK_SIZE - SIM_PAGE_SIZE;
-    p->context.uc_link = NULL;
+    p->context.entered = false;
+    getcontext(&p->context.start);
+    p->context.start.uc_stack.ss_sp = p->stack + SIM_PAGE_SIZE;
+    p->context.start.uc_stack.ss_size = SIM_STACK_SIZE - SIM_PAGE_SIZE;
+    p->context.start.uc_link = NULL;
     uintptr_t self = (uintptr_t)s;
-    makecontext(&p->context, (void (*)(void))process_main, 2, (unsigned)self,
+    makecontext(&p->context.start, (void (*)(void))process_main, 2, (unsigned)self,
                 (unsigned)(self >> 32));
     return n;
 }
@@ -280,7 +298,7 @@ static void resume(struct sim *s, int process)
     p->stopped_until = 0;
     s->current = process;
     switch_begins(p);
-    swapcontext(&s->scheduler, &p->context);
+    context_switch(&s->scheduler, &p->context);
     switch_ended(false);
     s->current = 0;
     if (s->die_current) {

@@ -295,6 +295,9 @@ line 2" >/dev/null
     has "$stderr" "+N or -N"
     try 2 count builds +x
     try 2 count builds +99999999999999999999
+    try 2 count builds +9007199254740992
+    has "$stderr" 9007199254740991
+    same "$(strata count builds)" -1
 }
 
 @test "beat and agent list" {
@@ -429,6 +432,49 @@ line 2" >/dev/null
     same "$(strata --dir ../other fact get db host)" x
     same "$(strata --dir ../other status --json | jq -r .data.workspace)" \
         "$(strata status --json | jq -r .data.workspace)"
+}
+
+@test "a state without a whole identity file says what to do, and is not founded anew" {
+    strata fact set a b 1 >/dev/null
+    cp .strata/identity ../kept
+    truncate -s 10 .strata/identity
+    for command in "fact get a b" status "doctor --fix" init; do
+        try 1 $command
+        has "$stderr" "identity is damaged"
+        has "$stderr" "put the file back"
+    done
+    rm .strata/identity
+    try 1 init
+    has "$stderr" "has records, and no file"
+    cp ../kept .strata/identity
+    same "$(strata fact get a b)" 1
+    echo '{"format":2,"workspace":"x"}' >.strata/identity
+    try 1 init
+    has "$stderr" "newer version"
+}
+
+@test "a lock that something else holds is named" {
+    exec 9>>.strata/append.lock
+    flock 9
+    try 6 fact set a b 1 --wait 100ms
+    has "$stderr" "nothing was recorded"
+    has "$stderr" "fuser $PWD/.strata/append.lock"
+    exec 9>&-
+    try 0 fact set a b 1
+}
+
+@test "merge-state: two copies that decide nothing do not open their ledgers" {
+    strata fact set a b 1 >/dev/null
+    mkdir ../other
+    try 0 init --dir ../other
+    try 0 merge-state "$PWD" --dir ../other
+    try 0 merge-state ../other
+    strata fact set a b 2 >/dev/null
+    try 0 merge-state "$PWD" --dir ../other
+    [ ! -e .strata/strong/index.db ]
+    strata once --key k -- true
+    try 0 merge-state "$PWD" --dir ../other
+    try 0 op show k --dir ../other
 }
 
 @test "merge-state: another workspace is refused, --adopt takes it in" {
@@ -635,6 +681,8 @@ conflict() {
     try 2 fact set "e " a 1
     try 2 count "$(printf 'n\tm')" +1
     try 2 beat "$(printf 'x\xff')"
+    try 2 beat "$(printf 'a\nb')"
+    has "$stderr" "one line"
     same "$(strata fact list)" ""
     same "$(strata log 2>/dev/null)" ""
 }

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/defects.sh"
 defects_of src/store/log*.c
 flags="$flags -DST_SEGMENT_SIZE=4096"
-make_archive kernel src/core/*.c src/store/alloc.c src/store/fault.c src/store/mend.c \
+make_archive kernel src/core/*.c src/store/alloc.c src/store/fault.c src/store/mend*.c \
     src/store/log_*.c
 
 caught_by() {

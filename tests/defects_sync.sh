@@ -10,6 +10,7 @@ program
 case_of() {
     case $1 in
     SYNC_FORCED) echo 'never by force: what came' ;;
+    SYNC_MERGED_LATER) echo 'merges into tracked' ;;
     SYNC_UNDURABLE) echo 'not on disk is not published' ;;
     SYNC_OWN_UNCOMPARED) echo 'snapshot of the disk' ;;
     SYNC_HEAD_UNCOMPARED) echo 'put back in place that went on' ;;

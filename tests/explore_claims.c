@@ -32,7 +32,8 @@
  *   (5) a change that the channel does not show is in the outbox, once; the channel never goes
  * back;
  *
- *   (6) who gave back, or was given nothing, ends nothing;
+ *   (6) who gave back, or was given nothing, ends nothing; who ended a task does not end it again, after it
+ *   was reopened;
  *
  *   (7) the index of what is held names just that.
  *
@@ -185,6 +186,7 @@ static void entries_build(void)
 /* Who was given token i + 1. */
 struct sender {
     uint8_t given : 1, name : 1, believes : 1; /* believes: alive, knows, has not ended it */
+    uint8_t ended : 1;                         /* its outcome was accepted */
     uint8_t sent;
 };
 
@@ -217,7 +219,7 @@ struct rows {
     char *bytes;
     size_t size;
     uint8_t token[NAMES], outcome[NAMES], position[NAMES];
-    bool held[NAMES], noted[NAMES];
+    bool held[NAMES], noted[NAMES], asked;
     uint8_t last, copies;
     struct answer *answers;
 };
@@ -446,8 +448,13 @@ static void carry_out(const struct world *from, const char *what, unsigned entry
         unsigned n = number_of(c->key);
         if (a.verdicts[i] != ST_VERDICT_DONE)
             continue;
-        if (c->kind == ST_CMD_CLAIM_FINISH && c->outcome != ST_OUTCOME_RETRY)
+        if (c->kind == ST_CMD_CLAIM_FINISH && c->outcome != ST_OUTCOME_RETRY) {
+            struct sender *s = &w.senders[rows[from->rows].token[n] - 1];
+            if (s->ended)
+                violation("6: who ended it ends it again");
+            s->ended = true;
             w.accepted[n]++;
+        }
         if (c->kind == ST_CMD_CLAIM_REOPEN)
             w.accepted[n] = 0;
         if (c->kind != ST_CMD_LEASE_ACQUIRE)
@@ -544,19 +551,34 @@ static void step_copier(const struct world *from)
     reach(&w, "the copier dies", ENTRIES_MAX);
 }
 
+/* What nobody in this world would send any more is asked too: for the checks of the answer. */
+static void ask_everything(uint32_t id)
+{
+    if (rows[id].asked)
+        return;
+    rows[id].asked = true;
+    for (unsigned n = 0; n < now->names; n++) {
+        for (unsigned t = 1; t <= TOKENS; t++) {
+            for (unsigned o = 0; o < 3; o++)
+                (void)ask(id, e_finish[n][t][o]);
+            (void)ask(id, e_checkpoint[n][t]);
+            (void)ask(id, e_renew[n][t]); /* of whoever it was */
+            (void)ask(id, e_release[n][t]);
+        }
+    }
+}
+
 static void step_world(const struct world *w)
 {
+    ask_everything(w->rows);
     if (now->names == NAMES)
         step_take(w, e_take);
     for (unsigned n = 0; n < now->names; n++) {
         step_take(w, e_take_one[n]);
         for (unsigned t = 1; t <= TOKENS; t++) {
             carry_out(w, "decided", e_lapse[n][t], false);
-            (void)ask(w->rows, e_renew[n][t]); /* of whoever it was */
             if (rows[w->rows].last < now->tokens)
                 carry_out(w, "decided", e_reopen[n][t], false);
-            else
-                (void)ask(w->rows, e_finish[n][t][0]); /* of nobody */
         }
     }
     for (unsigned i = 0; i < TOKENS; i++)

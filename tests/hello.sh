@@ -13,7 +13,8 @@ unset STRATA_DIR STRATA_STATE_DIR STRATA_AGENT
 
 flags=$(PKG_CONFIG_PATH=$STRATA_PKG_CONFIG_PATH pkg-config --cflags --libs strata)
 # shellcheck disable=SC2086 # a list of words
-${CC:-cc} -std=c11 -Wall -Wextra -Werror "$source" $flags ${STRATA_LINK_FLAGS:-} -o "$dir/hello"
+${CC:-cc} -std=c11 -Wall -Wextra -Werror "$source" $flags \
+    ${STRATA_SANITIZE:+-fsanitize="$STRATA_SANITIZE"} -o "$dir/hello"
 
 cd "$dir"
 # Without a workspace it says so.

@@ -18,7 +18,7 @@ in_workspace() { # in_workspace [git]
     mkdir "$BATS_TEST_TMPDIR/work"
     cd "$BATS_TEST_TMPDIR/work" || return
     [ "${1:-}" != git ] || git init -q .
-    "$STRATA" init --name desk >/dev/null
+    "$STRATA" init --new --name desk >/dev/null # without --new it asks git about remotes
 }
 
 strata() {

@@ -6,10 +6,16 @@
  * flags: once sent they may arrive at any time and any number of times. Every answer may be lost.
  * A step of the coordinator is atomic: it is what one flushed command does.
  *
- * -DCLASS=0 naked, 1 keyed, 2 idempotent; -DTOKENS=n; -DAGAIN: a person may have it run once more.
- * -DONLY_EFFECTS: looks for a second effect only.
+ * -DCLASS=0 naked, 1 keyed, 2 idempotent; -DTOKENS=n; -DAGAIN: a person may have it run once more;
+ * -DAPPROVAL: every run needs a person's approval; -DPRUNE: results may go. -DONLY_EFFECTS: looks
+ * for a second effect only; -DTOLD_ONCE: also for a start that is answered twice.
  * Wrong variants (each must be caught, see ledger_spin.sh): -DNAKED_RETRY -DFENCED_RETRY
- * -DSETTLE_EARLY -DSTART_NOT_DURABLE -DREPORT_ANY_TOKEN -DEND_WITH_OPEN -DKEYED_FOREVER
+ * -DSETTLE_EARLY -DSTART_NOT_DURABLE -DREPORT_ANY_TOKEN -DEND_WITH_OPEN -DKEYED_FOREVER -DTOKEN_KEPT
+ * -DSTART_ANY_TOKEN -DSTART_AGAIN -DREFUSE_ANY_TOKEN -DEXPIRE_STARTED -DUNAPPROVED -DPRUNE_IN_DOUBT
+ *
+ * Left out: what parameters, results, proofs and evidence say, and who says it (the exploration of the C
+ * code looks at these); forced moves. A lapse here is one of the current token, right or wrong, at any time,
+ * so one with a late token could do nothing more.
  */
 #ifndef CLASS
 #define CLASS 0
@@ -21,13 +27,14 @@
 #define KEYED 1
 #define IDEMPOTENT 2
 
-mtype = { none, proposed, granted, executing, doubt, committed, failed, expired };
+mtype = { none, proposed, granted, executing, doubt, committed, failed, expired, pruned };
 
 mtype state = none;
 byte last;              /* the last token given out */
 byte token;             /* the current one; 0: none */
 byte open;              /* starts of this run that may have an effect */
 byte nth;
+bool approved;
 bool forgotten;         /* the service does not know its keys any more */
 bool unflushed;         /* only in the variant: the start is not on the disk */
 
@@ -37,6 +44,8 @@ mtype fate = none;      /* how the first run ended */
 byte run_of[TOKENS + 1];
 bool asked[TOKENS + 1], told[TOKENS + 1], gone[TOKENS + 1], running[TOKENS + 1],
      orphan[TOKENS + 1], reported[TOKENS + 1], refused[TOKENS + 1];
+/* for judging */
+bool given[TOKENS + 1], answered[TOKENS + 1];
 
 inline check_run(s, n)
 {
@@ -91,6 +100,26 @@ inline have_effect(t)
 #else
 #define CURRENT_FOR_REPORT(t) (t == token)
 #endif
+#ifdef START_ANY_TOKEN
+#define CURRENT_FOR_START(t) true
+#else
+#define CURRENT_FOR_START(t) (t == token)
+#endif
+#ifdef START_AGAIN
+#define STARTABLE (state == granted || state == executing)
+#else
+#define STARTABLE (state == granted)
+#endif
+#ifdef REFUSE_ANY_TOKEN
+#define CURRENT_FOR_REFUSE(t) true
+#else
+#define CURRENT_FOR_REFUSE(t) (t == token)
+#endif
+#if defined(APPROVAL) && !defined(UNAPPROVED)
+#define MAY_BEGIN approved
+#else
+#define MAY_BEGIN true
+#endif
 #ifdef SETTLE_EARLY
 #define QUIET_ENOUGH true
 #else
@@ -116,10 +145,22 @@ active [3] proctype agent()
     byte t;
     do
     :: atomic {
-           state == proposed && last < TOKENS ->
+           state == proposed && MAY_BEGIN && last < TOKENS ->
+#ifdef TOKEN_KEPT
+           if
+           :: token == 0 -> last++
+           :: else
+           fi;
+#else
            last++;
+#endif
            token = last;
            t = last;
+           assert(!given[t]);                                    /* 4, 5 */
+           given[t] = true;
+#ifdef APPROVAL
+           assert(approved);
+#endif
            run_of[t] = nth;
            state = granted;
            unflushed = false
@@ -171,12 +212,28 @@ active proctype coordinator()
     do
     :: atomic { state == none -> state = proposed }
     :: atomic { /* expire */
-           state == proposed -> unflushed = false; end_or_doubt(expired); check()
+#ifdef EXPIRE_STARTED
+           state == proposed || state == executing -> open = (state == executing -> 0 : open);
+#else
+           state == proposed ->
+#endif
+           unflushed = false; end_or_doubt(expired); check()
        }
+#ifdef APPROVAL
+    :: atomic { state == proposed && !approved -> approved = true }
+    :: atomic { /* rejected */
+           state == proposed -> approved = false; unflushed = false; end_or_doubt(failed); check()
+       }
+#endif
     :: atomic { /* start: carried out; the answer arrives, or not */
            select(t : 1 .. TOKENS);
            if
-           :: asked[t] && t == token && state == granted && (open == 0 || REPEATABLE) ->
+           :: asked[t] && CURRENT_FOR_START(t) && STARTABLE && (open == 0 || REPEATABLE || state == executing) ->
+               assert(t == token);                               /* 4 */
+#ifdef TOLD_ONCE
+               assert(!answered[t]);                             /* told once that it may go */
+               answered[t] = true;
+#endif
                state = executing;
                open++;
 #ifdef START_NOT_DURABLE
@@ -205,7 +262,8 @@ active proctype coordinator()
     :: atomic { /* refuse */
            select(t : 1 .. TOKENS);
            if
-           :: refused[t] && t == token && state == executing ->
+           :: refused[t] && CURRENT_FOR_REFUSE(t) && state == executing ->
+               assert(t == token);
                unflushed = false;
                open--;
                end_or_doubt(failed);
@@ -252,8 +310,21 @@ active proctype coordinator()
            nth = 1;
            token = 0;
            open = 0;
+           approved = false;
            state = proposed;
            check()
+       }
+#endif
+#ifdef PRUNE
+    :: atomic { /* its result goes; the key stays known, and nothing leads away from there */
+#ifdef PRUNE_IN_DOUBT
+           state == committed || state == failed || state == expired || state == doubt ->
+#else
+           state == committed || state == failed || state == expired ->
+#endif
+           assert(state != doubt);                               /* nobody has settled it */
+           state = pruned;
+           token = 0
        }
 #endif
 #ifdef START_NOT_DURABLE

@@ -520,15 +520,57 @@ static void case_full(struct model *m, uint64_t seed)
     finish(m);
 }
 
+/* Tells a context with a writer that the log knows nothing of, appends `more`, asks: is it there? */
+static bool told_is_believed(struct actor *a, struct st_log *log, uint64_t checksum_off, int more)
+{
+    struct st_writer stranger = {7, 7};
+    struct st_vector told, context;
+    struct st_tail at, end;
+    st_vector_init(&told, log->alloc);
+    st_vector_init(&context, log->alloc);
+    EXPECT(a->m, model_write(a->m, log, 40, true) == ST_OK);
+    EXPECT(a->m, st_log_tail(log, &at) == ST_OK && st_vector_raise(&told, stranger, 9));
+    at.checksum += checksum_off;
+    st_log_tell_context(log, &at, &told);
+    for (int i = 0; i < more; i++)
+        EXPECT(a->m, model_write(a->m, log, 40, true) == ST_OK);
+    EXPECT(a->m, st_log_context(log, &context) == ST_OK && st_log_tail(log, &end) == ST_OK);
+    EXPECT(a->m, st_vector_get(&context, st_log_writer(log)) == end.counter);
+    uint64_t known = st_vector_get(&context, stranger);
+    st_vector_release(&told);
+    st_vector_release(&context);
+    return known == 9;
+}
+
+static void act_context(struct actor *a, struct st_log *log)
+{
+    EXPECT(a->m, !told_is_believed(a, log, 1, 0));
+    EXPECT(a->m, !told_is_believed(a, log, 1, 1));
+    EXPECT(a->m, told_is_believed(a, log, 0, 1));
+    EXPECT(a->m, told_is_believed(a, log, 0, 0));
+    EXPECT(a->m, st_log_renew(log, "doubt") == ST_OK);
+    EXPECT(a->m, !told_is_believed(a, log, 1, 0));
+}
+
+/* What an index says of the context counts as long as the log goes through where it says so. */
+static void case_context(struct model *m, uint64_t seed)
+{
+    begin(m, "context", seed);
+    struct actor a = {0};
+    one(m, &a, act_context);
+    EXPECT(m, a.code == ST_OK);
+    finish(m);
+}
+
 uint64_t cases_run(struct model *m, int only)
 {
     static void (*const cases[])(struct model * m, uint64_t seed) = {
-        case_failed_flush,   case_lost_flusher,     case_lost_flusher_renew,
-        case_torn_tail,      case_adopted,          case_rot,
-        case_copy,           case_restore,          case_restore_same_boot,
-        case_boot,           case_stopped_appender, case_stopped_flusher,
-        case_rotation,       case_read_only,        case_full,
-        case_look_meanwhile,
+        case_failed_flush, case_lost_flusher,     case_lost_flusher_renew,
+        case_torn_tail,    case_adopted,          case_rot,
+        case_copy,         case_restore,          case_restore_same_boot,
+        case_boot,         case_stopped_appender, case_stopped_flusher,
+        case_rotation,     case_read_only,        case_full,
+        case_context,      case_look_meanwhile,
     };
     uint64_t runs = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -208,7 +208,9 @@ driver() {
     printf '%s\n' '{"id":"t-3","again":1}' 'no JSON' >>ours # 1,000 lines were deleted before
     printf '%s\n' '{"id":"new"}' '<<<<<<< x' >>theirs
     size=$(($(stat -c %s base) / 1024))
-    (ulimit -v $((size * 10)) && timeout 120 "$STRATA" merge-driver base ours theirs 7 x.jsonl 2>err)
+    memory=$((size * 10))
+    [ -z "${STRATA_SANITIZE:-}" ] || memory=unlimited # a sanitizer maps terabytes
+    (ulimit -v "$memory" && timeout 120 "$STRATA" merge-driver base ours theirs 7 x.jsonl 2>err)
     has "$(cat err)" 'line 999001 of ours: a second record with the id "t-3"'
     has "$(cat err)" 'line 999002 of ours is no JSON'
     has "$(cat err)" 'line 999002 of theirs is no JSON'
@@ -247,26 +249,5 @@ driver() {
 
 @test "real merges of Markdown: as Git where Git is clean, else no line is lost" {
     [ -d "$data/merges-md" ] || skip "no data"
-    clean=0 kept=0
-    for base in "$data"/merges-md/*.base.md; do
-        at=${base%.base.md}
-        cp "$base" base
-        cp "$at.ours.md" ours
-        cp "$at.theirs.md" theirs
-        cp ours mine
-        driver "x.md" 0
-        if git merge-file -p mine base theirs >wanted 2>/dev/null; then
-            cmp ours wanted
-            clean=$((clean + 1))
-            continue
-        fi
-        kept=$((kept + 1))
-        # Lines that a side has and base has not.
-        for side in mine theirs; do
-            missing=$(sort "$side" | uniq | comm -23 - <(sort base | uniq) | comm -23 - <(sort ours | uniq))
-            [ -z "$missing" ] || { echo "$at $side: $missing"; false; }
-        done
-    done
-    echo "# $clean as Git, $kept with both versions" >&3
-    [ "$((clean + kept))" -gt 10 ]
+    python3 "$BATS_TEST_DIRNAME/merge_judge.py" "$STRATA" --markdown "$data/merges-md" >&3
 }

@@ -3,9 +3,11 @@
 
   merge_judge.py STRATA DIRECTORY      all NN.{base,ours,theirs}.jsonl.gz of the directory
   merge_judge.py STRATA --random N     N random merges, seed in MERGE_SEED
+  merge_judge.py STRATA --markdown DIRECTORY    all NN.{base,ours,theirs}.md of the directory
 
 Compares base, ours, theirs and the result record by record and field by field: lost additions, lost
-updates, deleted records that are back, ids twice; prints what was listed. Exit status 1 for any loss.
+updates, deleted records that are back, ids twice; prints what was listed. Of Markdown: is it Git's result
+where Git merges cleanly, and else, has it every line that a side added? Exit status 1 for any loss.
 """
 import collections
 import glob
@@ -164,19 +166,57 @@ class Judge:
                 self.lose("resurrected", key, x)
 
 
-def driver(strata, base, ours, theirs):
+def files_of(d, **texts):
+    names = []
+    for name, data in texts.items():
+        names.append(os.path.join(d, name))
+        with open(names[-1], "wb") as f:
+            f.write(data)
+    return names
+
+
+def driver(strata, base, ours, theirs, path="x.jsonl"):
     with tempfile.TemporaryDirectory() as d:
-        names = []
-        for name, data in (("base", base), ("ours", ours), ("theirs", theirs)):
-            names.append(os.path.join(d, name))
-            with open(names[-1], "wb") as f:
-                f.write(data)
-        p = subprocess.run([strata, "--json", "merge-driver"] + names + ["7", "x.jsonl"],
+        names = files_of(d, base=base, ours=ours, theirs=theirs)
+        p = subprocess.run([strata, "--json", "merge-driver"] + names + ["7", path],
                            stderr=subprocess.PIPE, cwd=d)
         if p.returncode != 0:
             sys.exit("merge-driver: exit %d: %s" % (p.returncode, p.stderr.decode()))
         with open(names[1], "rb") as f:
             return f.read(), json.loads(p.stderr)["data"]
+
+
+def git_merges(base, ours, theirs):
+    """What git makes of it; None: a conflict."""
+    with tempfile.TemporaryDirectory() as d:
+        files_of(d, base=base, ours=ours, theirs=theirs)
+        p = subprocess.run(["git", "merge-file", "-p", "ours", "base", "theirs"], cwd=d,
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return p.stdout if p.returncode == 0 else None
+
+
+def markdown(strata, directory):
+    judge, clean, kept = Judge(), 0, 0
+    for path in sorted(glob.glob(os.path.join(directory, "*.base.md"))):
+        texts = [open(path.replace(".base.", ".%s." % s), "rb").read() for s in ("base", "ours", "theirs")]
+        result, _ = driver(strata, *texts, path="x.md")
+        wanted = git_merges(*texts)
+        if wanted is not None:
+            clean += 1
+            if result != wanted:
+                judge.lose("not as git", path)
+            continue
+        kept += 1
+        base, ours, theirs, got = (collections.Counter(t.split(b"\n")) for t in texts + [result])
+        for side, other in ((ours, theirs), (theirs, ours)):
+            added = side - base
+            for line in added:
+                if got[line] < side[line] - (base - other)[line]:
+                    judge.lose("line", path, line)
+    print("%d as Git, %d with both versions" % (clean, kept))
+    if clean + kept <= 10:
+        sys.exit("too few merges in " + directory)
+    return judge
 
 
 def line_of(record):
@@ -243,15 +283,21 @@ def main():
     strata = os.path.abspath(sys.argv[1])
     if sys.argv[2] == "--random":
         judge = random_merges(strata, int(sys.argv[3]))
+    elif sys.argv[2] == "--markdown":
+        judge = markdown(strata, sys.argv[3])
     else:
         judge = Judge()
-        for path in sorted(glob.glob(os.path.join(sys.argv[2], "*.base.jsonl.gz"))):
+        paths = sorted(glob.glob(os.path.join(sys.argv[2], "*.base.jsonl.gz")))
+        if not paths:
+            sys.exit("no merges in " + sys.argv[2])
+        for path in paths:
             texts = [gzip.open(path.replace(".base.", ".%s." % s)).read() for s in ("base", "ours", "theirs")]
             result, report = driver(strata, *texts)
             judge.merge(*texts, result, report)
-    print("fields that both changed differently: %d; listed: %d (%s)" % (
-        judge.differences, judge.listed, ", ".join("%s %d" % k for k in sorted(judge.kinds.items()))))
-    print("kept, and changed in time and hash only: %d" % judge.marks_only)
+    if judge.kinds:
+        print("fields that both changed differently: %d; listed: %d (%s)" % (
+            judge.differences, judge.listed, ", ".join("%s %d" % k for k in sorted(judge.kinds.items()))))
+        print("kept, and changed in time and hash only: %d" % judge.marks_only)
     print("losses: %d" % sum(judge.losses.values()), dict(judge.losses))
     for e in judge.examples:
         print("  ", *(str(x)[:200] for x in e))

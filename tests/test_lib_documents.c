@@ -121,6 +121,31 @@ static void test_an_overlap_that_stays_open(void **state)
     free(text);
 }
 
+/* A file that was not tracked here has what it had elsewhere at some time: it is not an edit. */
+static void test_tracked_with_an_older_text(void **state)
+{
+    (void)state;
+    two_copies("1\n2\n");
+    append("a", "3");
+    append("a", "4");
+    world_init("c");
+    world_merge("c", "a");
+    file_put_text(file_of("c"), "1\n2\n3\n");
+    strata *s = world_open("c", "cid");
+    ok(s, strata_track(s, FILE_NAME));
+    strata_close(s);
+    must_be("c", "1\n2\n3\n4\n");
+    assert_int_equal(pending_of("c"), 0);
+    /* And one that nobody has ever seen is kept beside it. */
+    world_init("d");
+    world_merge("d", "a");
+    file_put_text(file_of("d"), "1\n2\n3\nnew\n");
+    s = world_open("d", "dan");
+    ok(s, strata_track(s, FILE_NAME));
+    strata_close(s);
+    assert_int_equal(pending_of("d"), 1);
+}
+
 /* One copy goes on with the version that the other merged, but for an overlap, into its own: the overlap
  * stays open, what is new comes in. */
 static void test_the_other_side_goes_on(void **state)
@@ -221,6 +246,7 @@ int main(void)
         TEST(test_the_other_side_goes_on),
         TEST(test_merged_crosswise),
         TEST(test_append_is_recorded_first),
+        TEST(test_tracked_with_an_older_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

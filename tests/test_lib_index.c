@@ -174,6 +174,67 @@ static void test_damage_found_while_reading(void **state)
     assert_false(is_private("w"));
 }
 
+/* Whether a handle has no index file; it shows what anna has written last. */
+static bool does_without(strata *s, const char *note)
+{
+    struct st_index_totals t;
+    world_shows(s, "thing1", "note", note);
+    ok(s, st_lib_begin(s));
+    st_index_totals(s->index, &t);
+    st_lib_end(s);
+    return t.private;
+}
+
+static void test_back_to_the_file(void **state)
+{
+    (void)state;
+    char digest[33], again[33];
+    world_init("w");
+    fill("w");
+    world_run("cd w/.strata && rm -f index.db* && mkdir index.db");
+    strata *s = world_open("w", "anna");
+    assert_true(does_without(s, "bert's"));
+    world_set(s, "thing1", "note", "one");
+    assert_true(does_without(s, "one"));
+
+    /* Nothing is better yet. */
+    world_term_ms += ST_INDEX_RETRY_MS;
+    assert_true(does_without(s, "one"));
+    world_run("rmdir w/.strata/index.db");
+    world_set(s, "thing1", "note", "two");
+    assert_true(does_without(s, "two"));
+    world_term_ms += ST_INDEX_RETRY_MS;
+    assert_false(does_without(s, "two"));
+    world_set(s, "thing1", "note", "three");
+    assert_false(does_without(s, "three"));
+    strata_close(s);
+    world_digest("w", digest);
+    world_rebuilt_digest("w", again);
+    assert_string_equal(digest, again);
+}
+
+/* Somebody who holds the index lock is not waited for, and what is in memory is not lost for that. */
+static void test_the_file_is_not_waited_for(void **state)
+{
+    (void)state;
+    world_init("w");
+    fill("w");
+    world_run("cd w/.strata && rm -f index.db* && mkdir index.db");
+    strata *s = world_open("w", "anna"), *other = world_open("w", "bert");
+    assert_true(does_without(s, "bert's"));
+    world_run("rmdir w/.strata/index.db");
+    assert_int_equal(st_log_take(&other->log, ST_LOCK_INDEX, 0), ST_OK);
+    world_set(s, "thing1", "note", "one");
+    world_term_ms += ST_INDEX_RETRY_MS;
+    assert_true(does_without(s, "one"));
+    st_log_drop(&other->log, ST_LOCK_INDEX);
+    assert_true(does_without(s, "one"));
+    world_term_ms += ST_INDEX_RETRY_MS;
+    assert_false(does_without(s, "one"));
+    strata_close(other);
+    strata_close(s);
+}
+
 static void test_index_of_another_version(void **state)
 {
     (void)state;
@@ -458,6 +519,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_damaged_index),
         TEST(test_damage_found_while_reading),
+        TEST(test_back_to_the_file),
+        TEST(test_the_file_is_not_waited_for),
         TEST(test_index_of_another_version),
         TEST(test_index_ahead_of_its_log),
         TEST(test_index_ahead_in_the_same_epoch),

@@ -166,8 +166,8 @@ static char *file_of(const char *name, const struct kind *k)
 }
 
 /* "a" and "b", which have taken each other in; then each goes on alone. Texts are the file before, of
- * a, of b. */
-static void diverge(const struct kind *k, char *text[3])
+ * a, of b. Returns where it was rendered before. */
+static const char *diverge(const struct kind *k, char *text[3])
 {
     world_init("a");
     world_init("b");
@@ -176,11 +176,13 @@ static void diverge(const struct kind *k, char *text[3])
     steps("b", k, 6);
     world_merge("a", "b");
     world_merge("b", "a");
-    text[0] = file_of(below(2) ? "a" : "b", k);
+    const char *before = below(2) ? "a" : "b";
+    text[0] = file_of(before, k);
     steps("a", k, 1 + below(8));
     steps("b", k, 1 + below(8));
     text[1] = file_of("a", k);
     text[2] = file_of("b", k);
+    return before;
 }
 
 static void drop(char *text[3])
@@ -191,65 +193,7 @@ static void drop(char *text[3])
     world_clock_ms = 0;
 }
 
-/* --- both logs at hand ------------------------------------------------------------------------ */
-
-/* Whoever merges: ours, theirs, or a third copy that has never rendered anything. */
-static void equals_the_merged_logs(const struct kind *k, unsigned rounds)
-{
-    for (unsigned round = 0; round < rounds; round++) {
-        static const char *const places[] = {"a", "b", "c"};
-        char *text[3];
-        seed = round + 1;
-        diverge(k, text);
-        if (strcmp(text[1], text[0]) == 0 || strcmp(text[2], text[0]) == 0) {
-            drop(text); /* Git takes the other side, and asks nobody */
-            continue;
-        }
-        const char *at = places[round % 3];
-        if (round % 3 == 2)
-            world_init("c");
-        if (round % 3 != 0)
-            world_merge(at, "a");
-        if (round % 3 != 1)
-            world_merge(at, "b");
-        strata *s = world_open(at, "git");
-        char *merged = driver(s, text[0], text[1], text[2]);
-        strata_close(s);
-        char *wanted = file_of(at, k);
-        if (strcmp(merged, wanted) != 0)
-            fail_msg("round %u at %s: base\n%sours\n%stheirs\n%swanted\n%sgot\n%s", round, at,
-                     text[0], text[1], text[2], wanted, merged);
-        free(merged);
-        free(wanted);
-        drop(text);
-    }
-}
-
-static void test_facts_with_both_logs(void **state)
-{
-    (void)state;
-    equals_the_merged_logs(&facts, rounds_of(12));
-}
-
-static void test_a_page_with_both_logs(void **state)
-{
-    (void)state;
-    equals_the_merged_logs(&page, rounds_of(6));
-}
-
-static void test_queue_with_both_logs(void **state)
-{
-    (void)state;
-    equals_the_merged_logs(&queue, rounds_of(9));
-}
-
-static void test_board_with_both_logs(void **state)
-{
-    (void)state;
-    equals_the_merged_logs(&board, rounds_of(6));
-}
-
-/* --- logs that are missing -------------------------------------------------------------------- */
+/* --- lines ----------------------------------------------------------------------------------- */
 
 static bool has_line(const char *text, const char *line, size_t n)
 {
@@ -286,13 +230,107 @@ static void lines_of(const char *what, const char *base, const char *of, const c
     }
 }
 
+/* --- both logs at hand ------------------------------------------------------------------------ */
+
+/* The one case that cannot be told: a member that one copy removed and the other added again, where the
+ * base was not rendered. Its line is in the base, on one side, and in what is wanted. */
+static bool added_again(char *const text[3], const char *wanted)
+{
+    for (const char *p = text[0]; *p != '\0'; p += strcspn(p, "\n") + 1) {
+        size_t n = strcspn(p, "\n");
+        const char *member = strstr(p, "| + ");
+        if (is_item(p, n) && member != NULL && member < p + n && has_line(wanted, p, n) &&
+            has_line(text[1], p, n) != has_line(text[2], p, n))
+            return true;
+    }
+    return false;
+}
+
+/* Then it is merged by lines: nothing is lost, and the next command shows what is wanted. */
+static void is_repaired(const struct kind *k, const char *at, char *const text[3],
+                        const char *merged, const char *wanted)
+{
+    char path[64], before[33], after[33];
+    lines_of("ours", text[0], text[1], text[2], merged);
+    lines_of("theirs", text[0], text[2], text[1], merged);
+    snprintf(path, sizeof path, "%s/%s", at, k->file);
+    world_digest(at, before);
+    file_put_text(world_path(path), merged);
+    files_update_by(at);
+    world_digest(at, after);
+    assert_string_equal(before, after);
+    char *repaired = file_of(at, k);
+    assert_string_equal(repaired, wanted);
+    free(repaired);
+}
+
+/* Whoever merges: ours, theirs, or a third copy that has never rendered anything. */
+static void equals_the_merged_logs(const struct kind *k, unsigned rounds)
+{
+    for (unsigned round = 0; round < rounds; round++) {
+        static const char *const places[] = {"a", "b", "c"};
+        char *text[3];
+        seed = round + 1;
+        const char *rendered = diverge(k, text);
+        if (strcmp(text[1], text[0]) == 0 || strcmp(text[2], text[0]) == 0) {
+            drop(text); /* Git takes the other side, and asks nobody */
+            continue;
+        }
+        const char *at = places[round % 3];
+        if (round % 3 == 2)
+            world_init("c");
+        if (round % 3 != 0)
+            world_merge(at, "a");
+        if (round % 3 != 1)
+            world_merge(at, "b");
+        strata *s = world_open(at, "git");
+        char *merged = driver(s, text[0], text[1], text[2]);
+        strata_close(s);
+        char *wanted = file_of(at, k);
+        if (strcmp(at, rendered) != 0 && added_again(text, wanted))
+            is_repaired(k, at, text, merged, wanted);
+        else if (strcmp(merged, wanted) != 0)
+            fail_msg("round %u at %s: base\n%sours\n%stheirs\n%swanted\n%sgot\n%s", round, at,
+                     text[0], text[1], text[2], wanted, merged);
+        free(merged);
+        free(wanted);
+        drop(text);
+    }
+}
+
+static void test_facts_with_both_logs(void **state)
+{
+    (void)state;
+    equals_the_merged_logs(&facts, rounds_of(12));
+}
+
+static void test_a_page_with_both_logs(void **state)
+{
+    (void)state;
+    equals_the_merged_logs(&page, rounds_of(6));
+}
+
+static void test_queue_with_both_logs(void **state)
+{
+    (void)state;
+    equals_the_merged_logs(&queue, rounds_of(9));
+}
+
+static void test_board_with_both_logs(void **state)
+{
+    (void)state;
+    equals_the_merged_logs(&board, rounds_of(6));
+}
+
+/* --- logs that are missing -------------------------------------------------------------------- */
+
 /* No workspace; one without the other's log; one that has neither of the latest. */
 static void nothing_is_lost(const struct kind *k, unsigned rounds)
 {
     for (unsigned round = 0; round < rounds; round++) {
         char *text[3], before[33], after[33], path[64];
         seed = round + 1000;
-        diverge(k, text);
+        (void)diverge(k, text);
         strata *s = round % 3 == 0 ? NULL : world_open(round % 3 == 1 ? "a" : "b", "git");
         char *merged = driver(s, text[0], text[1], text[2]);
         strata_close(s);

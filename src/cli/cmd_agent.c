@@ -147,7 +147,7 @@ static int read_delta(struct cli *c, const char *text, int64_t *delta)
     cli_clean(text, shown, sizeof(shown));
     if (text[0] != '+' && text[0] != '-')
         return cli_usage(c, "write +N or -N, not `%s`: a counter is changed, never set", shown);
-    int status = cli_number(c, "N", text + 1, INT64_MAX, &n);
+    int status = cli_number(c, "N", text + 1, STRATA_DELTA_MAX, &n);
     *delta = text[0] == '+' ? (int64_t)n : -(int64_t)n;
     return status;
 }

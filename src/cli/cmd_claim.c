@@ -68,8 +68,8 @@ int task_take_next(struct cli *c, const strata_task_end *end)
     if (code == STRATA_TIMEOUT && wait_ms == 0)
         return cli_error(c, code,
                          "to wait: --wait 60s; `strata list --blocked` shows what waits for what",
-                         "%s%s%s", taken.ended ? end->id : "", taken.ended ? " has ended; " : "",
-                         strata_last_error(c->s)->message);
+                         "%s%s%s", end != NULL && taken.ended ? end->id : "",
+                         taken.ended ? " has ended; " : "", strata_last_error(c->s)->message);
     return code == STRATA_OK ? print_taken(c, &taken) : cli_fail(c, code);
 }
 

@@ -132,8 +132,10 @@ static enum st_verdict on_propose(const struct st_command *c, const struct st_op
 
 static enum st_verdict on_approve(const struct st_command *c, struct st_operation *o)
 {
+#ifndef ST_DEFECT_APPROVE_BY_ANYBODY
     if (c->person.n == 0)
         return ST_VERDICT_PERSON;
+#endif
     if (o->state != ST_OPERATION_PROPOSED || !o->needs_approval)
         return ST_VERDICT_REFUSED;
     if (o->approved)
@@ -157,7 +159,14 @@ static enum st_verdict on_reject(const struct st_command *c, struct st_operation
 
 static enum st_verdict on_expire(const struct st_command *c, struct st_operation *o)
 {
-    if (o->state != ST_OPERATION_PROPOSED)
+    bool waits = o->state == ST_OPERATION_PROPOSED;
+#ifdef ST_DEFECT_EXPIRE_STARTED
+    if (o->state == ST_OPERATION_EXECUTING) {
+        o->open = 0;
+        waits = true;
+    }
+#endif
+    if (!waits)
         return ST_VERDICT_REFUSED;
     if (!as_seen(o, c) || !st_deadline_known(&o->deadline, o->earlier, c->deadline))
         return ST_VERDICT_STALE;
@@ -171,9 +180,17 @@ static enum st_verdict on_grant(struct st_head *h, const struct st_command *c,
     uint64_t token;
     if (o->state == ST_OPERATION_GRANTED)
         return ST_VERDICT_HELD;
-    if (o->state != ST_OPERATION_PROPOSED || (o->needs_approval && !o->approved))
+    if (o->state != ST_OPERATION_PROPOSED)
         return ST_VERDICT_REFUSED;
+#ifndef ST_DEFECT_UNAPPROVED
+    if (o->needs_approval && !o->approved)
+        return ST_VERDICT_REFUSED;
+#endif
     token = st_head_token(h);
+#ifdef ST_DEFECT_TOKEN_KEPT
+    if (o->token != 0)
+        token = o->token;
+#endif
     if (token == 0)
         return ST_VERDICT_INVALID;
     o->state = ST_OPERATION_GRANTED;
@@ -190,8 +207,10 @@ static enum st_verdict on_grant(struct st_head *h, const struct st_command *c,
 
 static enum st_verdict on_start(const struct st_command *c, struct st_operation *o)
 {
+#ifndef ST_DEFECT_START_ANY_TOKEN
     if (!current(o, c))
         return ST_VERDICT_STALE;
+#endif
 #ifdef ST_DEFECT_START_AGAIN
     if (o->state == ST_OPERATION_EXECUTING)
         return ST_VERDICT_DONE;
@@ -245,8 +264,10 @@ static enum st_verdict on_report(const struct st_command *c, struct st_operation
 
 static enum st_verdict on_refuse(const struct st_command *c, struct st_operation *o)
 {
+#ifndef ST_DEFECT_REFUSE_ANY_TOKEN
     if (!current(o, c))
         return ST_VERDICT_STALE;
+#endif
     if (o->state == ST_OPERATION_FAILED)
         return st_str_equal(c->evidence, o->evidence) && st_str_equal(c->result, o->result)
                    ? ST_VERDICT_SAME
@@ -255,7 +276,9 @@ static enum st_verdict on_refuse(const struct st_command *c, struct st_operation
         return ST_VERDICT_REFUSED;
     ST_ASSERT(o->open > 0);
     o->open--; /* this one */
+#ifndef ST_DEFECT_PROOF_FORGOTTEN
     o->evidence = c->evidence;
+#endif
     o->result = c->result;
     to_end_or_doubt(o, ST_OPERATION_FAILED, c);
     return ST_VERDICT_DONE;

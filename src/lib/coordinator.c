@@ -266,12 +266,26 @@ void st_lib_strong_merge(strata *s, const char *state_dir, bool joined)
         st_lib_strong_take(s, state_dir, joined);
 }
 
+/* Most copies decide nothing: opening two ledgers costs more than the rest of a small merge. */
+static bool nothing_to_take(strata *s, const char *state_dir)
+{
+    const struct st_env *env = s->log.env;
+    uint64_t mine = 0, theirs = 0;
+    bool mine_empty, theirs_empty = false;
+    return st_strong_glance(env, s->log.alloc, s->log.dir, &mine, &mine_empty) == ST_OK &&
+           mine == s->log.identity.workspace &&
+           st_strong_glance(env, s->log.alloc, state_dir, &theirs, &theirs_empty) == ST_OK &&
+           theirs_empty;
+}
+
 /* Whatever is wrong with it, the rest of the merge holds. */
 void st_lib_strong_take(strata *s, const char *state_dir, bool joined)
 {
     struct st_fault fault = {0};
     struct st_strong *other = NULL;
     int code = STRATA_OK;
+    if (!joined && nothing_to_take(s, state_dir))
+        return;
     if (!st_strong_exists(s->log.env, s->log.dir))
         code = found_here(s);
     if (code == STRATA_OK)

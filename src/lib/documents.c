@@ -379,6 +379,24 @@ static int merge_edit(struct job *j, const struct st_version *base, struct st_st
     return code;
 }
 
+/* The latest version with this text: a file that came by another way, as with a clone of the repository,
+ * often is as it was at some time. NULL: none. */
+static int version_with(struct job *j, struct st_str text, struct st_version **out)
+{
+    struct st_buf was;
+    int code = STRATA_OK;
+    *out = NULL;
+    st_buf_init(&was, st_alloc_libc());
+    for (size_t i = 0; code == STRATA_OK && *out == NULL && i < j->h.count; i++) {
+        st_buf_reset(&was);
+        code = read_text(j, &j->h.list[i], &was);
+        if (code == STRATA_OK && st_str_equal(st_buf_str(&was), text))
+            *out = &j->h.list[i];
+    }
+    st_buf_release(&was);
+    return code;
+}
+
 static int take_in(struct job *j, struct st_str text)
 {
     struct st_version *base = base_of(j, j->e->base), *marked = NULL;
@@ -394,16 +412,13 @@ static int take_in(struct job *j, struct st_str text)
     }
     if (j->h.live == 0)
         return write_version(j, text, NULL, 0, (struct st_dot){0}, NULL);
-    if (base == NULL) {
-        /* Nothing in common is known: both are kept, unless they are the same. */
-        struct st_buf now;
-        st_buf_init(&now, st_alloc_libc());
-        code = read_text(j, &j->h.list[j->h.shown], &now);
-        if (code == STRATA_OK && !st_str_equal(st_buf_str(&now), text))
-            code = write_version(j, text, NULL, 0, (struct st_dot){0}, NULL);
-        st_buf_release(&now);
+    if (base == NULL)
+        code = version_with(j, text, &base);
+    /* Nothing in common is known: both are kept. */
+    if (code == STRATA_OK && base == NULL)
+        return write_version(j, text, NULL, 0, (struct st_dot){0}, NULL);
+    if (code != STRATA_OK)
         return code;
-    }
     struct st_dot read = {0};
     if (!base->live || base != &j->h.list[j->h.shown])
         return merge_edit(j, base, text);

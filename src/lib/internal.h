@@ -136,7 +136,7 @@ bool st_find_repository(const char *dir, char out[ST_PATH_SIZE]);
 void st_lib_add_name(strata *s, uint64_t replica, const char *name);
 /* Remembers how many records of others wait. */
 void st_lib_keep_waiting(strata *s, uint64_t waiting);
-/* How many conflicts there are now. */
+/* How many conflicts there are now. Before records are taken in: it tells the log its context. */
 int st_lib_pending(strata *s, uint64_t *count);
 
 /* --- convert.c -------------------------------------------------------------------------------- */

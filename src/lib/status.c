@@ -363,8 +363,9 @@ int st_lib_pending(strata *s, uint64_t *count)
     struct st_index_totals t;
     st_index_totals(s->index, &t);
     *count = t.pending;
+    enum st_code told = st_index_tell_context(s->index);
     st_lib_end(s);
-    return STRATA_OK;
+    return told == ST_OK ? STRATA_OK : st_lib_index_fault(s, told);
 }
 
 /* Each workspace has a task 1: in one state they would be one. */

@@ -6,6 +6,17 @@ int st_lib_strong_fault(strata *s)
     return st_lib_fault(s, st_strong_fault(s->strong));
 }
 
+/* It was made for a workspace of its own, before this copy joined another. Where it has no entry it is one
+ * of that workspace from now on, which does not decide there. */
+static bool opened_joined(strata *s)
+{
+    struct st_strong_head head;
+    uint64_t workspace = s->log.identity.workspace;
+    return st_strong_workspace(s->strong) == workspace ||
+           (!s->log.read_only && st_strong_head(s->strong, &head) == ST_OK && head.position == 0 &&
+            st_strong_resign(s->strong, workspace) == ST_OK);
+}
+
 int st_lib_strong_open(strata *s)
 {
     st_arena_reset(&s->arena);
@@ -16,8 +27,7 @@ int st_lib_strong_open(strata *s)
                                        s->log.read_only, s->log.what, s->log.wait_ms, &fault);
     if (code != ST_OK)
         return st_lib_fault(s, &fault);
-    /* It was made for a workspace of its own, before this copy joined another. */
-    if (st_strong_workspace(s->strong) == s->log.identity.workspace)
+    if (opened_joined(s))
         return STRATA_OK;
     st_strong_close(s->strong);
     s->strong = NULL;

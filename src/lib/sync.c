@@ -303,6 +303,19 @@ static int dry_run(struct round *r)
     return STRATA_OK;
 }
 
+/* What came is merged into the files of the work tree now, so that the records which that makes go along.
+ * What is wrong with the files does not keep them from being sent. */
+static void files_update(struct round *r)
+{
+#ifdef ST_DEFECT_SYNC_MERGED_LATER
+    return;
+#endif
+    if (r->out->taken == 0 || strata_files_update(r->s, 0, NULL) == STRATA_OK)
+        return;
+    st_lib_notice(r->s, "the files of the work tree were not looked after: %s",
+                  r->s->error.message);
+}
+
 /* ST_CONFLICT with *again: somebody was faster. */
 static int exchange(struct round *r, bool *again)
 {
@@ -313,6 +326,7 @@ static int exchange(struct round *r, bool *again)
     if (code != STRATA_OK)
         return code;
     if (!r->y.own_refused && !r->o->take_only) {
+        files_update(r);
 #ifdef ST_DEFECT_SYNC_LEDGER_UNASKED
         r->consent = ST_SYNC_LEDGER;
 #endif

@@ -200,7 +200,7 @@ static int compose(struct job *j, struct st_str text, struct st_buf *out)
     st_blocks_find(text, j->key, j->view->classify, &b);
     st_buf_init(&below, st_alloc_libc());
     int code = b.count > 0 ? take_in(j, text, &b, &below) : STRATA_OK;
-    if (code == STRATA_OK && b.count == 0 && j->e->content != 0 && !j->missing)
+    if (code == STRATA_OK && b.count == 0 && j->e->rendering[0] != '\0' && !j->missing)
         st_lib_notice(j->s,
                       "%s: the block of the view %s was gone and is there again; `strata view "
                       "remove %s` ends it",

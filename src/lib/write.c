@@ -59,6 +59,9 @@ static int convert_op(strata *s, const strata_op *from, struct st_op *to)
     to->entity = st_str_of(from->entity);
     if (!count)
         to->attribute = st_str_of(from->attribute);
+    else if (from->delta > STRATA_DELTA_MAX || from->delta < -STRATA_DELTA_MAX)
+        code = st_lib_fail(s, ST_LIMIT, "a counter changes by at most %lld at a time",
+                           (long long)STRATA_DELTA_MAX);
     if (has_value(from->kind)) {
         to->value = text_of(from->value, from->value_size);
         code = st_lib_value(s, "value", to->value);
@@ -445,9 +448,11 @@ int strata_beat(strata *s, const char *status)
         if (n > ST_STATUS_SIZE_MAX)
             return st_lib_fail(s, ST_LIMIT, "the status is %zu bytes long; the limit is %d", n,
                                ST_STATUS_SIZE_MAX);
-        int code = st_lib_value(s, "status", st_str_of(status));
-        if (code != STRATA_OK)
-            return code;
+        if (st_status_check(st_str_of(status)) != ST_OK)
+            return st_lib_fail(
+                s, ST_INVALID,
+                "the status has line breaks, control characters or invalid UTF-8; it is "
+                "one line");
     }
     struct st_slot slot = {.time_ms = s->log.env->wall_ms(s->log.env->ctx),
                            .replica = s->log.identity.replica,

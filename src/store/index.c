@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_VERSION 5
+#define INDEX_VERSION 6
 #define TEXT(x)       #x
 #define TEXT_OF(x)    TEXT(x)
 
@@ -161,12 +161,28 @@ static enum st_code index_remove(struct st_index *x)
     return ST_OK;
 }
 
-static enum st_code open_private(struct st_index *x)
+static uint64_t now_ns(const struct st_index *x)
+{
+    return x->log->env->boot_ns(x->log->env->ctx);
+}
+
+/* What only this process sees: IN_MEMORY for where no file can be written; IN_FILE, a temporary one without
+ * a name, for as much as there may be, with some megabytes of it in memory. */
+#define IN_MEMORY ":memory:"
+#define IN_FILE   ""
+
+static enum st_code open_own(struct st_index *x, const char *where)
 {
     database_close(x);
     x->private = true;
-    enum st_code code = database_open(x, ":memory:", false);
+    x->private_ns = now_ns(x);
+    enum st_code code = database_open(x, where, false);
     return code == ST_OK ? run(x, schema, "create") : code;
+}
+
+static enum st_code open_private(struct st_index *x)
+{
+    return open_own(x, IN_MEMORY);
 }
 
 /* The index lock is held: makes the tables, after removing what is not an index of ours. */
@@ -309,13 +325,27 @@ const struct st_fault *st_index_fault(const struct st_index *x)
     return &x->fault;
 }
 
-enum st_code st_index_leave_file(struct st_index *x)
+static enum st_code leave_file(struct st_index *x, const char *where)
 {
     if (x->private)
         return ST_OK;
     st_index_end(x);
     st_index_forget(x);
-    return open_private(x);
+    x->left = true;
+    return open_own(x, where);
+}
+
+enum st_code st_index_leave_file(struct st_index *x)
+{
+    return leave_file(x, IN_MEMORY);
+}
+
+enum st_code st_index_anew(struct st_index *x)
+{
+#ifdef ST_DEFECT_ANEW_IN_MEMORY
+    return leave_file(x, IN_MEMORY);
+#endif
+    return leave_file(x, IN_FILE);
 }
 
 /* --- transactions ------------------------------------------------------------------------------
@@ -351,8 +381,8 @@ enum st_code st_index_position_load(struct st_index *x)
     if (r != SQLITE_ROW && r != SQLITE_DONE)
         return st_index_sql_fail(x, "read");
     /* What is in memory is of another commit, or ahead of the database: start afresh. Who leaves a
-     * gap goes on in memory, as long as the database is the same. */
-    bool ahead = x->behind && (x->writing || x->gap == 0);
+     * gap goes on in memory, as long as the database is the same, and writes from there. */
+    bool ahead = x->behind && x->gap == 0;
 #ifdef ST_DEFECT_STALE_ROWS
     if (!x->loaded || ahead)
 #else
@@ -426,8 +456,11 @@ enum st_code st_index_write_end(struct st_index *x, bool commit)
             code = position_store(x);
         if (code == ST_OK)
             code = run(x, "COMMIT", "write");
-        if (code == ST_OK)
+        if (code == ST_OK) {
+            x->behind = false;
+            x->stored_counter = x->position.counter;
             checkpoint(x);
+        }
     }
     if (x->writing && (!commit || code != ST_OK)) {
         struct st_fault keep = x->fault;
@@ -556,8 +589,79 @@ static enum st_code begin_once(struct st_index *x)
     return code == ST_OK ? catch_up_alone(x, &tail) : code;
 }
 
+/* --- back to the file --------------------------------------------------------------------------- */
+
+/* What is kept of the database in memory while the file is tried. */
+struct aside {
+    sqlite3 *db;
+    sqlite3_stmt *sql[ST_SQL_COUNT];
+};
+
+static void set_aside(struct st_index *x, struct aside *out)
+{
+    st_index_forget(x);
+    out->db = x->db;
+    memcpy(out->sql, x->sql, sizeof x->sql);
+    x->db = NULL;
+    memset(x->sql, 0, sizeof x->sql);
+    x->private = false;
+}
+
+static void put_back(struct st_index *x, const struct aside *a)
+{
+    st_index_end(x);
+    st_index_forget(x);
+    database_close(x);
+    x->db = a->db;
+    memcpy(x->sql, a->sql, sizeof x->sql);
+    x->private = true;
+    x->corrupt = false;
+}
+
+/* As begin_once(), without waiting for anybody and without applying in memory. */
+static enum st_code begin_in_file(struct st_index *x)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(x->log, &tail);
+    if (code == ST_OK)
+        code = open_shared(x);
+    if (code == ST_OK)
+        code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, &tail);
+    if (code == ST_OK || !x->reading)
+        return code;
+    st_index_end(x);
+    code = catch_up_writing(x, &tail, 0);
+    return code == ST_OK ? read_begin(x) : code;
+}
+
+/*
+ * A handle may live for days (the MCP server), and what kept it from the file may have been one error: a
+ * full disk, somebody who was stopped. ST_OK: a read of the file has begun. Else everything is as before.
+ */
+static enum st_code rejoin(struct st_index *x)
+{
+    if (!x->private || x->left || now_ns(x) - x->private_ns < (uint64_t)ST_INDEX_RETRY_MS * 1000000)
+        return ST_UNAVAILABLE;
+    struct aside memory;
+    set_aside(x, &memory);
+    enum st_code code = begin_in_file(x);
+    if (code != ST_OK) {
+        put_back(x, &memory);
+        x->private_ns = now_ns(x);
+        return code;
+    }
+    for (int i = 0; i < ST_SQL_COUNT; i++)
+        sqlite3_finalize(memory.sql[i]);
+    sqlite3_close(memory.db);
+    return ST_OK;
+}
+
 enum st_code st_index_begin(struct st_index *x)
 {
+    if (rejoin(x) == ST_OK)
+        return ST_OK;
     enum st_code code = begin_once(x);
     if (code != ST_OK && x->corrupt && !x->private) {
         st_index_end(x);
@@ -628,7 +732,7 @@ static enum st_code begin_for(struct st_index *x, struct st_str entity)
 
 enum st_code st_index_begin_for(struct st_index *x, struct st_str entity)
 {
-    if (begin_for(x, entity) == ST_OK)
+    if (rejoin(x) == ST_OK || begin_for(x, entity) == ST_OK)
         return ST_OK;
     st_index_end(x);
     return st_index_begin(x);
@@ -644,6 +748,25 @@ enum st_code st_index_begin_alone(struct st_index *x)
     }
     code = read_begin(x);
     if (code == ST_OK)
+        code = catch_up_alone(x, &tail);
+    if (code != ST_OK)
+        st_index_end(x);
+    return code;
+}
+
+enum st_code st_index_begin_next(struct st_index *x)
+{
+    struct st_tail tail;
+    enum st_code code = st_log_tail(x->log, &tail);
+    /* Most often not so, if others are at work: that is seen without asking the database. */
+    if (code == ST_OK && x->loaded && tail.counter - x->position.counter != 1)
+        return ST_UNAVAILABLE;
+    if (code == ST_OK)
+        code = read_begin(x);
+    if (code == ST_OK)
+        code = st_index_compare(x, &tail);
+    if (code == ST_UNAVAILABLE && tail.counter - x->position.counter == 1 &&
+        is_near(x, &tail, x->gap))
         code = catch_up_alone(x, &tail);
     if (code != ST_OK)
         st_index_end(x);
@@ -694,6 +817,19 @@ struct st_dot st_index_applied(const struct st_index *x)
 {
     const struct st_position *p = &x->position;
     return (struct st_dot){{p->replica, p->epoch}, p->counter};
+}
+
+enum st_code st_index_tell_context(struct st_index *x)
+{
+    enum st_code code = st_index_state_load(x);
+    const struct st_position *p = &x->position;
+    struct st_writer own = {p->replica, p->epoch};
+    const struct st_writer_state *w = code == ST_OK ? st_state_writer(&x->state, own) : NULL;
+    struct st_tail at = {
+        .counter = p->counter, .segment = p->segment, .offset = p->offset, .checksum = p->checksum};
+    if (w != NULL && st_writer_compare(own, st_log_writer(x->log)) == 0)
+        st_log_tell_context(x->log, &at, &w->seen);
+    return code;
 }
 
 const struct st_kv *st_index_kv(struct st_index *x)

@@ -2,7 +2,7 @@
  * index.h - the index: what the log means, kept in SQLite so that a command need not read the
  * log. A cache: it can be thrown away at any time and is rebuilt from the log.
  *
- * Tables of <state>/index.db (user_version 5; any other is thrown away):
+ * Tables of <state>/index.db (user_version 6; any other is thrown away):
  *   meta(k TEXT PRIMARY KEY, v BLOB)            one row "position": struct position, index.c
  *   kv(k BLOB PRIMARY KEY, v BLOB)              the rows of core/state.h; before each value 8
  *                                               bytes: the key's newest history entry or 0
@@ -21,7 +21,8 @@
  *
  * Writing to the index (checkpoints included) happens under the index lock. A reader that cannot
  * have it, because another process is indexing or stopped, or because the state is read-only,
- * applies what is missing in memory, for itself.
+ * applies what is missing in memory, for itself. Where the file cannot be used at all, the whole index
+ * is in memory, until the file can be used again.
  */
 #ifndef ST_STORE_INDEX_H
 #define ST_STORE_INDEX_H
@@ -32,6 +33,10 @@
 /* How long a reader waits for somebody else's indexing before it works alone. Milliseconds: a
  * batch of ST_INDEX_BATCH records takes about this long. */
 #define ST_INDEX_WAIT_MS 500
+
+/* Who had to do without the file tries to have it again when this has passed. Milliseconds: it costs
+ * opening a database, or, where the file is behind by then, writing what is missing. */
+#define ST_INDEX_RETRY_MS 5000
 
 /* Records applied in one transaction: bounds memory and the time the lock is held. */
 #define ST_INDEX_BATCH 50000
@@ -77,6 +82,9 @@ enum st_code st_index_begin_for(struct st_index *x, struct st_str entity);
 /* The same as st_index_begin() without ever waiting for, or taking, the index lock: for a decision
  * under the append lock. What is missing is applied in memory. */
 enum st_code st_index_begin_alone(struct st_index *x);
+/* The same for who has appended the last record and is alone: ST_UNAVAILABLE when more than that is
+ * missing in memory, or more than the gap in the file. */
+enum st_code st_index_begin_next(struct st_index *x);
 void st_index_end(struct st_index *x);
 /* The same without applying anything: ST_UNAVAILABLE when the index is behind `tail`. */
 enum st_code st_index_begin_at(struct st_index *x, const struct st_tail *tail);
@@ -87,8 +95,14 @@ enum st_code st_index_begin_since(struct st_index *x, struct st_dot at);
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);
 /* The last record of the own log that the state is made of. Between begin and end. */
 struct st_dot st_index_applied(const struct st_index *x);
+/* Tells the log the context that the state is made of, so that nobody need read it there. Between
+ * begin and end. */
+enum st_code st_index_tell_context(struct st_index *x);
 /* From here on in memory only: for what has to be written where the file cannot be. */
 enum st_code st_index_leave_file(struct st_index *x);
+/* From here on in a temporary file of its own, empty at first: for applying the whole log anew, which has
+ * no bound, in memory that has one. */
+enum st_code st_index_anew(struct st_index *x);
 const struct st_fault *st_index_fault(const struct st_index *x);
 
 /* Throws everything away and applies the whole log again (takes the index lock). */

@@ -1,39 +1,129 @@
 /*
- * index_history.c - every operation in the order in which this replica applied it. An entry is 32
- * bytes: previous (8), writer number (4), operation (4), segment (8), offset (8), native order.
- * 126 entries make a chunk, one row of the table hist; the last, unfinished chunk is rewritten
- * with every commit.
+ * index_history.c - every operation in the order in which this replica applied it.
+ *
+ * 126 entries make a chunk, one row of the table hist; the last, unfinished chunk is rewritten with
+ * every commit. In a chunk each entry is five varints: how many entries before it the one on the same
+ * attribute is (0: there is none), the writer's number, the number of the operation, and by how much
+ * segment and offset are more than those of the entry before it in the chunk (zigzag).
  */
 #include "store/index_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
-    uint64_t previous;
-    uint32_t writer_no, op;
-    uint64_t segment, offset;
-};
-_Static_assert(sizeof(struct entry) == ST_ENTRY_SIZE, "entries are stored as they are");
+/* --- chunks ------------------------------------------------------------------------------------- */
 
-static enum st_code chunk_read(struct st_index *x, uint64_t chunk, const void **data, size_t *count)
+static uint64_t zigzag(uint64_t to, uint64_t from)
+{
+    uint64_t d = to - from;
+    return d << 1 ^ (0 - (d >> 63));
+}
+
+static uint64_t unzigzag(uint64_t z, uint64_t from)
+{
+    return from + (z >> 1 ^ (0 - (z & 1)));
+}
+
+/* The chunk whose first entry has the number `first`. */
+static void chunk_pack(struct st_buf *out, uint64_t first, const struct st_place *list,
+                       size_t count)
+{
+    struct st_place before = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct st_place *e = &list[i];
+        st_buf_add_varint(out, e->previous == 0 ? 0 : first + i - e->previous);
+        st_buf_add_varint(out, e->writer_no);
+        st_buf_add_varint(out, e->op);
+        st_buf_add_varint(out, zigzag(e->segment, before.segment));
+        st_buf_add_varint(out, zigzag(e->offset, before.offset));
+        before = *e;
+    }
+}
+
+static bool take_u32(struct st_str *s, uint32_t *out)
+{
+    uint64_t n;
+    if (!st_take_varint(s, &n) || n > UINT32_MAX)
+        return false;
+    *out = (uint32_t)n;
+    return true;
+}
+
+/* Its first `count` entries. */
+static bool chunk_unpack(struct st_str data, uint64_t first, struct st_place *list, size_t count)
+{
+    struct st_place e = {0};
+    for (size_t i = 0; i < count; i++) {
+        uint64_t distance, segment, offset;
+        if (!st_take_varint(&data, &distance) || distance >= first + i ||
+            !take_u32(&data, &e.writer_no) || !take_u32(&data, &e.op) ||
+            !st_take_varint(&data, &segment) || !st_take_varint(&data, &offset))
+            return false;
+        e.previous = distance == 0 ? 0 : first + i - distance;
+        e.segment = unzigzag(segment, e.segment);
+        e.offset = unzigzag(offset, e.offset);
+        list[i] = e;
+    }
+    return true;
+}
+
+/* Reads the first `count` entries of a chunk. */
+static enum st_code chunk_read(struct st_index *x, uint64_t chunk, struct st_place *list,
+                               size_t count)
 {
     sqlite3_stmt *s = st_index_sql(x, ST_SQL_CHUNK_GET);
     if (s == NULL)
         return x->fault.code;
     sqlite3_bind_int64(s, 1, (sqlite3_int64)chunk);
     int r = sqlite3_step(s);
+    enum st_code code = ST_OK;
+    struct st_str data = {"", 0};
+    if (r == SQLITE_ROW)
+        data = (struct st_str){sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0)};
     if (r != SQLITE_ROW && r != SQLITE_DONE)
-        return st_index_sql_fail(x, "read");
-    *data = r == SQLITE_ROW ? sqlite3_column_blob(s, 0) : NULL;
-    *count = r == SQLITE_ROW ? (size_t)sqlite3_column_bytes(s, 0) / ST_ENTRY_SIZE : 0;
-    return ST_OK;
+        code = st_index_sql_fail(x, "read");
+    else if (!chunk_unpack(data, chunk * ST_CHUNK_ENTRIES + 1, list, count))
+        code = st_fail(&x->fault, ST_DAMAGED, "the history of the index is cut short");
+    sqlite3_reset(s);
+    return code;
 }
+
+static enum st_code chunk_write(struct st_index *x, uint64_t first, const struct st_place *list,
+                                size_t count)
+{
+    sqlite3_stmt *s = st_index_sql(x, ST_SQL_CHUNK_PUT);
+    if (s == NULL)
+        return x->fault.code;
+    st_buf_reset(&x->value);
+    chunk_pack(&x->value, first, list, count);
+    if (x->value.failed)
+        return st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
+    sqlite3_bind_int64(s, 1, (sqlite3_int64)((first - 1) / ST_CHUNK_ENTRIES));
+    sqlite3_bind_blob(s, 2, x->value.p, (int)x->value.n, SQLITE_STATIC);
+    int r = sqlite3_step(s);
+    sqlite3_reset(s);
+    return r == SQLITE_DONE ? ST_OK : st_index_sql_fail(x, "write");
+}
+
+/* --- the end ------------------------------------------------------------------------------------ */
 
 void st_history_forget(struct st_index *x)
 {
     x->tail_count = 0;
     x->tail_first = 0;
+}
+
+static enum st_code tail_grow(struct st_index *x, size_t count)
+{
+    if (count <= x->tail_cap)
+        return ST_OK;
+    size_t cap = count < ST_CHUNK_ENTRIES ? ST_CHUNK_ENTRIES : count * 2;
+    struct st_place *p = realloc(x->tail, cap * sizeof *p);
+    if (p == NULL)
+        return st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
+    x->tail = p;
+    x->tail_cap = cap;
+    return ST_OK;
 }
 
 /* Brings the unfinished chunk into the buffer. */
@@ -42,26 +132,12 @@ static enum st_code tail_load(struct st_index *x)
     if (x->tail_first != 0)
         return ST_OK;
     uint64_t chunk = x->position.entries / ST_CHUNK_ENTRIES;
-    size_t want = x->position.entries % ST_CHUNK_ENTRIES, have = 0;
-    const void *data = NULL;
-    if (want > 0) {
-        enum st_code code = chunk_read(x, chunk, &data, &have);
-        if (code == ST_OK && have < want)
-            code = st_fail(&x->fault, ST_DAMAGED, "the history of the index is cut short");
-        if (code != ST_OK)
-            return code;
-    }
-    if (x->tail_cap < ST_CHUNK_ENTRIES) {
-        unsigned char *p = realloc(x->tail, (size_t)ST_CHUNK_ENTRIES * ST_ENTRY_SIZE);
-        if (p == NULL)
-            return st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
-        x->tail = p;
-        x->tail_cap = ST_CHUNK_ENTRIES;
-    }
-    if (want > 0)
-        memcpy(x->tail, data, want * ST_ENTRY_SIZE);
-    if (x->sql[ST_SQL_CHUNK_GET] != NULL)
-        sqlite3_reset(x->sql[ST_SQL_CHUNK_GET]);
+    size_t want = x->position.entries % ST_CHUNK_ENTRIES;
+    enum st_code code = tail_grow(x, ST_CHUNK_ENTRIES);
+    if (code == ST_OK && want > 0)
+        code = chunk_read(x, chunk, x->tail, want);
+    if (code != ST_OK)
+        return code;
     x->tail_first = chunk * ST_CHUNK_ENTRIES + 1;
     x->tail_count = want;
     return ST_OK;
@@ -71,21 +147,14 @@ enum st_code st_history_push(struct st_index *x, uint32_t writer_no, uint64_t se
                              uint64_t offset, size_t ops)
 {
     enum st_code code = tail_load(x);
+    if (code == ST_OK && x->writing && x->tail_count >= ST_TAIL_ENTRIES_MAX)
+        code = st_history_flush(x);
+    if (code == ST_OK)
+        code = tail_grow(x, x->tail_count + ops);
     if (code != ST_OK)
         return code;
-    if (x->tail_count + ops > x->tail_cap) {
-        size_t cap = (x->tail_count + ops) * 2;
-        unsigned char *p = realloc(x->tail, cap * ST_ENTRY_SIZE);
-        if (p == NULL)
-            return st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
-        x->tail = p;
-        x->tail_cap = cap;
-    }
-    for (size_t i = 0; i < ops; i++) {
-        struct entry e = {0, writer_no, (uint32_t)i, segment, offset};
-        memcpy(x->tail + (x->tail_count + i) * ST_ENTRY_SIZE, &e, sizeof e);
-    }
-    x->tail_count += ops;
+    for (size_t i = 0; i < ops; i++)
+        x->tail[x->tail_count++] = (struct st_place){0, writer_no, (uint32_t)i, segment, offset};
     x->position.entries += ops;
     return ST_OK;
 }
@@ -93,36 +162,29 @@ enum st_code st_history_push(struct st_index *x, uint32_t writer_no, uint64_t se
 void st_history_set_previous(struct st_index *x, uint64_t number, uint64_t previous)
 {
     ST_ASSERT(number >= x->tail_first && number < x->tail_first + x->tail_count);
-    memcpy(x->tail + (number - x->tail_first) * ST_ENTRY_SIZE, &previous, sizeof previous);
+    x->tail[number - x->tail_first].previous = previous;
 }
 
 enum st_code st_history_flush(struct st_index *x)
 {
     if (x->tail_first == 0)
         return ST_OK;
-    size_t written = 0;
-    while (written < x->tail_count) {
-        size_t n =
-            x->tail_count - written < ST_CHUNK_ENTRIES ? x->tail_count - written : ST_CHUNK_ENTRIES;
-        sqlite3_stmt *s = st_index_sql(x, ST_SQL_CHUNK_PUT);
-        if (s == NULL)
-            return x->fault.code;
-        sqlite3_bind_int64(s, 1, (sqlite3_int64)((x->tail_first - 1 + written) / ST_CHUNK_ENTRIES));
-        sqlite3_bind_blob(s, 2, x->tail + written * ST_ENTRY_SIZE, (int)(n * ST_ENTRY_SIZE),
-                          SQLITE_STATIC);
-        int r = sqlite3_step(s);
-        sqlite3_reset(s);
-        if (r != SQLITE_DONE)
-            return st_index_sql_fail(x, "write");
-        written += n;
+    for (size_t written = 0; written < x->tail_count; written += ST_CHUNK_ENTRIES) {
+        size_t left = x->tail_count - written;
+        enum st_code code = chunk_write(x, x->tail_first + written, x->tail + written,
+                                        left < ST_CHUNK_ENTRIES ? left : ST_CHUNK_ENTRIES);
+        if (code != ST_OK)
+            return code;
     }
     /* Keep the unfinished chunk. */
     size_t keep = x->tail_count % ST_CHUNK_ENTRIES, gone = x->tail_count - keep;
-    memmove(x->tail, x->tail + gone * ST_ENTRY_SIZE, keep * ST_ENTRY_SIZE);
+    memmove(x->tail, x->tail + gone, keep * sizeof *x->tail);
     x->tail_first += gone;
     x->tail_count = keep;
     return ST_OK;
 }
+
+/* --- looking up --------------------------------------------------------------------------------- */
 
 enum st_code st_index_entry(struct st_index *x, uint64_t number, struct st_index_entry *out)
 {
@@ -131,21 +193,16 @@ enum st_code st_index_entry(struct st_index *x, uint64_t number, struct st_index
     enum st_code code = st_index_writers_load(x);
     if (code != ST_OK)
         return code;
-    struct entry e;
+    struct st_place e;
     if (x->tail_first != 0 && number >= x->tail_first) {
-        memcpy(&e, x->tail + (number - x->tail_first) * ST_ENTRY_SIZE, sizeof e);
+        e = x->tail[number - x->tail_first];
     } else {
-        const void *data;
-        size_t count = 0, at = (number - 1) % ST_CHUNK_ENTRIES;
-        code = chunk_read(x, (number - 1) / ST_CHUNK_ENTRIES, &data, &count);
-        if (code == ST_OK && at >= count)
-            code = st_fail(&x->fault, ST_DAMAGED, "the history of the index is cut short");
-        if (code == ST_OK)
-            memcpy(&e, (const char *)data + at * ST_ENTRY_SIZE, sizeof e);
-        if (x->sql[ST_SQL_CHUNK_GET] != NULL)
-            sqlite3_reset(x->sql[ST_SQL_CHUNK_GET]);
+        struct st_place list[ST_CHUNK_ENTRIES];
+        size_t at = (number - 1) % ST_CHUNK_ENTRIES;
+        code = chunk_read(x, (number - 1) / ST_CHUNK_ENTRIES, list, at + 1);
         if (code != ST_OK)
             return code;
+        e = list[at];
     }
     if (e.writer_no == 0 || e.writer_no > x->writer_count)
         return st_fail(&x->fault, ST_DAMAGED, "the history of the index names an unknown writer");

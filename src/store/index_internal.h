@@ -12,10 +12,18 @@
 
 #include <sqlite3.h>
 
-/* What fills a page of SQLite and needs no second one: the unfinished chunk is written with every
- * commit, and each page of it costs as much as the rows of a command. */
+/* The unfinished chunk is written with every commit, and read for every entry that is looked up: some
+ * 900 bytes. */
 #define ST_CHUNK_ENTRIES 126u
-#define ST_ENTRY_SIZE    32u
+/* Entries that wait in memory before they are written within a transaction: 32 KiB. */
+#define ST_TAIL_ENTRIES_MAX 1024u
+
+/* An entry of the history: one operation of a record. */
+struct st_place {
+    uint64_t previous; /* the entry before it on the same attribute; 0: none */
+    uint32_t writer_no, op;
+    uint64_t segment, offset; /* of its record */
+};
 
 /* What the index has applied; the "position" row, native byte order (an index from a machine of
  * the other order does not match the log and is rebuilt). */
@@ -31,8 +39,8 @@ struct st_position {
 
 /* One row of kv in memory. */
 struct st_row {
-    char *bytes; /* key, then value */
-    size_t key_size, value_size, cap;
+    char *bytes;                        /* key, then value */
+    uint32_t key_size, value_size, cap; /* a gigabyte at most: ST_SIBLINGS_MAX documents */
     uint64_t head;
     uint64_t hash[2]; /* of the row as it is in the database; 0,0: not there or not visible */
     bool exists;      /* in memory: false after a delete or for a known absence */
@@ -94,13 +102,15 @@ struct st_index {
     sqlite3_stmt *sql[ST_SQL_COUNT];
     uint64_t gap; /* see st_index_set_gap() */
     struct st_near near;
-    bool private;  /* the database is in memory */
-    bool writing;  /* a write transaction is open */
-    bool reading;  /* a read transaction is open */
-    bool behind;   /* rows in memory are ahead of the database */
-    bool loaded;   /* position is of the open transaction */
-    int wal_pages; /* in the WAL after the last commit */
-    bool corrupt;  /* SQLite found the file damaged */
+    bool private;        /* the database is in memory */
+    bool left;           /* and stays there, see st_index_leave_file() */
+    uint64_t private_ns; /* since when it was tried to have the file, boot_ns */
+    bool writing;        /* a write transaction is open */
+    bool reading;        /* a read transaction is open */
+    bool behind;         /* rows in memory are ahead of the database */
+    bool loaded;         /* position is of the open transaction */
+    int wal_pages;       /* in the WAL after the last commit */
+    bool corrupt;        /* SQLite found the file damaged */
     struct st_position position;
     uint64_t stored_counter; /* of the position in the database; in memory it may be ahead */
     struct st_rows rows;
@@ -112,7 +122,7 @@ struct st_index {
     size_t writer_count, writer_cap;
     bool writers_loaded;
     /* Entries not yet in the database: from entry number tail_first on. */
-    unsigned char *tail;
+    struct st_place *tail;
     uint64_t tail_first; /* first entry of the chunk that the buffer begins with; 1-based */
     size_t tail_count, tail_cap;
     /* The record being applied. */

@@ -86,6 +86,7 @@ static bool rows_grow(struct st_rows *rows)
 static bool row_set(struct st_row *row, struct st_str key, struct st_str value)
 {
     size_t need = key.n + value.n;
+    ST_ASSERT(need + need / 2 + 16 <= UINT32_MAX);
     if (row->cap < need || row->bytes == NULL) {
         size_t cap = need + need / 2 + 16;
         char *bytes = malloc(cap);
@@ -98,12 +99,12 @@ static bool row_set(struct st_row *row, struct st_str key, struct st_str value)
             memcpy(bytes + key.n, value.p, value.n);
         free(row->bytes);
         row->bytes = bytes;
-        row->cap = cap;
+        row->cap = (uint32_t)cap;
     } else if (value.n > 0) {
         memmove(row->bytes + key.n, value.p, value.n);
     }
-    row->key_size = key.n;
-    row->value_size = value.n;
+    row->key_size = (uint32_t)key.n;
+    row->value_size = (uint32_t)value.n;
     return true;
 }
 

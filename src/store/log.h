@@ -127,6 +127,13 @@ struct st_identity {
     char number_suffix[ST_SUFFIX_SIZE_MAX + 1]; /* of numbers made here; "": the founding replica */
 };
 
+/* The context of a log of ours up to one of its tails. */
+struct st_context {
+    struct st_writer writer;
+    struct st_tail at; /* counter 0: nothing is known */
+    struct st_vector seen;
+};
+
 struct st_log {
     const struct st_env *env;     /* borrowed */
     const struct st_alloc *alloc; /* borrowed */
@@ -142,8 +149,9 @@ struct st_log {
     /* The open segment of the current epoch. */
     int fd;
     uint64_t fd_segment, fd_epoch;
-    struct st_buf line;  /* the record being written */
-    struct st_buf names; /* of its new numbers */
+    struct st_buf line;        /* the record being written */
+    struct st_buf names;       /* of its new numbers */
+    struct st_context context; /* as it was read last, or told */
     /* Told once by the next command: how much was moved to quarantine when this handle opened or
      * locked, and where it lies. */
     uint64_t quarantined_size;
@@ -192,8 +200,13 @@ void st_log_unlock(struct st_log *log);
  * scanned from the files. */
 enum st_code st_log_tail(struct st_log *log, struct st_tail *out);
 
-/* All that this replica has: the context of its tail, and the tail itself. Joined into *out. */
+/* All that this replica has: the context of its tail, and the tail itself. Joined into *out. Reads
+ * what is new since the last time, or since what it was told. */
 enum st_code st_log_context(struct st_log *log, struct st_vector *out);
+/* Tells what all records of the current epoch up to `at` have seen. Used as long as the log goes
+ * through `at`. */
+void st_log_tell_context(struct st_log *log, const struct st_tail *at,
+                         const struct st_vector *seen);
 
 /*
  * Appends one record; the append lock is held. In: ops, agent, incarnation, new_count, number (the

@@ -92,8 +92,8 @@ static bool join_seen(const struct st_record *r, struct st_vector *context)
     return true;
 }
 
-enum st_code st_context_read(struct st_log *log, struct st_writer w, const struct st_tail *tail,
-                             struct st_vector *context)
+enum st_code st_context_read(struct st_log *log, struct st_writer w, const struct st_tail *from,
+                             const struct st_tail *tail, struct st_vector *context)
 {
     if (tail->segment == 0)
         return ST_OK;
@@ -101,8 +101,12 @@ enum st_code st_context_read(struct st_log *log, struct st_writer w, const struc
     struct st_record_scratch scratch;
     st_record_scratch_init(&scratch, log->alloc);
     enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, w);
-    st_log_reader_seek(&r, tail->segment, 0, tail->segment - 1, 0);
-    r.checksum_known = false;
+    if (from != NULL) {
+        st_log_reader_seek(&r, from->segment, from->offset, from->counter, from->checksum);
+    } else {
+        st_log_reader_seek(&r, tail->segment, 0, tail->segment - 1, 0);
+        r.checksum_known = false;
+    }
     r.one_segment = true;
     while (code == ST_OK && r.counter < tail->counter) {
         struct st_str line;
@@ -188,7 +192,8 @@ static enum st_code record_put(struct st_log *log, int fd, struct st_writer w, s
     const char *what = "";
     code = st_record_check(r, &what);
     if (code != ST_OK)
-        return st_fail(&log->fault, code, "%s", what);
+        return st_fail(&log->fault, code, "nothing was recorded: the %s %s", what,
+                       code == ST_LIMIT ? "is over its limit" : "is not valid");
     st_buf_reset(&log->line);
     st_record_encode(r, &log->line);
     if (!log->line.failed) {
@@ -298,7 +303,7 @@ static enum st_code rotate(struct st_log *log, struct st_tail *tail)
     st_vector_init(&context, log->alloc);
     enum st_code code = tail->segment != 0 ? st_flush_all(log) : ST_OK;
     if (code == ST_OK)
-        code = st_context_read(log, st_log_writer(log), tail, &context);
+        code = st_context_read(log, st_log_writer(log), NULL, tail, &context);
     if (code == ST_OK)
         code = segment_create(log, tail);
     if (code == ST_OK && tail->offset == 0 && context.count > 0)
@@ -362,14 +367,68 @@ enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush)
     return code;
 }
 
+static void context_forget(struct st_log *log)
+{
+    st_vector_release(&log->context.seen);
+    log->context.at = (struct st_tail){.counter = 0};
+}
+
+void st_log_tell_context(struct st_log *log, const struct st_tail *at, const struct st_vector *seen)
+{
+    struct st_context *known = &log->context;
+    bool newer = st_writer_compare(known->writer, st_log_writer(log)) != 0 ||
+                 known->at.counter < at->counter;
+    if (!newer)
+        return;
+    context_forget(log);
+    if (!st_vector_join(&known->seen, seen))
+        return;
+    known->writer = st_log_writer(log);
+    known->at = *at;
+}
+
+/* Whether reading can go on where the context is known: a later segment begins with all of it. That
+ * the log goes through there is for the reader to say, or, at the tail, for the checksum. */
+static bool context_helps(const struct st_log *log, const struct st_tail *tail)
+{
+    const struct st_context *known = &log->context;
+#ifdef ST_DEFECT_CONTEXT_UNCHECKED
+    return known->at.counter != 0 && known->at.counter <= tail->counter;
+#endif
+    return st_writer_compare(known->writer, st_log_writer(log)) == 0 && known->at.counter != 0 &&
+           known->at.segment == tail->segment &&
+           (known->at.counter < tail->counter ||
+            (known->at.counter == tail->counter && known->at.checksum == tail->checksum));
+}
+
+/* Brings what is known up to the tail. */
+static enum st_code context_follow(struct st_log *log, const struct st_tail *tail)
+{
+    struct st_context *known = &log->context;
+    enum st_code code = ST_DAMAGED;
+    if (context_helps(log, tail))
+        code = st_context_read(log, known->writer, &known->at, tail, &known->seen);
+    if (code == ST_DAMAGED) {
+        context_forget(log);
+        known->writer = st_log_writer(log);
+        code = st_context_read(log, known->writer, NULL, tail, &known->seen);
+    }
+    if (code == ST_OK)
+        known->at = *tail;
+    else
+        context_forget(log);
+    return code;
+}
+
 enum st_code st_log_context(struct st_log *log, struct st_vector *out)
 {
     struct st_tail tail;
     enum st_code code = st_log_tail(log, &tail);
     if (code != ST_OK || tail.counter == 0)
         return code;
-    code = st_context_read(log, st_log_writer(log), &tail, out);
-    if (code == ST_OK && !st_vector_raise(out, st_log_writer(log), tail.counter))
-        code = st_fail(&log->fault, ST_NO_MEMORY, "out of memory");
+    code = context_follow(log, &tail);
+    if (code == ST_OK && !(st_vector_join(out, &log->context.seen) &&
+                           st_vector_raise(out, log->context.writer, tail.counter)))
+        code = st_fail(&log->fault, ST_LIMIT, "a context has more than %d writers", ST_WRITERS_MAX);
     return code;
 }

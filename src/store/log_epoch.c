@@ -215,7 +215,7 @@ static enum st_code settle(struct st_log *log, struct st_writer w, const struct 
         return code;
     out->tail = tail;
     if (tail.counter > 0) {
-        code = st_context_read(log, w, &tail, &out->context);
+        code = st_context_read(log, w, NULL, &tail, &out->context);
         if (code == ST_OK && !st_vector_raise(&out->context, w, tail.counter))
             code = st_fail(&log->fault, ST_LIMIT, "this replica has had more than %d epochs",
                            ST_WRITERS_MAX);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum st_code st_path(struct st_fault *f, char out[ST_PATH_SIZE], const char *dir, const char *a,
                      const char *b)
@@ -116,11 +117,15 @@ enum st_code st_identity_load(struct st_log *log)
     if (n < 0)
         return st_fail_system(&log->fault, (int)n, "cannot read %s", path);
     text[n] = '\0';
-    if (strncmp(text, "{\"format\":", 10) == 0 && strncmp(text + 10, "1,", 2) != 0)
+    if (strncmp(text, "{\"format\":", 10) == 0 && strtoul(text + 10, NULL, 10) > 1)
         return st_fail(&log->fault, ST_VERSION, "%s was made by a newer version of Strata", path);
     struct st_identity id;
-    if (!identity_parse(text, &id))
-        return st_fail(&log->fault, ST_DAMAGED, "%s is damaged", path);
+    if (!identity_parse(text, &id)) {
+        st_fail(&log->fault, ST_DAMAGED, "%s is damaged", path);
+        return st_hint(&log->fault,
+                       "the records are not affected; put the file back from any earlier "
+                       "copy of this directory, and they go on in a new epoch");
+    }
     log->identity = id;
     return ST_OK;
 }

@@ -141,9 +141,9 @@ enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
 enum st_code st_writer_flush(struct st_log *log, struct st_writer w);
 
 /* Joins the context of writer w's log up to `tail` into *context: the "seen" operations of the
- * tail's segment. */
-enum st_code st_context_read(struct st_log *log, struct st_writer w, const struct st_tail *tail,
-                             struct st_vector *context);
+ * tail's segment, behind `from` if that is in it (NULL: of all of it). */
+enum st_code st_context_read(struct st_log *log, struct st_writer w, const struct st_tail *from,
+                             const struct st_tail *tail, struct st_vector *context);
 
 /* --- log_flush.c ------------------------------------------------------------------------------ */
 

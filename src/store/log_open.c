@@ -35,6 +35,7 @@ static enum st_code log_begin(struct st_log *log, const struct st_env *env,
         log->lock_fds[i] = -1;
     st_buf_init(&log->line, alloc);
     st_buf_init(&log->names, alloc);
+    st_vector_init(&log->context.seen, alloc);
     snprintf(log->what, sizeof log->what, "%s", what);
     if (strlen(dir) >= ST_PATH_SIZE)
         return st_fail(&log->fault, ST_LIMIT, "the path of the state is over %d bytes",
@@ -108,6 +109,7 @@ void st_log_close(struct st_log *log)
         env->unmap(env->ctx, log->page, sizeof *log->page);
     st_buf_release(&log->line);
     st_buf_release(&log->names);
+    st_vector_release(&log->context.seen);
     memset(log, 0, sizeof *log);
 }
 
@@ -123,12 +125,41 @@ static enum st_code make_directory(struct st_log *log, const char *name)
     return ST_OK;
 }
 
+/* Records that lost their identity file would not be seen any more behind a new one. */
+static enum st_code check_empty(struct st_log *log)
+{
+    struct st_writer *writers = NULL;
+    size_t count = 0;
+    uint64_t segment = 0;
+    enum st_code code = st_log_writers(log->env, log->alloc, log->dir, &writers, &count);
+    if (code != ST_OK)
+        return st_fail(&log->fault, code, "cannot list the logs in %s", log->dir);
+    for (size_t i = 0; i < count && code == ST_OK && segment == 0; i++) {
+        char dir[ST_PATH_SIZE];
+        code = st_writer_path(&log->fault, dir, log->dir, writers[i]);
+        if (code == ST_OK)
+            code = st_segment_find(log->env, dir, UINT64_MAX, &segment, &log->fault);
+    }
+    if (writers != NULL)
+        log->alloc->resize(log->alloc->ctx, writers, 0);
+    if (code != ST_OK || segment == 0)
+        return code;
+    st_fail(&log->fault, ST_DAMAGED, "%s has records, and no file `identity`", log->dir);
+    return st_hint(&log->fault,
+                   "put that file back from any earlier copy of this directory, or move "
+                   "the directory away to begin without them");
+}
+
 static enum st_code create_locked(struct st_log *log, struct st_identity *identity)
 {
     enum st_code code = st_identity_load(log);
     if (code == ST_OK)
         return st_fail(&log->fault, ST_EXISTS, "%s holds a replica already", log->dir);
     if (code != ST_NO_WORKSPACE)
+        return code;
+    log->fault = (struct st_fault){.code = ST_OK};
+    code = check_empty(log);
+    if (code != ST_OK)
         return code;
     log->identity = (struct st_identity){.workspace = identity->workspace};
     snprintf(log->identity.name, sizeof log->identity.name, "%s", identity->name);

@@ -30,6 +30,10 @@ static enum st_code lock_timeout(struct st_log *log, enum st_lock_kind kind, uin
         st_fail(&log->fault, ST_UNAVAILABLE,
                 "the %s lock of %s could not be had within %" PRIu64 " ms", lock_name(kind),
                 log->dir, wait_ms);
+        return st_hint(&log->fault,
+                       "nothing was recorded; try again, and if it stays so look who has that file "
+                       "open: fuser %s/%s.lock",
+                       log->dir, lock_name(kind));
     } else {
         struct st_holder h = log->page->holders[kind];
         h.what[sizeof h.what - 1] = '\0';

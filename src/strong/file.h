@@ -42,6 +42,9 @@ enum st_code st_file_found(const struct st_env *env, const struct st_alloc *allo
                            struct st_fault *fault);
 /* Whether there is a log of this engine. */
 bool st_file_exists(const struct st_env *env, const char *dir);
+/* Whose log it is, and whether it has no entry, without its rows. */
+enum st_code st_file_glance(const struct st_env *env, const struct st_alloc *alloc, const char *dir,
+                            uint64_t *workspace, bool *empty);
 /* The handle is to be ended with its close(). */
 enum st_code st_file_open(struct st_order **out, const struct st_env *env,
                           const struct st_alloc *alloc, const char *dir, bool read_only,
@@ -71,5 +74,7 @@ bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_res
 uint32_t st_answers_word(struct st_file *f);
 void st_answers_sleep(struct st_file *f, uint32_t word);
 void st_answers_wake(struct st_file *f);
+/* Whether somebody sleeps, here or until something is flushed. */
+bool st_answers_awaited(const struct st_file *f);
 
 #endif

@@ -160,3 +160,9 @@ void st_answers_wake(struct st_file *f)
     if (st_atomic_load(&f->answers->sleepers) != 0)
         f->log.env->futex_wake_all(f->log.env->ctx, &f->answers->wake);
 }
+
+bool st_answers_awaited(const struct st_file *f)
+{
+    return (f->answers != NULL && st_atomic_load(&f->answers->sleepers) != 0) ||
+           (f->log.page != NULL && st_atomic_load(&f->log.page->sleepers) != 0);
+}

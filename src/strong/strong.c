@@ -121,6 +121,14 @@ bool st_strong_exists(const struct st_env *env, const char *state_dir)
     return strong_dir(state_dir, "", dir) && st_file_exists(env, dir);
 }
 
+enum st_code st_strong_glance(const struct st_env *env, const struct st_alloc *alloc,
+                              const char *state_dir, uint64_t *workspace, bool *empty)
+{
+    char dir[ST_PATH_SIZE];
+    return strong_dir(state_dir, "", dir) ? st_file_glance(env, alloc, dir, workspace, empty)
+                                          : ST_LIMIT;
+}
+
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
                             const struct st_alloc *alloc, const char *state_dir, bool read_only,
                             const char *what, uint64_t wait_ms, struct st_fault *fault)

@@ -44,6 +44,10 @@ enum st_code st_strong_found(const struct st_env *env, const struct st_alloc *al
                              bool decides, struct st_fault *fault);
 /* Whether a state directory has a strong log. */
 bool st_strong_exists(const struct st_env *env, const char *state_dir);
+/* Which workspace its log was made for, and whether it has no entry: what can be seen without opening
+ * it. */
+enum st_code st_strong_glance(const struct st_env *env, const struct st_alloc *alloc,
+                              const char *state_dir, uint64_t *workspace, bool *empty);
 /* Opens the strong layer of a state directory, also where it does not decide. ST_UNAVAILABLE:
  * there is none. */
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,

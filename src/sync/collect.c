@@ -6,42 +6,13 @@
  * A reference speaks for its own replica only. One that cannot be used is refused as a whole, with
  * the reason; the others are taken in all the same.
  */
-#include "sync/sync_internal.h"
+#include "sync/collection.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-/* A piece to be laid out. */
-struct wanted {
-    size_t ref; /* of y->refs; SIZE_MAX: our own, as it is here */
-    struct st_piece piece;
-};
-
-/* A writer that is laid out, to be verified. */
-struct laid {
-    size_t ref;
-    enum st_log_kind kind;
-    struct st_writer writer;
-    uint64_t first; /* segment */
-    uint64_t last, checksum;
-    uint64_t size; /* of the last segment, bytes */
-};
-
-struct collection {
-    struct st_sync *y;
-    struct st_vector context; /* what we have */
-    uint64_t tail;            /* of our current epoch */
-    struct wanted *wanted;
-    size_t wanted_count, wanted_cap;
-    struct laid *laid;
-    size_t laid_count, laid_cap;
-    char in[ST_PATH_SIZE];
-};
-
-static enum st_code no_memory(struct collection *k)
+enum st_code st_collection_no_memory(struct st_collection *k)
 {
     return st_fail(&k->y->fault, ST_NO_MEMORY, "out of memory");
 }
@@ -112,7 +83,7 @@ enum st_code st_sync_blob(struct st_sync *y, const char *id, struct st_buf *out)
     return code == ST_OK && out->failed ? st_fail(&y->fault, ST_NO_MEMORY, "out of memory") : code;
 }
 
-static enum st_code manifest_read(struct collection *k, struct st_remote_ref *ref,
+static enum st_code manifest_read(struct st_collection *k, struct st_remote_ref *ref,
                                   const struct st_catalog *c)
 {
     struct st_sync *y = k->y;
@@ -136,14 +107,14 @@ static enum st_code manifest_read(struct collection *k, struct st_remote_ref *re
     return code;
 }
 
-static uint64_t have(const struct collection *k, enum st_log_kind kind, struct st_writer w)
+static uint64_t have(const struct st_collection *k, enum st_log_kind kind, struct st_writer w)
 {
     return kind == ST_LOG_MAIN ? st_vector_get(&k->context, w) : 0;
 }
 
 /* Whether our log has another record where this piece of it ends: the state was put back to an
  * earlier moment, and written since. */
-static enum st_code is_other(struct collection *k, const struct st_piece *last, bool *yes)
+static enum st_code is_other(struct st_collection *k, const struct st_piece *last, bool *yes)
 {
     struct st_log *log = k->y->log;
     struct st_log_reader r;
@@ -159,7 +130,8 @@ static enum st_code is_other(struct collection *k, const struct st_piece *last, 
 }
 
 /* Whether a later epoch of ours is published: then it is known by now if this one has forked. */
-static bool is_followed(const struct collection *k, const struct st_catalog *c, struct st_writer w)
+static bool is_followed(const struct st_collection *k, const struct st_catalog *c,
+                        struct st_writer w)
 {
     for (size_t i = 0; i < c->piece_count; i++) {
         struct st_writer other = c->pieces[i].writer;
@@ -173,7 +145,7 @@ static bool is_followed(const struct collection *k, const struct st_catalog *c, 
 
 /* Whether our own log of this epoch lacks something of it, or has something else: both have to be
  * compared. */
-static enum st_code is_own_life(struct collection *k, const struct st_catalog *c,
+static enum st_code is_own_life(struct st_collection *k, const struct st_catalog *c,
                                 const struct st_piece *last, bool *yes)
 {
     uint64_t known = have(k, ST_LOG_MAIN, last->writer);
@@ -188,7 +160,7 @@ static enum st_code is_own_life(struct collection *k, const struct st_catalog *c
 }
 
 /* The first segment of a writer that holds something new, or of our own all. 0: none. */
-static enum st_code first_wanted(struct collection *k, const struct st_catalog *c, size_t from,
+static enum st_code first_wanted(struct st_collection *k, const struct st_catalog *c, size_t from,
                                  size_t end, uint64_t *segment)
 {
     const struct st_piece *last = &c->pieces[end - 1];
@@ -206,7 +178,7 @@ static enum st_code first_wanted(struct collection *k, const struct st_catalog *
     return ST_OK;
 }
 
-static enum st_code want_writer(struct collection *k, size_t ref, const struct st_catalog *c,
+static enum st_code want_writer(struct st_collection *k, size_t ref, const struct st_catalog *c,
                                 size_t from, size_t end)
 {
     uint64_t segment = 0;
@@ -219,27 +191,27 @@ static enum st_code want_writer(struct collection *k, size_t ref, const struct s
     if (code != ST_OK || segment == 0)
         return code;
     if (!grow((void **)&k->laid, &k->laid_cap, k->laid_count, sizeof *k->laid))
-        return no_memory(k);
-    struct laid *laid = &k->laid[k->laid_count++];
-    *laid = (struct laid){.ref = ref,
-                          .kind = last->kind,
-                          .writer = last->writer,
-                          .first = segment,
-                          .last = last->last,
-                          .checksum = last->checksum};
+        return st_collection_no_memory(k);
+    struct st_laid *laid = &k->laid[k->laid_count++];
+    *laid = (struct st_laid){.ref = ref,
+                             .kind = last->kind,
+                             .writer = last->writer,
+                             .first = segment,
+                             .last = last->last,
+                             .checksum = last->checksum};
     for (size_t i = from; i < end; i++) {
         if (c->pieces[i].segment == last->segment)
             laid->size += c->pieces[i].size;
         if (c->pieces[i].segment < segment)
             continue;
         if (!grow((void **)&k->wanted, &k->wanted_cap, k->wanted_count, sizeof *k->wanted))
-            return no_memory(k);
-        k->wanted[k->wanted_count++] = (struct wanted){ref, c->pieces[i]};
+            return st_collection_no_memory(k);
+        k->wanted[k->wanted_count++] = (struct st_wanted){ref, c->pieces[i]};
     }
     return ST_OK;
 }
 
-static enum st_code want_all(struct collection *k, size_t ref, uint64_t replica,
+static enum st_code want_all(struct st_collection *k, size_t ref, uint64_t replica,
                              const struct st_catalog *c)
 {
     enum st_code code = ST_OK;
@@ -259,7 +231,7 @@ static enum st_code want_all(struct collection *k, size_t ref, uint64_t replica,
 }
 
 /* Drops what a refused reference wanted. */
-static void unwant(struct collection *k, size_t ref)
+static void unwant(struct st_collection *k, size_t ref)
 {
     while (k->wanted_count > 0 && k->wanted[k->wanted_count - 1].ref == ref)
         k->wanted_count--;
@@ -272,7 +244,7 @@ static bool refusable(enum st_code code)
     return code == ST_DAMAGED || code == ST_LIMIT || code == ST_VERSION || code == ST_NOT_FOUND;
 }
 
-static enum st_code look_at(struct collection *k, size_t i)
+static enum st_code look_at(struct st_collection *k, size_t i)
 {
     struct st_sync *y = k->y;
     struct st_remote_ref *ref = &y->refs[i];
@@ -294,7 +266,7 @@ static enum st_code look_at(struct collection *k, size_t i)
 
 /* --- whose workspace -------------------------------------------------------------------------- */
 
-static enum st_code other_workspace(struct collection *k, uint64_t other)
+static enum st_code other_workspace(struct st_collection *k, uint64_t other)
 {
     struct st_sync *y = k->y;
     st_fail(&y->fault, ST_CONFLICT,
@@ -307,7 +279,7 @@ static enum st_code other_workspace(struct collection *k, uint64_t other)
 
 /* References of other workspaces are refused; where there are no others, all of it is: but an empty
  * replica joins. */
-static enum st_code check_workspaces(struct collection *k)
+static enum st_code check_workspaces(struct st_collection *k)
 {
     struct st_sync *y = k->y;
     uint64_t ours = y->log->identity.workspace, other = 0;
@@ -339,228 +311,6 @@ static enum st_code check_workspaces(struct collection *k)
     return code;
 }
 
-/* --- laying out ------------------------------------------------------------------------------- */
-
-/* What `git cat-file --batch` prints, as it comes: for each blob a line, its bytes, a newline. */
-struct unpack {
-    struct collection *k;
-    size_t at; /* of k->wanted */
-    char header[ST_OBJECT_ID_SIZE + 64];
-    size_t header_size;
-    bool in_blob;
-    uint64_t left; /* bytes of the blob */
-    int fd;
-    struct laid place; /* of the open file */
-    uint64_t segment, offset;
-};
-
-static const char *kind_directory(enum st_log_kind kind)
-{
-    return kind == ST_LOG_MAIN ? "main" : "strong";
-}
-
-static enum st_code directory_make(struct st_sync *y, const char *path)
-{
-    int r = y->log->env->mkdir(y->log->env->ctx, path);
-    return r < 0 && r != -EEXIST ? st_fail_system(&y->fault, r, "cannot create %s", path) : ST_OK;
-}
-
-/* What intake is given: a directory with a directory `log`. */
-static enum st_code root_make(struct collection *k, enum st_log_kind kind, char root[ST_PATH_SIZE])
-{
-    struct st_sync *y = k->y;
-    char path[ST_PATH_SIZE];
-    enum st_code code = st_path(&y->fault, root, k->in, kind_directory(kind), NULL);
-    if (code == ST_OK)
-        code = directory_make(y, root);
-    if (code == ST_OK)
-        code = st_path(&y->fault, path, root, "log", NULL);
-    return code == ST_OK ? directory_make(y, path) : code;
-}
-
-static void file_close(struct unpack *u)
-{
-    if (u->fd >= 0)
-        u->k->y->log->env->close(u->k->y->log->env->ctx, u->fd);
-    u->fd = -1;
-}
-
-static enum st_code file_open(struct unpack *u, const struct st_piece *p)
-{
-    struct st_sync *y = u->k->y;
-    char root[ST_PATH_SIZE], path[ST_PATH_SIZE];
-    file_close(u);
-    enum st_code code = root_make(u->k, p->kind, root);
-    if (code == ST_OK)
-        code = st_writer_path(&y->fault, path, root, p->writer);
-    if (code == ST_OK)
-        code = directory_make(y, path);
-    if (code == ST_OK)
-        code = st_segment_path(&y->fault, path, root, p->writer, p->segment);
-    if (code != ST_OK)
-        return code;
-    u->fd = y->log->env->open(y->log->env->ctx, path,
-                              ST_OPEN_WRITE | ST_OPEN_CREATE | ST_OPEN_EXCLUSIVE);
-    u->place = (struct laid){.kind = p->kind, .writer = p->writer};
-    u->segment = p->segment;
-    u->offset = 0;
-    return u->fd < 0 ? st_fail_system(&y->fault, u->fd, "cannot create %s", path) : ST_OK;
-}
-
-static enum st_code blob_begin(struct unpack *u)
-{
-    struct st_sync *y = u->k->y;
-    if (u->at == u->k->wanted_count)
-        return st_fail(&y->fault, ST_IO, "git cat-file printed more than it was asked for");
-    const struct st_piece *p = &u->k->wanted[u->at].piece;
-    char should[sizeof u->header];
-    snprintf(should, sizeof should, "%s blob %" PRIu64, p->id, p->size);
-    u->header[u->header_size] = '\0';
-    u->header_size = 0;
-    if (strcmp(u->header, should) != 0)
-        return st_fail(&y->fault, ST_DAMAGED, "a blob of the repository cannot be read: %s",
-                       u->header);
-    u->in_blob = true;
-    u->left = p->size;
-    bool same = u->fd >= 0 && u->place.kind == p->kind && u->segment == p->segment &&
-                st_writer_compare(u->place.writer, p->writer) == 0;
-    return same ? ST_OK : file_open(u, p);
-}
-
-static enum st_code unpack(void *arg, const char *bytes, size_t n)
-{
-    struct unpack *u = arg;
-    struct st_sync *y = u->k->y;
-    enum st_code code = ST_OK;
-    while (n > 0 && code == ST_OK) {
-        if (u->in_blob && u->left > 0) {
-            size_t part = n < u->left ? n : (size_t)u->left;
-            int r = st_write_all(y->log->env, u->fd, bytes, part, u->offset);
-            if (r < 0)
-                return st_fail_system(&y->fault, r, "cannot write to %s", u->k->in);
-            u->offset += part;
-            u->left -= part;
-            bytes += part;
-            n -= part;
-            continue;
-        }
-        char c = *bytes++;
-        n--;
-        if (u->in_blob) {
-            u->in_blob = false; /* its newline */
-            u->at++;
-        } else if (c == '\n') {
-            code = blob_begin(u);
-        } else if (u->header_size < sizeof u->header - 1) {
-            u->header[u->header_size++] = c;
-        }
-    }
-    return code;
-}
-
-static enum st_code lay_out(struct collection *k)
-{
-    const char *const args[] = {"cat-file", "--batch", NULL};
-    struct st_buf input;
-    struct unpack u = {.k = k, .fd = -1};
-    st_buf_init(&input, k->y->log->alloc);
-    for (size_t i = 0; i < k->wanted_count; i++) {
-        st_buf_add_text(&input, k->wanted[i].piece.id);
-        st_buf_add_char(&input, '\n');
-    }
-    struct st_git_call call = {
-        .args = args, .input = st_buf_str(&input), .sink = unpack, .arg = &u};
-    enum st_code code = input.failed ? no_memory(k) : ST_OK;
-    if (code == ST_OK)
-        code = st_git_must(&k->y->git, &call);
-    if (code == ST_OK && u.at != k->wanted_count)
-        code = st_fail(&k->y->fault, ST_IO, "git cat-file printed less than it was asked for");
-    file_close(&u);
-    st_buf_release(&input);
-    return code;
-}
-
-/* --- verifying -------------------------------------------------------------------------------- */
-
-static enum st_code verify(struct collection *k, const struct laid *l)
-{
-    struct st_sync *y = k->y;
-    char root[ST_PATH_SIZE];
-    struct st_log_reader r;
-    struct st_str line;
-    struct st_record head = {.checksum = 0};
-    enum st_code code = st_path(&y->fault, root, k->in, kind_directory(l->kind), NULL);
-    if (code != ST_OK)
-        return code;
-    code = st_log_reader_open(&r, y->log->env, y->log->alloc, root, l->writer);
-    st_log_reader_seek(&r, l->first, 0, l->first - 1, 0);
-    r.checksum_known = l->first == 1;
-    while (code == ST_OK && r.counter < l->last)
-        code = st_log_reader_next(&r, &line, &head);
-    if (code == ST_OK && head.checksum != l->checksum)
-        code = st_fail(&r.fault, ST_DAMAGED, "record %" PRIu64 " is not the one that it names",
-                       l->last);
-    if (code == ST_OK && r.offset != l->size)
-        code = st_fail(&r.fault, ST_DAMAGED, "it has more than it names behind record %" PRIu64,
-                       l->last);
-    if (code == ST_NOT_FOUND || code == ST_DAMAGED)
-        code = st_fail(&y->fault, ST_DAMAGED,
-                       "records of %016" PRIx64 "-%016" PRIx64
-                       " are missing or damaged behind %" PRIu64,
-                       l->writer.replica, l->writer.epoch, r.counter);
-    else if (code != ST_OK)
-        y->fault = r.fault;
-    st_log_reader_close(&r);
-    return code;
-}
-
-/* Nothing of a refused reference stays to be taken in. */
-static enum st_code take_away(struct collection *k, size_t ref)
-{
-    enum st_code code = ST_OK;
-    for (size_t i = 0; code == ST_OK && i < k->laid_count; i++) {
-        char root[ST_PATH_SIZE], path[ST_PATH_SIZE];
-        if (k->laid[i].ref != ref)
-            continue;
-        code = st_path(&k->y->fault, root, k->in, kind_directory(k->laid[i].kind), NULL);
-        if (code == ST_OK)
-            code = st_writer_path(&k->y->fault, path, root, k->laid[i].writer);
-        if (code == ST_OK)
-            st_sync_remove(path);
-    }
-    return code;
-}
-
-static enum st_code verify_all(struct collection *k)
-{
-    struct st_sync *y = k->y;
-    enum st_code code = ST_OK;
-#ifdef ST_DEFECT_SYNC_UNVERIFIED
-    return code;
-#endif
-    for (size_t i = 0; code == ST_OK && i < k->laid_count; i++) {
-        size_t ref = k->laid[i].ref;
-        if (ref != SIZE_MAX && y->refs[ref].refused)
-            continue;
-        code = verify(k, &k->laid[i]);
-        if (code != ST_DAMAGED)
-            continue;
-        code = ref != SIZE_MAX ? st_sync_refuse(y, &y->refs[ref]) : ST_OK;
-        if (code == ST_OK)
-            code = take_away(k, ref);
-    }
-    return code;
-}
-
-static void leave_out_refused(struct collection *k)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < k->wanted_count; i++)
-        if (k->wanted[i].ref == SIZE_MAX || !k->y->refs[k->wanted[i].ref].refused)
-            k->wanted[kept++] = k->wanted[i];
-    k->wanted_count = kept;
-}
-
 /* --- all of it -------------------------------------------------------------------------------- */
 
 enum st_code st_sync_base(struct st_sync *y)
@@ -587,7 +337,7 @@ enum st_code st_sync_has_end(struct st_log_reader *r, const struct st_piece *pie
 
 /* What we have published: that it knows more than the log, or something else, means that the state is
  * an older copy. */
-static enum st_code look_at_own(struct collection *k)
+static enum st_code look_at_own(struct st_collection *k)
 {
     struct st_sync *y = k->y;
     enum st_code code = ST_OK;
@@ -618,7 +368,7 @@ static enum st_code look_at_own(struct collection *k)
     return code;
 }
 
-static enum st_code collect(struct collection *k)
+static enum st_code collect(struct st_collection *k)
 {
     struct st_sync *y = k->y;
     char root[ST_PATH_SIZE];
@@ -630,18 +380,18 @@ static enum st_code collect(struct collection *k)
         code = check_workspaces(k);
     if (code == ST_OK)
         code = look_at_own(k);
-    leave_out_refused(k);
+    st_collection_leave_out_refused(k);
     if (code == ST_OK)
         code = st_sync_directory(y, "in", k->in);
     if (code == ST_OK)
-        code = root_make(k, ST_LOG_MAIN, root);
+        code = st_collection_root(k, ST_LOG_MAIN, root);
     if (code == ST_OK && k->wanted_count > 0) {
         st_sync_say(y, "unpacking");
-        code = lay_out(k);
+        code = st_collection_lay_out(k);
     }
     st_point(y->log, "sync.laid-out");
     if (code == ST_OK)
-        code = verify_all(k);
+        code = st_collection_verify(k);
     /* An empty replica may have a workspace to join, though there are no records yet. */
     y->staged =
         code == ST_OK && (k->wanted_count > 0 || y->workspace != y->log->identity.workspace);
@@ -651,7 +401,7 @@ static enum st_code collect(struct collection *k)
 
 enum st_code st_sync_collect(struct st_sync *y)
 {
-    struct collection k = {.y = y};
+    struct st_collection k = {.y = y};
     struct st_tail tail = {0};
     st_vector_init(&k.context, y->log->alloc);
     enum st_code code = st_log_context(y->log, &k.context);
@@ -675,7 +425,7 @@ enum st_code st_sync_stage(struct st_sync *y, char out[ST_PATH_SIZE])
 
 /* --- the strong layer's log ------------------------------------------------------------------- */
 
-static enum st_code ledger_lay_out(struct collection *k, const struct st_remote_ref *ref,
+static enum st_code ledger_lay_out(struct st_collection *k, const struct st_remote_ref *ref,
                                    const struct st_catalog *c)
 {
     struct st_sync *y = k->y;
@@ -691,12 +441,12 @@ static enum st_code ledger_lay_out(struct collection *k, const struct st_remote_
         code = want_writer(k, SIZE_MAX, c, from, end);
     }
     if (code == ST_OK)
-        code = root_make(k, ST_LOG_STRONG, root);
+        code = st_collection_root(k, ST_LOG_STRONG, root);
     if (code == ST_OK)
-        code = lay_out(k);
+        code = st_collection_lay_out(k);
 #ifndef ST_DEFECT_SYNC_LEDGER_UNVERIFIED
     for (size_t i = 0; code == ST_OK && i < k->laid_count; i++)
-        code = verify(k, &k->laid[i]);
+        code = st_laid_verify(k, &k->laid[i]);
 #endif
     struct st_identity whose = {.workspace = ref->manifest.workspace,
                                 .replica = last->writer.replica,
@@ -709,7 +459,7 @@ static enum st_code ledger_lay_out(struct collection *k, const struct st_remote_
 enum st_code st_sync_stage_ledger(struct st_sync *y, const struct st_remote_ref *ref,
                                   char state_dir[ST_PATH_SIZE])
 {
-    struct collection k = {.y = y};
+    struct st_collection k = {.y = y};
     struct st_catalog c;
     st_vector_init(&k.context, y->log->alloc);
     st_sync_say(y, "unpacking the ledger");

@@ -4,8 +4,10 @@
  *   board.c     heartbeats
  *   catalog.c   what a replica publishes
  *   sync.c      lock, remote, references
- *   collect.c   fetching, checking, laying out
- *   publish.c   from the log to a commit
+ *   collect.c   fetching, and what is wanted of it; see collection.h
+ *   layout.c    laying that out, checking it
+ *   publish.c   from the log to a commit; see publication.h
+ *   push.c      from there to the remote
  *   discover.c  which workspace the remotes of a clone carry
  */
 #ifndef ST_SYNC_SYNC_INTERNAL_H
