@@ -104,8 +104,9 @@ static void fill(struct work *w, uint64_t count, bool linked)
             .key = keys[i], .title = "build the frontend", .priority = (int)(i % 5)};
         if (!linked || i < 1000)
             continue;
-        links[i][0] = (struct strata_task_link){"depends", keys[i * 7919 % i]};
-        links[i][1] = (struct strata_task_link){"depends", keys[i * 104729 % (i - 1)]};
+        /* Anywhere among the earlier ones: none has very many that wait for it. */
+        links[i][0] = (struct strata_task_link){"depends", keys[(i * 2654435761u >> 8) % i]};
+        links[i][1] = (struct strata_task_link){"depends", keys[(i * 2246822519u >> 8) % i]};
         items[i].links = links[i];
         items[i].link_count = 2;
     }

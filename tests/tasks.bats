@@ -114,6 +114,12 @@ second_copy() {
     try 5 next --wait 300ms --json
     try 5 claim 1
     has "$stderr" "claimed by bob"
+    try 5 claim 1 --agent bob
+    has "$stderr" "it is yours already"
+    try 3 done 1 --agent bob --token 99
+    has "$stderr" "never given out"
+    try 2 add later --not-before yesterday
+    has "$stderr" "2027-01-31T09:00:00Z"
     try 3 claim 2
     has "$stderr" "2 waits for 1 other"
     strata done 1 --agent bob >/dev/null

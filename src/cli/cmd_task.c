@@ -36,7 +36,7 @@ static int read_not_before(struct cli *c, uint64_t none, uint64_t *ms)
     if (strchr(text, '-') != NULL)
         return cli_time(c, "--not-before", text, false, ms);
     uint64_t span;
-    int status = cli_duration(c, "--not-before", text, &span);
+    int status = cli_duration(c, "--not-before (or a time, as 2027-01-31T09:00:00Z)", text, &span);
     *ms = cli_now(c) + span;
     return status;
 }

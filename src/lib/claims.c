@@ -267,20 +267,25 @@ static const char *who(const char *agent)
     return agent[0] != '\0' ? agent : "somebody";
 }
 
-/* Why it is not to be had: by whom, and for how long. */
-static void say_taken(strata *s, const struct st_claim *c, char *out, size_t size)
+/* As people write it. */
+static const char *id_of(const char *name)
 {
-    (void)s;
+    return name[0] == '#' ? name + 1 : name;
+}
+
+/* Why it is not to be had: by whom, and for how long. */
+static void say_taken(const struct st_claim *c, char *out, size_t size)
+{
+    const char *id = id_of(c->name);
     if (c->outcome == ST_CLAIM_DONE || c->outcome == ST_CLAIM_FAILED)
-        snprintf(out, size, "%s is %s (%s)", c->name, st_claim_outcome_name(c->outcome),
-                 who(c->holder));
+        snprintf(out, size, "%s is %s (%s)", id, st_claim_outcome_name(c->outcome), who(c->holder));
     else if (c->held && c->left_ms > 0)
-        snprintf(out, size, "%s is claimed by %s, for another %" PRIu64 " s at most", c->name,
+        snprintf(out, size, "%s is claimed by %s, for another %" PRIu64 " s at most", id,
                  who(c->holder), (c->left_ms + 999) / 1000);
     else if (c->held)
-        snprintf(out, size, "%s is claimed by %s", c->name, who(c->holder));
+        snprintf(out, size, "%s is claimed by %s", id, who(c->holder));
     else
-        snprintf(out, size, "%s is not claimed", c->name);
+        snprintf(out, size, "%s is not claimed", id);
 }
 
 /* A command with a token was not carried out: says who has it now. */
@@ -296,13 +301,15 @@ static int refused(strata *s, const char *name, uint64_t token, const struct st_
     if (code != STRATA_OK)
         return code;
     if (claim.token == 0)
-        snprintf(reason, sizeof reason, "%s was never claimed", name);
+        snprintf(reason, sizeof reason, "%s was never claimed", id_of(name));
     else if (claim.token == token && claim.outcome == ST_CLAIM_RETRY)
-        snprintf(reason, sizeof reason, "%s was given back with this token", name);
+        snprintf(reason, sizeof reason, "%s was given back with this token", id_of(name));
     else
-        say_taken(s, &claim, reason, sizeof reason);
+        say_taken(&claim, reason, sizeof reason);
     st_lib_fail(s, ST_CONFLICT, "not accepted: %s", reason);
-    if (token != 0 && claim.token != 0 && claim.token != token)
+    if (token > claim.token)
+        st_lib_hint(s, "that token was never given out; without one your own live claim is meant");
+    else if (token != 0 && claim.token != token)
         st_lib_hint(s, "your token is not the current one: your term had ended, and the task is no "
                        "longer yours. Stop working on it");
     return ST_CONFLICT;
@@ -439,14 +446,21 @@ static void find_granted(strata *s, const struct entry *e, size_t first, const s
 }
 
 /* None was free: says so of the first that is in the way. */
-static int none_free(strata *s, const struct choice *x)
+static int none_free(strata *s, const struct choice *x, bool ended)
 {
     char reason[400] = "others were faster";
     const struct st_claim *c = &x->in_the_way;
     if (c->name != NULL)
-        say_taken(s, c, reason, sizeof reason);
-    if (x->count == 1)
-        return st_lib_fail(s, c->name == NULL || c->held ? ST_TIMEOUT : ST_CONFLICT, "%s", reason);
+        say_taken(c, reason, sizeof reason);
+    if (x->count == 1) {
+        /* Behind an end a conflict would be that of the end. */
+        enum st_code code = c->name == NULL || c->held || ended ? ST_TIMEOUT : ST_CONFLICT;
+        st_lib_fail(s, code, "%s", reason);
+        if (c->name != NULL && c->held && s->agent[0] != '\0' && strcmp(c->holder, s->agent) == 0)
+            st_lib_hint(s,
+                        "it is yours already: go on with it, or give it back (`strata release`)");
+        return (int)code;
+    }
     return st_lib_fail(s, ST_TIMEOUT, "none of %zu is free: %s", x->count, reason);
 }
 
@@ -488,10 +502,10 @@ static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
     if (x->asked_count > 0 && e.results[first].verdict == ST_VERDICT_STALE)
         return st_lib_replaced(s);
     if (x->known || x->count > 1 || x->asked_count == 0)
-        return none_free(s, x);
+        return none_free(s, x, end != NULL);
     x->free_count = x->free_equal = 0;
     code = choose(s, x, true, 1, &e); /* somebody was faster: who? */
-    return code == STRATA_OK ? none_free(s, x) : code;
+    return code == STRATA_OK ? none_free(s, x, end != NULL) : code;
 }
 
 static int take_chosen(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,

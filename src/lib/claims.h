@@ -55,7 +55,7 @@ struct st_claim_end {
  * Takes the first of the names, which stand in order of preference, that is free, as one entry with
  * one flush. Where others take at the same time, any of the first `equal` ones is as good as the
  * first. out->token != 0: taken. STRATA_TIMEOUT: none is free, somebody has them; STRATA_CONFLICT:
- * the only name given is done or failed. term_ms 0: ST_CLAIM_TERM_MS. run: from
+ * the only name given is done or failed (with an end: STRATA_TIMEOUT). term_ms 0: ST_CLAIM_TERM_MS. run: from
  * st_claims_run_begin(), or 0.
  *
  * `end` (may be NULL) is reported in the same entry. When it is refused that is the result

@@ -59,6 +59,9 @@ struct st_pooled {
 };
 /* Not given: the caller has to look for itself. */
 int st_pool_take(strata *s, const strata_task_query *q, struct st_pooled *out);
+/* Of all who go on one copies into the channels (task_copy.c) at a time: whether we do. To be ended. */
+bool st_pool_settle_begin(strata *s);
+void st_pool_settle_end(strata *s);
 void st_pool_release(strata *s);
 /* Nothing came since that word was read that a look would have had to see. */
 bool st_task_unchanged(const strata *s, uint32_t changes);

@@ -580,5 +580,9 @@ enum st_code st_task_copied(strata *s, const char *entity, uint64_t position, bo
 int st_task_settle_soon(strata *s)
 {
     bool other = s->strong != NULL && !st_strong_looked(s->strong, SOON_NS, &s->settled_ns);
-    return other ? STRATA_OK : st_task_settle(s);
+    if (other || !st_pool_settle_begin(s))
+        return STRATA_OK;
+    int code = st_task_settle(s);
+    st_pool_settle_end(s);
+    return code;
 }

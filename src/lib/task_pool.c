@@ -5,6 +5,7 @@
  *
  *   offset 0    magic, version (4 bytes each)
  *          8    wake: a futex word that changes when a look has ended
+ *          16   since when somebody copies into the channels (task_copy.c); 0: nobody
  *          64   SLOTS slots; the queries of a channel have one
  *
  * It promises nothing: whether a task is free is for the ledger to say, and whether what was seen still
@@ -45,6 +46,8 @@
 #define NOTHING_NS 5000000ull
 /* Whoever looks is done by then, or was killed; the others sleep so long. */
 #define LOOKING_NS 50000000ull
+/* The same for who copies into the channels. */
+#define SETTLING_NS 200000000ull
 /* They look for themselves after that. */
 #define WAIT_NS 250000000ull
 /* A holder that has died is seen so late by those who go on; each goes on to look alone then. */
@@ -83,7 +86,9 @@ struct slot {
 
 struct page {
     uint32_t magic, version;
-    uint32_t wake, reserved[13];
+    uint32_t wake, reserved_word;
+    uint64_t settling;
+    uint64_t reserved[5];
     struct slot slots[SLOTS];
 };
 _Static_assert(offsetof(struct page, slots) == 64, "as the head of this file says");
@@ -238,17 +243,17 @@ static bool draw(struct taking *t, struct st_pooled *out)
     }
 }
 
-/* --- looking ---------------------------------------------------------------------------------- */
-
-/* Whether it falls to us. */
-static bool look_begin(struct taking *t)
+/* Whether it falls to us: nobody has taken it, or longer ago than that. */
+static bool fall_to_us(uint64_t *since, uint64_t now, uint64_t ns)
 {
-    uint64_t since = st_atomic_load(&t->slot->looking);
-    if (since != 0 && since <= t->now && t->now - since < LOOKING_NS)
+    uint64_t last = st_atomic_load(since);
+    if (last != 0 && last <= now && now - last < ns)
         return false;
-    return __atomic_compare_exchange_n(&t->slot->looking, &since, t->now, false, __ATOMIC_SEQ_CST,
+    return __atomic_compare_exchange_n(since, &last, now, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);
 }
+
+/* --- looking ---------------------------------------------------------------------------------- */
 
 static void look_end(struct taking *t)
 {
@@ -370,16 +375,6 @@ static int look(struct taking *t)
 
 /* --- taking ----------------------------------------------------------------------------------- */
 
-/* Now and then one of all who go on looks alone, for holders that have died. */
-static bool probe_is_due(struct taking *t)
-{
-    uint64_t last = st_atomic_load(&t->slot->probed);
-    if (last != 0 && last <= t->now && t->now - last < PROBE_NS)
-        return false;
-    return __atomic_compare_exchange_n(&t->slot->probed, &last, t->now, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
-}
-
 /* Nothing more was there a moment ago. */
 static bool is_nothing(const struct taking *t)
 {
@@ -397,13 +392,14 @@ static int take_once(struct taking *t, bool *looked, struct st_pooled *out)
     out->changes = t->head.changes;
     if (good && (is_apart(t) || is_nothing(t)))
         return STRATA_OK;
-    if (good && probe_is_due(t)) {
+    /* Now and then one of all who go on looks alone, for holders that have died. */
+    if (good && fall_to_us(&t->slot->probed, t->now, PROBE_NS)) {
         st_claims_probe(t->s);
         return STRATA_OK;
     }
     if (good && !is_low(t) && draw(t, out))
         return STRATA_OK;
-    if (!*looked && look_begin(t)) {
+    if (!*looked && fall_to_us(&t->slot->looking, t->now, LOOKING_NS)) {
         int code = look(t);
         look_end(t);
         *looked = true;
@@ -413,6 +409,18 @@ static int take_once(struct taking *t, bool *looked, struct st_pooled *out)
         return STRATA_OK;
     t->s->log.env->futex_wait(t->s->log.env->ctx, &t->page->wake, word, LOOKING_NS);
     return STRATA_NOT_FOUND;
+}
+
+bool st_pool_settle_begin(strata *s)
+{
+    return s->pool == NULL ||
+           fall_to_us(&s->pool->page->settling, s->log.env->boot_ns(s->log.env->ctx), SETTLING_NS);
+}
+
+void st_pool_settle_end(strata *s)
+{
+    if (s->pool != NULL)
+        st_atomic_store(&s->pool->page->settling, (uint64_t)0);
 }
 
 int st_pool_take(strata *s, const strata_task_query *q, struct st_pooled *out)
