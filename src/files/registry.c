@@ -139,7 +139,7 @@ static enum st_code parse(struct st_registry *r, char *text, const char *path,
         else if (n == 5 && strcmp(f[0], "state") == 0) {
             r->epoch = strtoull(f[1], NULL, 16);
             r->counter = strtoull(f[2], NULL, 10);
-            r->board_ns = strtoll(f[3], NULL, 10);
+            r->beside = strtoull(f[3], NULL, 10);
             r->checked_ms = strtoull(f[4], NULL, 10);
         } else if (!take_entry(r, f, n))
             return damaged(fault, path);
@@ -214,8 +214,8 @@ enum st_code st_registry_save(const struct st_registry *r, const struct st_env *
     char state[128];
     st_buf_init(&out, st_alloc_libc());
     snprintf(state, sizeof state,
-             "strata-files 1\nstate\t%016" PRIx64 "\t%" PRIu64 "\t%" PRId64 "\t%" PRIu64 "\n",
-             r->epoch, r->counter, r->board_ns, r->checked_ms);
+             "strata-files 1\nstate\t%016" PRIx64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
+             r->epoch, r->counter, r->beside, r->checked_ms);
     st_buf_add_text(&out, state);
     for (size_t i = 0; i < r->count; i++)
         add_entry(&out, &r->list[i]);

@@ -55,7 +55,7 @@ struct st_registry {
     struct st_entry *list;
     size_t count, cap;
     uint64_t epoch, counter; /* of our log when the views were last rendered */
-    int64_t board_ns;        /* change times of the board, and of claims, then */
+    uint64_t beside; /* what views show beside the log (heartbeats, claims): another number then */
     uint64_t checked_ms;
     struct st_arena arena;
 };

@@ -173,6 +173,11 @@ int st_claims_free(strata *s, const char *const *names, size_t count, size_t max
     return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
 }
 
+uint64_t st_claims_moves(const strata *s)
+{
+    return st_strong_moves(s->log.env, s->log.dir);
+}
+
 void st_claims_probe(strata *s)
 {
     s->claim_probed_ns = 0;

@@ -76,6 +76,9 @@ int st_claims_free(strata *s, const char *const *names, size_t count, size_t max
                    size_t *found);
 /* The next look at what is taken looks for dead processes, too. */
 void st_claims_probe(strata *s);
+/* Another number whenever a claim may have changed, without opening the ledger; 0: none since the system
+ * started. */
+uint64_t st_claims_moves(const strata *s);
 /* How things stand; out has `count` elements. Writes nothing. */
 int st_claims_look(strata *s, const char *const *names, size_t count, struct st_claim *out);
 /* What an agent holds (NULL: everybody), by name. The visitor must not call the handle. */

@@ -3,6 +3,7 @@
  */
 #include "lib/files.h"
 
+#include "lib/claims.h"
 #include "store/log_internal.h"
 
 #include <errno.h>
@@ -364,22 +365,21 @@ bool st_files_show(const struct st_registry *r, bool claims)
     return false;
 }
 
-/* When what views show beside the log was last changed: heartbeats, claims. 0: none shows any. */
-static int64_t beside_ns(strata *s, const struct st_registry *r)
+/* Another number whenever something is changed that views show beside the log: heartbeats, claims. 0: no
+ * view shows any. */
+static uint64_t beside_of(strata *s, const struct st_registry *r)
 {
-    char board[ST_PATH_SIZE + 8], claims[ST_PATH_SIZE + 32];
+    char board[ST_PATH_SIZE + 8];
     snprintf(board, sizeof board, "%s/board", s->log.dir);
-    snprintf(claims, sizeof claims, "%s/strong/index.db-wal", s->log.dir);
-    return (st_files_show(r, false) ? st_file_mtime_ns(board) : 0) +
-           (st_files_show(r, true) ? st_file_mtime_ns(claims) : 0);
+    return (st_files_show(r, false) ? (uint64_t)st_file_mtime_ns(board) : 0) +
+           (st_files_show(r, true) ? st_claims_moves(s) : 0);
 }
 
-static bool board_moved(strata *s, const struct st_registry *r)
+static bool beside_moved(strata *s, const struct st_registry *r)
 {
-    int64_t ns = beside_ns(s, r);
-    uint64_t now = wall_ms(s);
-    return ns != 0 &&
-           (ns != r->board_ns || now < r->checked_ms || now - r->checked_ms > ST_FILES_BOARD_MS);
+    uint64_t beside = beside_of(s, r), now = wall_ms(s);
+    return beside != 0 &&
+           (beside != r->beside || now < r->checked_ms || now - r->checked_ms > ST_FILES_BOARD_MS);
 }
 
 static bool entry_dirty(strata *s, const struct st_entry *e)
@@ -401,7 +401,7 @@ struct work {
     bool moved, dirty;
     bool log_only; /* it is only the log that has moved */
     struct st_tail tail;
-    int64_t board_ns;
+    uint64_t beside;
     uint64_t now_ms;
 };
 
@@ -409,10 +409,10 @@ struct work {
 static void look(strata *s, unsigned flags, struct work *w)
 {
     struct st_registry *r = &s->files->registry;
-    *w = (struct work){.flags = flags, .board_ns = beside_ns(s, r), .now_ms = wall_ms(s)};
+    *w = (struct work){.flags = flags, .beside = beside_of(s, r), .now_ms = wall_ms(s)};
     bool edits_only = (flags & STRATA_FILES_EDITS) != 0;
     bool log_moved = state_moved(s, r, &w->tail);
-    bool other = board_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;
+    bool other = beside_moved(s, r) || (flags & STRATA_FILES_RENDER) != 0;
     w->moved = log_moved || other;
     w->log_only = log_moved && !other;
     if (edits_only)
@@ -462,7 +462,7 @@ static int go_through(strata *s, const struct work *w)
     if (w->moved) {
         r->epoch = st_log_writer(&s->log).epoch;
         r->counter = w->tail.counter;
-        r->board_ns = w->board_ns;
+        r->beside = w->beside;
         r->checked_ms = w->now_ms;
         s->files->changed = true;
     }

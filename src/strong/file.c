@@ -442,6 +442,22 @@ enum st_code st_file_glance(const struct st_env *env, const struct st_alloc *all
     return code;
 }
 
+uint64_t st_file_moves(const struct st_env *env, const char *dir)
+{
+    char path[ST_PATH_SIZE];
+    struct st_page page;
+    if (snprintf(path, sizeof path, "%s/page", dir) >= (int)sizeof path)
+        return 0;
+    int fd = env->open(env->ctx, path, ST_OPEN_READ);
+    ssize_t n = fd >= 0 ? env->pread(env->ctx, fd, &page, sizeof page, 0) : -1;
+    if (fd >= 0)
+        env->close(env->ctx, fd);
+    if (n != (ssize_t)sizeof page)
+        return 0;
+    const uint64_t moves[] = {page.epoch, page.tail_changes};
+    return st_checksum(moves, sizeof moves) | 1;
+}
+
 enum st_code st_file_open(struct st_order **out, const struct st_env *env,
                           const struct st_alloc *alloc, const char *dir, bool read_only,
                           const char *what, uint64_t wait_ms, struct st_fault *fault)

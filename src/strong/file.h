@@ -45,6 +45,8 @@ bool st_file_exists(const struct st_env *env, const char *dir);
 /* Whose log it is, and whether it has no entry, without its rows. */
 enum st_code st_file_glance(const struct st_env *env, const struct st_alloc *alloc, const char *dir,
                             uint64_t *workspace, bool *empty);
+/* Another number after each entry, without opening the log; 0: none was written since the system started. */
+uint64_t st_file_moves(const struct st_env *env, const char *dir);
 /* The handle is to be ended with its close(). */
 enum st_code st_file_open(struct st_order **out, const struct st_env *env,
                           const struct st_alloc *alloc, const char *dir, bool read_only,

@@ -129,6 +129,12 @@ enum st_code st_strong_glance(const struct st_env *env, const struct st_alloc *a
                                           : ST_LIMIT;
 }
 
+uint64_t st_strong_moves(const struct st_env *env, const char *state_dir)
+{
+    char dir[ST_PATH_SIZE];
+    return strong_dir(state_dir, "", dir) ? st_file_moves(env, dir) : 0;
+}
+
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
                             const struct st_alloc *alloc, const char *state_dir, bool read_only,
                             const char *what, uint64_t wait_ms, struct st_fault *fault)

@@ -48,6 +48,9 @@ bool st_strong_exists(const struct st_env *env, const char *state_dir);
  * it. */
 enum st_code st_strong_glance(const struct st_env *env, const struct st_alloc *alloc,
                               const char *state_dir, uint64_t *workspace, bool *empty);
+/* Another number after each entry of its log, without opening it; 0: nothing was written since the system
+ * started. */
+uint64_t st_strong_moves(const struct st_env *env, const char *state_dir);
 /* Opens the strong layer of a state directory, also where it does not decide. ST_UNAVAILABLE:
  * there is none. */
 enum st_code st_strong_open(struct st_strong **out, const struct st_env *env,
