@@ -3,8 +3,6 @@
  *
  *   kill_tasks [-w WORKERS] [-t TASKS] [-s SEED] [-d PARENT_DIRECTORY]
  *
- * STRATA_KILL_TASKS: how many tasks, whatever is given.
- *
  * Each worker takes tasks, keeps a checkpoint of some, and finishes them. Most take with their run
  * file, so that their task is free as soon as they are dead; some only for a short term. At random
  * points (with a task, after a checkpoint, right before and right after the end was reported) a
@@ -319,7 +317,6 @@ int main(int argc, char **argv)
     static struct slot slots[WORKERS_MAX];
     uint64_t seed = 1;
     const char *parent = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    const char *more = getenv("STRATA_KILL_TASKS");
     for (int c; (c = getopt(argc, argv, "w:t:s:d:")) != -1;) {
         if (c == 'w')
             worker_count = (uint32_t)strtoul(optarg, NULL, 10);
@@ -332,8 +329,6 @@ int main(int argc, char **argv)
         else
             return 2;
     }
-    if (more != NULL)
-        task_count = (uint32_t)strtoul(more, NULL, 10);
     if (worker_count == 0 || worker_count > WORKERS_MAX || task_count == 0 ||
         task_count > TASKS_MAX)
         return 2;
