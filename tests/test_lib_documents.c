@@ -242,10 +242,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_an_overlap_that_stays_open),
-        TEST(test_the_other_side_goes_on),
-        TEST(test_merged_crosswise),
-        TEST(test_append_is_recorded_first),
+        TEST(test_an_overlap_that_stays_open), TEST(test_the_other_side_goes_on),
+        TEST(test_merged_crosswise),           TEST(test_append_is_recorded_first),
         TEST(test_tracked_with_an_older_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
