@@ -375,6 +375,15 @@ as_git() {
     same "$(cat AGENTS.md)" mine
 }
 
+@test "init --git-merge refuses what Git would never match" {
+    local pattern
+    for pattern in '' '#x' '[attr]x' 'x[a' 'two words'; do
+        try 2 init --git-merge "$pattern"
+        has "$stderr" "--git-merge: this is no pattern: $pattern"
+    done
+    ! grep -q merge=strata .git/info/attributes
+}
+
 @test "a NUL byte in info/attributes survives init --git-merge and uninit" {
     printf '*.png binary\n# \0 \n' >.git/info/attributes
     cp .git/info/attributes ../saved

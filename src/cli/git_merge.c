@@ -166,6 +166,8 @@ static int check_patterns(struct cli *c, const char *const *patterns, size_t cou
     for (size_t i = 0; i < count; i++) {
         const char *p = patterns[i];
         bool good = p[0] != '\0' && strlen(p) < 1000 && strchr("#!\"[", p[0]) == NULL;
+        const char *set = strchr(p, '['); /* one that is not closed matches nothing */
+        good = good && (set == NULL || strchr(set, ']') != NULL);
         for (; good && *p != '\0'; p++)
             good = (unsigned char)*p > ' ';
         if (!good)
