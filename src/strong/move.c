@@ -154,9 +154,11 @@ static enum st_code differs(struct st_strong *s, uint64_t generation, uint64_t p
     if (*yes || generation != now.generation)
         return ST_OK;
     code = chain_of(s, position, &last, &at);
+    if (code != ST_OK)
+        return code;
     snprintf(here, sizeof here, "%016" PRIx64 "%016" PRIx64, at.head[0], at.head[1]);
-    *yes = code == ST_OK && strcmp(here, head) != 0;
-    return code;
+    *yes = strcmp(here, head) != 0;
+    return ST_OK;
 }
 
 enum st_code st_strong_hold_to(struct st_strong *s, uint64_t generation, uint64_t position,

@@ -256,21 +256,22 @@ static bool manifest_changed(struct st_sync *y)
 static enum st_code publish(struct st_publication *k)
 {
     struct st_sync *y = k->y;
-    struct targets targets;
+    struct targets targets = {0};
     char root[ST_OBJECT_ID_SIZE], text[ST_MANIFEST_TEXT_SIZE];
     enum st_code code = st_sync_directory(y, "out", k->out);
     if (code == ST_OK)
         code = targets_of(y, &targets);
+    if (code == ST_OK)
+        code = assemble(k, &targets);
+    free(targets.list);
     if (code != ST_OK)
         return code;
-    code = assemble(k, &targets);
-    free(targets.list);
     /* A workspace without records is published, too: so that a clone can join it. */
     bool needed =
         k->changed || y->remote_ahead || y->base.manifest[0] == '\0' || manifest_changed(y);
     snprintf(y->commit, sizeof y->commit, "%s", y->local);
-    if (code != ST_OK || !needed)
-        return code;
+    if (!needed)
+        return ST_OK;
     code = heads_write(k);
     if (code == ST_OK)
         code = st_pieces_hash(k, true);

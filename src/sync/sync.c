@@ -494,8 +494,8 @@ static bool descends(struct st_sync *y, const char *theirs, const char *ours)
 
 enum st_code st_sync_list(struct st_sync *y)
 {
-    const char *const args[] = {"ls-remote", "--refs",       "--quiet", "--",
-                                y->remote,   REF_PREFIX "*", NULL};
+    static const char ours[] = REF_PREFIX "*";
+    const char *const args[] = {"ls-remote", "--refs", "--quiet", "--", y->remote, ours, NULL};
     struct st_git_call call = {.args = args, .network = true};
     forget(y);
     st_sync_say(y, "asking the remote");
