@@ -523,7 +523,7 @@ static int decide_one(strata *s, const char *entity)
     return code;
 }
 
-static int decide_reports(strata *s, bool *any)
+static int decide_reports(strata *s)
 {
     struct reports r = {.count = 0};
     int code = st_lib_begin(s);
@@ -534,9 +534,11 @@ static int decide_reports(strata *s, bool *any)
     st_lib_end(s);
     if (got != ST_OK)
         return st_lib_index_fault(s, got);
-    *any = r.count > 0 && st_strong_here(s->strong);
-    if (!*any)
-        return STRATA_OK; /* or another copy decides */
+    if (r.count == 0)
+        return STRATA_OK;
+    code = copy_all(s); /* it tells how often a task was tried again */
+    if (code == STRATA_OK && !st_strong_here(s->strong))
+        return STRATA_OK; /* another copy decides */
     for (size_t i = 0; i < r.count && code == STRATA_OK; i++)
         code = decide_one(s, r.list[i]);
     return code;
@@ -547,14 +549,13 @@ int st_task_settle(strata *s)
     if (s->log.read_only)
         return STRATA_OK;
     strata_error kept = s->error;
-    bool any = false;
 #ifdef ST_DEFECT_NO_COPY
     return STRATA_OK;
 #endif
-    int code = copy_all(s);
+    /* In this order: a report that another process has decided meanwhile is gone only when its end is there to
+     * be copied. */
+    int code = decide_reports(s);
     if (code == STRATA_OK)
-        code = decide_reports(s, &any);
-    if (code == STRATA_OK && any)
         code = copy_all(s);
     if (code == STRATA_OK || code == STRATA_UNAVAILABLE) {
         s->settled_ns = s->log.env->boot_ns(s->log.env->ctx);
