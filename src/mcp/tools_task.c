@@ -126,9 +126,8 @@ void tool_put_task(FILE *f, const strata_task *t)
 /* A claim ends with this process, and is renewed while it lives (session.c). */
 enum mcp_progress tool_next(struct mcp_call *call)
 {
-    strata_task_taken taken;
+    strata_task_taken taken = {.token = 0};
     strata_task t;
-    strata_error error = {0};
     struct mcp_agent *a = mcp_call_agent(call);
     if (a == NULL)
         return MCP_DONE;
@@ -148,8 +147,8 @@ enum mcp_progress tool_next(struct mcp_call *call)
 #endif
     if (code == STRATA_TIMEOUT && !call->last && call->wait_ms > 0)
         return MCP_WAIT;
-    error = *strata_last_error(a->s);
     if (code == STRATA_TIMEOUT) {
+        strata_error error = *strata_last_error(a->s);
         char shown[600];
         (void)fprintf(mcp_say(call), "%s. To wait: wait_ms (at most %d). Or stop.",
                       edge_clean(error.message, shown, sizeof shown), MCP_WAIT_MS_MAX);
