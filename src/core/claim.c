@@ -30,7 +30,7 @@ static enum st_verdict may_speak(const struct st_command *c, const struct st_lea
         return ST_VERDICT_STALE;
 #endif
 #ifndef ST_DEFECT_CLAIM_DONE_TWICE
-    if (lease->outcome == ST_CLAIM_DONE || lease->outcome == ST_CLAIM_FAILED)
+    if (st_claim_is_over(lease->outcome))
         return ST_VERDICT_ENDED;
 #endif
     return lease->outcome == ST_CLAIM_RETRY ? ST_VERDICT_REFUSED : ST_VERDICT_DONE;
@@ -92,7 +92,7 @@ static enum st_code reopen(struct st_ledger *l, struct st_head *h, const struct 
                            struct st_lease *lease, struct st_claim_kept *kept,
                            struct st_ledger_result *out)
 {
-    bool ended = lease->outcome == ST_CLAIM_DONE || lease->outcome == ST_CLAIM_FAILED;
+    bool ended = st_claim_is_over(lease->outcome);
     out->verdict = lease->held                ? ST_VERDICT_HELD
                    : c->token != lease->token ? ST_VERDICT_STALE
                    : !ended                   ? ST_VERDICT_SAME

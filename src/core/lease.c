@@ -174,7 +174,7 @@ static enum st_code acquire(struct st_ledger *l, struct st_head *h, const struct
         return ST_OK;
     out->verdict = ST_VERDICT_ENDED;
 #ifndef ST_DEFECT_CLAIM_DONE_TAKEN
-    if (lease->outcome == ST_CLAIM_DONE || lease->outcome == ST_CLAIM_FAILED)
+    if (st_claim_is_over(lease->outcome))
         return ST_OK;
 #endif
     if (!lease->held) {

@@ -208,6 +208,12 @@ enum st_outcome { ST_OUTCOME_COMMITTED, ST_OUTCOME_FAILED, ST_OUTCOME_RETRY };
 /* Of the last holder of a claim. RETRY: given back, free. */
 enum st_claim_outcome { ST_CLAIM_NONE, ST_CLAIM_DONE, ST_CLAIM_FAILED, ST_CLAIM_RETRY };
 
+/* Whether that was the end of what was claimed. */
+static inline bool st_claim_is_over(enum st_claim_outcome outcome)
+{
+    return outcome == ST_CLAIM_DONE || outcome == ST_CLAIM_FAILED;
+}
+
 /* One command. Which fields count depends on the kind; strings are borrowed. */
 struct st_command {
     enum st_command_kind kind;

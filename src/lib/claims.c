@@ -145,11 +145,6 @@ int st_claims_look(strata *s, const char *const *names, size_t count, struct st_
     return code == STRATA_OK ? look_all(s, names, count, out, NULL) : code;
 }
 
-static bool is_over(enum st_claim_outcome outcome)
-{
-    return outcome == ST_CLAIM_DONE || outcome == ST_CLAIM_FAILED;
-}
-
 int st_claims_free(strata *s, const char *const *names, size_t count, size_t max, size_t *out,
                    size_t *found)
 {
@@ -164,7 +159,8 @@ int st_claims_free(strata *s, const char *const *names, size_t count, size_t max
         struct st_lease lease = {.held = false};
         code =
             st_lease_read(st_strong_ledger(s->strong), ST_LEASE_CLAIM, st_str_of(names[i]), &lease);
-        if (code == ST_NOT_FOUND || (code == ST_OK && !lease.held && !is_over(lease.outcome)))
+        if (code == ST_NOT_FOUND ||
+            (code == ST_OK && !lease.held && !st_claim_is_over(lease.outcome)))
             out[(*found)++] = i;
         if (code == ST_NOT_FOUND)
             code = ST_OK;
@@ -282,7 +278,7 @@ static const char *id_of(const char *name)
 static void say_taken(const struct st_claim *c, char *out, size_t size)
 {
     const char *id = id_of(c->name);
-    if (c->outcome == ST_CLAIM_DONE || c->outcome == ST_CLAIM_FAILED)
+    if (st_claim_is_over(c->outcome))
         snprintf(out, size, "%s is %s (%s)", id, st_claim_outcome_name(c->outcome), who(c->holder));
     else if (c->held && c->left_ms > 0)
         snprintf(out, size, "%s is claimed by %s, for another %" PRIu64 " s at most", id,
@@ -381,7 +377,7 @@ static enum st_code choose_one(strata *s, struct choice *x, size_t i, bool probe
     enum st_code code = look_one(s, x->names[i], &c, e);
     if (code != ST_OK)
         return code;
-    if (!c.held && !is_over(c.outcome)) {
+    if (!c.held && !st_claim_is_over(c.outcome)) {
         x->free[x->free_count++] = i;
         x->free_equal += i < x->equal;
     } else if (x->in_the_way.name == NULL && (c.held || x->count == 1)) {

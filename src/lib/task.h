@@ -21,6 +21,10 @@ struct st_apart {
 };
 uint64_t st_apart_mark(struct st_str agent);
 
+/* With all fields, as the caller's may be of an older version, and shorter: what is passed on inside is
+ * whole. */
+strata_task_query st_task_query_whole(const strata_task_query *q);
+
 /* What this agent may take now, but for claims. */
 struct st_candidates {
     char (*entities)[ST_NUMBERED_SIZE + 1]; /* best first; room for max */

@@ -200,7 +200,7 @@ static void tell_copy(struct telling *t, const struct copy *c)
     *t = (struct telling){.entity = c->entity};
     snprintf(t->position, sizeof t->position, "%" PRIu64, k->position);
     tell_op(t, "copied", st_str_of(t->position));
-    if (k->outcome == ST_CLAIM_DONE || k->outcome == ST_CLAIM_FAILED) {
+    if (st_claim_is_over(k->outcome)) {
         bool done = k->outcome == ST_CLAIM_DONE;
         tell_end(t, "state", st_str_of(st_claim_outcome_name(k->outcome)), c->finished);
         tell_end(t, done ? "result" : "reason", k->result, c->finished);
@@ -217,8 +217,7 @@ static void tell_copy(struct telling *t, const struct copy *c)
  * what only its holder could end. */
 static bool is_quiet(const struct st_claim_kept *k)
 {
-    return k->outcome == ST_CLAIM_DONE || k->outcome == ST_CLAIM_FAILED ||
-           (k->outcome == ST_CLAIM_NONE && k->token == 0);
+    return st_claim_is_over(k->outcome) || (k->outcome == ST_CLAIM_NONE && k->token == 0);
 }
 
 /* The append lock is held: nobody can copy, or say anything else, between the look and the record.

@@ -105,14 +105,30 @@ static enum st_code list_by_number(struct st_listing *l, const char *after, stru
     return code;
 }
 
+strata_task_query st_task_query_whole(const strata_task_query *q)
+{
+    strata_task_query whole = {.size = sizeof whole, .view = q->view};
+    if (ST_HAS(q, channel))
+        whole.channel = q->channel;
+    if (ST_HAS(q, agent))
+        whole.agent = q->agent;
+    if (ST_HAS(q, parent))
+        whole.parent = q->parent;
+    if (ST_HAS(q, after))
+        whole.after = q->after;
+    if (ST_HAS(q, limit))
+        whole.limit = q->limit;
+    return whole;
+}
+
 static int find_named(strata *s, const strata_task_query *q, char parent[ST_NUMBERED_SIZE + 1],
                       char after[ST_NUMBERED_SIZE + 1])
 {
     int result = STRATA_OK;
     parent[0] = after[0] = '\0';
-    if (ST_HAS(q, parent) && q->parent != NULL)
+    if (q->parent != NULL)
         result = st_task_find(s, q->parent, parent);
-    if (result == STRATA_OK && ST_HAS(q, after) && q->after != NULL)
+    if (result == STRATA_OK && q->after != NULL)
         result = st_task_find(s, q->after, after);
     return result;
 }
@@ -123,11 +139,12 @@ int strata_task_each(strata *s, const strata_task_query *q,
     struct st_listing l;
     struct walk w = {.visit = visit, .arg = arg};
     char parent[ST_NUMBERED_SIZE + 1], after[ST_NUMBERED_SIZE + 1];
-    st_listing_init(&l, s, q);
+    const strata_task_query whole = st_task_query_whole(q);
+    st_listing_init(&l, s, &whole);
     int result = st_task_begin(s);
     if (result != STRATA_OK)
         return result;
-    result = find_named(s, q, parent, after);
+    result = find_named(s, &whole, parent, after);
     if (parent[0] != '\0')
         l.parent = parent + 1;
     enum st_code code = ST_OK;

@@ -41,8 +41,8 @@ static bool hand_is_good(const strata *s)
 
 static uint64_t query_of(const strata_task_query *q)
 {
-    const char *channel = ST_HAS(q, channel) && q->channel != NULL ? q->channel : "";
-    const char *agent = ST_HAS(q, agent) && q->agent != NULL ? q->agent : "";
+    const char *channel = q->channel != NULL ? q->channel : "";
+    const char *agent = q->agent != NULL ? q->agent : "";
     uint64_t parts[] = {st_checksum(channel, strlen(channel)), st_checksum(agent, strlen(agent))};
     return st_checksum(parts, sizeof parts);
 }
@@ -110,8 +110,7 @@ static int nothing_ready(strata *s, const strata_task_query *q)
         snprintf(why + used, sizeof why - used, ", and %zu more are claimed", s->held.count - 3);
     uint64_t waiting = t.unfinished > t.ready ? t.unfinished - t.ready : 0;
     st_lib_fail(s, ST_TIMEOUT, "nothing ready%s%s%s%s; %" PRIu64 " wait for others or are held",
-                ST_HAS(q, channel) && q->channel != NULL ? " in " : "",
-                ST_HAS(q, channel) && q->channel != NULL ? q->channel : "",
+                q->channel != NULL ? " in " : "", q->channel != NULL ? q->channel : "",
                 why[0] != '\0' ? ": " : "", why, waiting);
     st_lib_hint(s, "`strata list --blocked` shows what waits for what");
     return ST_TIMEOUT;
@@ -351,11 +350,12 @@ int strata_task_next(strata *s, const strata_task_query *q, uint64_t wait_ms, ui
 {
     char entity[ST_NUMBERED_SIZE + 1];
     struct st_task_ending e;
-    struct taking t = {.s = s, .q = q, .term_ms = term_ms, .run = run, .out = out};
+    const strata_task_query whole = st_task_query_whole(q);
+    struct taking t = {.s = s, .q = &whole, .term_ms = term_ms, .run = run, .out = out};
     bool joined = false;
     int code = end != NULL ? st_task_check_text(s, end) : STRATA_OK;
     if (code == STRATA_OK)
-        code = hand_begin(s, q, end, &t.on);
+        code = hand_begin(s, &whole, end, &t.on);
     if (code == STRATA_OK)
         code = end != NULL ? st_task_settle_soon(s) : st_task_settle(s);
     if (code == STRATA_OK && end != NULL)

@@ -425,20 +425,14 @@ void st_pool_settle_end(strata *s)
 
 int st_pool_take(strata *s, const strata_task_query *q, struct st_pooled *out)
 {
-    /* The caller's may be of an older version, and shorter. */
-    strata_task_query whole = {.size = sizeof whole};
-    if (ST_HAS(q, channel))
-        whole.channel = q->channel;
-    if (ST_HAS(q, agent))
-        whole.agent = q->agent;
     *out = (struct st_pooled){.given = false};
     int code = pool_open(s);
     if (code != STRATA_OK)
         return code;
-    const char *channel = whole.channel != NULL ? whole.channel : "";
+    const char *channel = q->channel != NULL ? q->channel : "";
     uint64_t query = st_checksum(channel, strlen(channel));
     struct taking t = {.s = s,
-                       .q = &whole,
+                       .q = q,
                        .query = query,
                        .page = s->pool->page,
                        .slot = &s->pool->page->slots[query % SLOTS]};

@@ -47,13 +47,8 @@ void st_listed_entity(const struct st_listed *c, char entity[ST_NUMBERED_SIZE + 
 
 void st_listing_init(struct st_listing *l, strata *s, const strata_task_query *q)
 {
-    *l = (struct st_listing){.s = s, .view = q->view};
-    if (ST_HAS(q, channel))
-        l->channel = q->channel;
-    if (ST_HAS(q, agent))
-        l->agent = q->agent;
-    if (ST_HAS(q, limit))
-        l->limit = q->limit;
+    *l = (struct st_listing){
+        .s = s, .view = q->view, .channel = q->channel, .agent = q->agent, .limit = q->limit};
     if (l->agent != NULL)
         snprintf(l->on_this_copy, sizeof l->on_this_copy, "%.64s@%s", l->agent,
                  s->log.identity.name);
