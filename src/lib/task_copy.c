@@ -551,11 +551,17 @@ int st_task_settle(strata *s)
 #ifdef ST_DEFECT_NO_COPY
     return STRATA_OK;
 #endif
-    /* In this order: a report that another process has decided meanwhile is gone only when its end is there to
-     * be copied. */
+    /* In this order: a report that another process has decided meanwhile is gone only when its end is
+     * there to be copied. */
+#ifdef ST_DEFECT_ENDS_BEFORE_REPORTS
+    int code = copy_all(s);
+    if (code == STRATA_OK)
+        code = decide_reports(s);
+#else
     int code = decide_reports(s);
     if (code == STRATA_OK)
         code = copy_all(s);
+#endif
     if (code == STRATA_OK || code == STRATA_UNAVAILABLE) {
         s->settled_ns = s->log.env->boot_ns(s->log.env->ctx);
         s->unsettled = false;
