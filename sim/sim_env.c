@@ -580,8 +580,16 @@ static void env_futex_wake_all(void *ctx, uint32_t *word)
 {
     struct sim *s = ctx;
     struct trouble t = enter(s, SIM_FUTEX_WAKE, "");
-    sim_wake(s, machine_of(s), word);
+    sim_wake(s, machine_of(s), word, SIM_PROCESSES_MAX);
     leave(s, &t, SIM_FUTEX_WAKE, "", *word, 0, 0);
+}
+
+static void env_futex_wake_one(void *ctx, uint32_t *word)
+{
+    struct sim *s = ctx;
+    struct trouble t = enter(s, SIM_FUTEX_WAKE, "one");
+    sim_wake(s, machine_of(s), word, 1);
+    leave(s, &t, SIM_FUTEX_WAKE, "one", *word, 0, 0);
 }
 
 /* --- clocks and the rest ------------------------------------------------------------------- */
@@ -663,6 +671,7 @@ void sim_env_init(struct sim *s)
         .unmap = env_unmap,
         .futex_wait = env_futex_wait,
         .futex_wake_all = env_futex_wake_all,
+        .futex_wake_one = env_futex_wake_one,
         .wall_ms = env_wall_ms,
         .boot_ns = env_boot_ns,
         .sleep_ns = env_sleep_ns,

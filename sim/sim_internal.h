@@ -185,7 +185,8 @@ void sim_process_end(struct sim *s, int process);
 void sim_switch(struct sim *s); /* to the scheduler and back */
 void sim_exit_current(struct sim *s) __attribute__((noreturn));
 void sim_block(struct sim *s, const uint32_t *futex, uint64_t ns);
-void sim_wake(struct sim *s, int machine, const uint32_t *futex);
+/* So many of those that sleep on it. */
+void sim_wake(struct sim *s, int machine, const uint32_t *futex, int most);
 void sim_machine_stop(struct sim *s, int machine);
 void sim_stacks_release(void);
 

@@ -239,12 +239,15 @@ void sim_block(struct sim *s, const uint32_t *futex, uint64_t ns)
     sim_switch(s);
 }
 
-void sim_wake(struct sim *s, int machine, const uint32_t *futex)
+void sim_wake(struct sim *s, int machine, const uint32_t *futex, int most)
 {
-    for (int i = 1; i <= SIM_PROCESSES_MAX; i++) {
+    for (int i = 1; i <= SIM_PROCESSES_MAX && most > 0; i++) {
         struct sim_process *p = &s->processes[i];
-        if (p->state == SIM_BLOCKED && p->futex == futex && p->machine == machine)
-            p->wake_ns = s->now_ns;
+        if (p->state != SIM_BLOCKED || p->futex != futex || p->machine != machine ||
+            p->wake_ns <= s->now_ns)
+            continue;
+        p->wake_ns = s->now_ns;
+        most--;
     }
 }
 

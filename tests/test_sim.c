@@ -439,19 +439,22 @@ static void waiter_main(struct sim *s, void *arg)
 
 static void waker_main(struct sim *s, void *arg)
 {
-    (void)s, (void)arg;
+    (void)s;
     void *p;
     int fd = file_open("/page", ST_OPEN_WRITE);
     CHECK(env->map(env->ctx, fd, 64, true, &p) == 0);
     env->sleep_ns(env->ctx, 2000000);
     __atomic_store_n((uint32_t *)p, 1u, __ATOMIC_SEQ_CST);
-    env->futex_wake_all(env->ctx, p);
+    if (*(int *)arg == 1)
+        env->futex_wake_all(env->ctx, p);
+    else
+        env->futex_wake_one(env->ctx, p);
     close_fd(fd);
 }
 
 static void test_futex(uint64_t seed)
 {
-    for (int wake = 0; wake < 2; wake++) {
+    for (int wake = 0; wake < 3; wake++) {
         sim_reset(sim, seed);
         int fd = file_make("/page");
         CHECK(env->ftruncate(env->ctx, fd, 64) == 0);
@@ -459,7 +462,7 @@ static void test_futex(uint64_t seed)
         struct waiter w = {0};
         sim_spawn(sim, "waiter", waiter_main, &w);
         if (wake)
-            sim_spawn(sim, "waker", waker_main, NULL);
+            sim_spawn(sim, "waker", waker_main, &wake);
         sim_run(sim);
         CHECK(wake ? w.slept_ns < 100000000u : w.slept_ns >= 1000000000u);
     }

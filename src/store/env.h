@@ -65,6 +65,7 @@ struct st_env {
     /* Sleeps while *word == expected, at most timeout_ns. Spurious returns are fine. */
     void (*futex_wait)(void *ctx, uint32_t *word, uint32_t expected, uint64_t timeout_ns);
     void (*futex_wake_all)(void *ctx, uint32_t *word);
+    void (*futex_wake_one)(void *ctx, uint32_t *word);
 
     uint64_t (*wall_ms)(void *ctx);           /* CLOCK_REALTIME */
     uint64_t (*boot_ns)(void *ctx);           /* CLOCK_BOOTTIME: counts suspend */

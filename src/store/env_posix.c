@@ -238,6 +238,12 @@ static void posix_futex_wake_all(void *ctx, uint32_t *word)
     syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
+static void posix_futex_wake_one(void *ctx, uint32_t *word)
+{
+    (void)ctx;
+    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
 static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec t;
@@ -355,6 +361,7 @@ const struct st_env *st_env_posix(void)
         .unmap = posix_unmap,
         .futex_wait = posix_futex_wait,
         .futex_wake_all = posix_futex_wake_all,
+        .futex_wake_one = posix_futex_wake_one,
         .wall_ms = posix_wall_ms,
         .boot_ns = posix_boot_ns,
         .sleep_ns = posix_sleep_ns,

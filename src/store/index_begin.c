@@ -40,6 +40,25 @@ static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *t
     return ST_OK;
 }
 
+enum st_code st_index_batch_begin(struct st_index *x, uint64_t wait_ms)
+{
+    return st_index_write_begin(x, wait_ms);
+}
+
+enum st_code st_index_batch_add(struct st_index *x, const struct st_tail *tail)
+{
+    bool done = true;
+    enum st_code code = st_index_compare(x, tail);
+    if (code == ST_UNAVAILABLE)
+        code = st_index_apply(x, tail, ST_INDEX_BATCH, &done);
+    return code == ST_OK && !done ? ST_LIMIT : code;
+}
+
+enum st_code st_index_batch_end(struct st_index *x, bool commit)
+{
+    return st_index_write_end(x, commit);
+}
+
 static enum st_code catch_up_alone(struct st_index *x, const struct st_tail *tail)
 {
     enum st_code code = st_index_compare(x, tail);

@@ -110,6 +110,12 @@ enum st_code st_mend_resume(struct st_log *log, bool *resumed);
 
 /* --- log_tail.c --------------------------------------------------------------------------------- */
 
+/* A guess, for who would not wait for it anyway: its holder may have been killed. */
+static inline bool st_log_seems_held(const struct st_log *log, enum st_lock_kind kind)
+{
+    return log->page != NULL && st_atomic_load(&log->page->holders[kind].process_id) != 0;
+}
+
 /* ST_READ_ONLY, and what an agent in a sandbox can do. */
 enum st_code st_log_refuse(struct st_log *log);
 

@@ -17,13 +17,13 @@ static struct st_file *file_of(struct st_order *o)
     return (struct st_file *)o;
 }
 
-static enum st_code log_fault(struct st_file *f)
+enum st_code st_file_log_fault(struct st_file *f)
 {
     f->order.fault = f->log.fault;
     return f->order.fault.code;
 }
 
-static enum st_code index_fault(struct st_file *f, enum st_code code)
+enum st_code st_file_index_fault(struct st_file *f, enum st_code code)
 {
     f->order.fault = *st_index_fault(f->index);
     f->order.fault.code = code;
@@ -68,7 +68,9 @@ static enum st_code apply_record(void *ctx, const struct st_kv *kv, const struct
 
 static void applied(void *ctx)
 {
-    st_answers_wake(ctx);
+    struct st_file *f = ctx;
+    if (!f->serving)
+        st_answers_wake(f);
 }
 
 /* --- ordering --------------------------------------------------------------------------------- */
@@ -90,7 +92,7 @@ static enum st_code file_append(struct st_order *o, const struct st_entry *e, st
     struct st_record r = {
         .agent = e->agent, .incarnation = e->incarnation, .ops = ops, .op_count = e->count};
     if (st_log_write(&f->log, &r, false) != ST_OK)
-        return log_fault(f);
+        return st_file_log_fault(f);
     *mark = (struct st_mark){r.dot.writer.epoch, r.dot.counter};
     return ST_OK;
 }
@@ -119,7 +121,8 @@ static enum st_code file_wait(struct st_order *o, struct st_mark mark)
         return ST_OK;
     if (f->log.read_only)
         return wait_reading(f, mark);
-    return st_log_wait_durable(&f->log, mark.epoch, mark.number) == ST_OK ? ST_OK : log_fault(f);
+    return st_log_wait_durable(&f->log, mark.epoch, mark.number) == ST_OK ? ST_OK
+                                                                          : st_file_log_fault(f);
 }
 
 static enum st_code file_tail(struct st_order *o, struct st_mark *out)
@@ -127,7 +130,7 @@ static enum st_code file_tail(struct st_order *o, struct st_mark *out)
     struct st_file *f = file_of(o);
     struct st_tail tail;
     if (st_log_tail(&f->log, &tail) != ST_OK)
-        return log_fault(f);
+        return st_file_log_fault(f);
     *out = (struct st_mark){st_log_writer(&f->log).epoch, tail.counter};
     return ST_OK;
 }
@@ -147,14 +150,14 @@ static enum st_code index_open(struct st_file *f)
 
 /* The answer was overwritten by thousands of later ones before this process came to read it. The
  * log still tells: the machine goes through all of it again, beside the index. */
-static enum st_code answer_again(struct st_file *f)
+enum st_code st_file_answer_again(struct st_file *f)
 {
     enum st_code code = st_index_anew(f->index);
     if (code == ST_OK)
         code = st_index_begin(f->index);
     st_index_end(f->index);
     if (code != ST_OK)
-        return index_fault(f, code);
+        return st_file_index_fault(f, code);
     st_index_close(f->index);
     f->index = NULL;
     code = index_open(f);
@@ -164,61 +167,13 @@ static enum st_code answer_again(struct st_file *f)
     return code;
 }
 
-/* The answer as it came to be known: when this process applied the entry itself, or from the others. */
-static bool answer_known(struct st_file *f, size_t count)
-{
-    return f->found || st_answers_get(f, f->wanted, f->results, count);
-}
-
-/* Nobody else is at work: the entry is applied in memory, and the rows are written now and then. */
-static bool answer_alone(struct st_file *f, size_t count)
-{
-#ifdef ST_DEFECT_ROWS_EACH_TIME
-    return false;
-#endif
-    if (st_answers_awaited(f) || st_index_begin_next(f->index) != ST_OK)
-        return false;
-    st_index_end(f->index);
-    return answer_known(f, count);
-}
-
-/* In turns: look, apply what is there, or sleep while somebody else applies it. */
-static enum st_code answer_await(struct st_file *f, size_t count)
-{
-    const struct st_env *env = f->log.env;
-    uint64_t start = env->boot_ns(env->ctx);
-    if (answer_known(f, count) || answer_alone(f, count))
-        return ST_OK;
-    for (;;) {
-        uint32_t word = st_answers_word(f);
-        if (answer_known(f, count))
-            return ST_OK;
-        enum st_code code = st_index_catch_up(f->index, 0);
-        if (code == ST_OK) {
-            st_answers_wake(f); /* for the index lock */
-            return answer_known(f, count) ? ST_OK : answer_again(f);
-        }
-        bool late = env->boot_ns(env->ctx) - start >= ST_INDEX_WAIT_MS * 1000000ull;
-        if (code == ST_UNAVAILABLE && !late) {
-            st_answers_sleep(f, word);
-            continue;
-        }
-        /* The index cannot be written, or who writes it is stopped: for itself, in memory. */
-        code = st_index_begin(f->index);
-        st_index_end(f->index);
-        if (code != ST_OK)
-            return index_fault(f, code);
-        return answer_known(f, count) ? ST_OK : answer_again(f);
-    }
-}
-
 static enum st_code file_answer(struct st_order *o, struct st_mark mark,
                                 struct st_ledger_result *results, size_t count)
 {
     struct st_file *f = file_of(o);
     f->wanted = mark;
     f->found = false;
-    enum st_code code = answer_await(f, count);
+    enum st_code code = st_serve_await(f, count);
     if (code == ST_OK)
         memcpy(results, f->results, count * sizeof *results);
     f->wanted = (struct st_mark){0, 0};
@@ -227,7 +182,7 @@ static enum st_code file_answer(struct st_order *o, struct st_mark mark,
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* As answer_await(): who finds the index lock taken sleeps until what it needs has been applied,
+/* As st_serve_await(): who finds the index lock taken sleeps until what it needs has been applied,
  * and does not stand in line for the lock. */
 static enum st_code begin_shared(struct st_file *f)
 {
@@ -237,7 +192,7 @@ static enum st_code begin_shared(struct st_file *f)
         return ST_UNAVAILABLE;
     uint64_t start = env->boot_ns(env->ctx);
     do {
-        uint32_t word = st_answers_word(f);
+        struct st_watch watch = st_answers_watch_rows(f);
         enum st_code code = st_index_begin_at(f->index, &tail);
         if (code != ST_UNAVAILABLE)
             return code;
@@ -245,7 +200,7 @@ static enum st_code begin_shared(struct st_file *f)
         if (code == ST_OK)
             st_answers_wake(f);
         else if (code == ST_UNAVAILABLE)
-            st_answers_sleep(f, word);
+            st_answers_sleep(f, &watch);
         else
             return code;
     } while (env->boot_ns(env->ctx) - start < ST_INDEX_WAIT_MS * 1000000ull);
@@ -259,7 +214,7 @@ static enum st_code file_begin(struct st_order *o, struct st_mark *at)
     if (code != ST_OK)
         code = st_index_begin(f->index);
     if (code != ST_OK)
-        return index_fault(f, code);
+        return st_file_index_fault(f, code);
     struct st_dot dot = st_index_applied(f->index);
     *at = (struct st_mark){dot.writer.epoch, dot.counter};
     return ST_OK;
@@ -286,7 +241,7 @@ static enum st_code file_each(struct st_order *o, uint64_t place,
         if (code == ST_OK)
             code = st_index_record(f->index, &at, &r);
         if (code != ST_OK)
-            return index_fault(f, code);
+            return st_file_index_fault(f, code);
         entry_of(&r, number, commands, &e);
         if (e.count > 0)
             code = visit(arg, &e);
@@ -301,7 +256,7 @@ static enum st_code file_anew(struct st_order *o)
 {
     struct st_file *f = file_of(o);
     enum st_code code = st_index_anew(f->index);
-    return code == ST_OK ? ST_OK : index_fault(f, code);
+    return code == ST_OK ? ST_OK : st_file_index_fault(f, code);
 }
 
 static void file_clock(struct st_order *o, uint64_t *clock, uint64_t *ns)
@@ -330,7 +285,8 @@ static enum st_code file_give_up(struct st_order *o)
 static enum st_code file_hold(struct st_order *o)
 {
     struct st_file *f = file_of(o);
-    return st_log_take(&f->log, ST_LOCK_INTAKE, f->log.wait_ms) == ST_OK ? ST_OK : log_fault(f);
+    return st_log_take(&f->log, ST_LOCK_INTAKE, f->log.wait_ms) == ST_OK ? ST_OK
+                                                                         : st_file_log_fault(f);
 }
 
 static void file_release(struct st_order *o)
@@ -346,7 +302,7 @@ static uint64_t file_workspace(struct st_order *o)
 static enum st_code file_join(struct st_order *o, uint64_t workspace)
 {
     struct st_file *f = file_of(o);
-    return st_log_set_workspace(&f->log, workspace) == ST_OK ? ST_OK : log_fault(f);
+    return st_log_set_workspace(&f->log, workspace) == ST_OK ? ST_OK : st_file_log_fault(f);
 }
 
 static void file_place(struct st_order *o, char out[ST_PLACE_SIZE])
@@ -418,7 +374,7 @@ enum st_code st_file_found(const struct st_env *env, const struct st_alloc *allo
     if (code == ST_OK)
         code = st_role_take(&f, name);
     else
-        log_fault(&f);
+        st_file_log_fault(&f);
     if (code != ST_OK)
         *fault = f.order.fault;
     st_log_close(&f.log);
@@ -469,7 +425,7 @@ enum st_code st_file_open(struct st_order **out, const struct st_env *env,
     enum st_code code = st_log_open(&f->log, env, alloc, dir, read_only, what);
     f->log_open = true;
     if (code != ST_OK)
-        log_fault(f);
+        st_file_log_fault(f);
     if (wait_ms != 0)
         f->log.wait_ms = wait_ms;
     f->order.due = &f->no_due;

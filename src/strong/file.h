@@ -2,6 +2,7 @@
  * file.h - the file engine (order.h): one log of its own, in a directory, ordered by the log kernel
  * (store/log.h); whoever has the directory may order, if it has the role. Shared by
  *   file.c          the engine
+ *   file_serve.c    how an entry gets its answer
  *   file_role.c     who decides: the file `coordinator`
  *   file_answers.c  the file `answers`: what was answered to whom, shared by all processes
  *
@@ -32,6 +33,7 @@ struct st_file {
     /* What this process waits for, should it apply that entry itself. */
     struct st_mark wanted;
     bool found;
+    bool serving; /* a round of this process is under way */
     struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
 };
 
@@ -51,6 +53,12 @@ uint64_t st_file_moves(const struct st_env *env, const char *dir);
 enum st_code st_file_open(struct st_order **out, const struct st_env *env,
                           const struct st_alloc *alloc, const char *dir, bool read_only,
                           const char *what, uint64_t wait_ms, struct st_fault *fault);
+
+/* The fault of a part as the engine's; its code. */
+enum st_code st_file_log_fault(struct st_file *f);
+enum st_code st_file_index_fault(struct st_file *f, enum st_code code);
+/* As st_serve_await(), for an answer that was overwritten. */
+enum st_code st_file_answer_again(struct st_file *f);
 
 /* --- file_role.c ------------------------------------------------------------------------------ */
 
@@ -72,11 +80,28 @@ void st_answers_put(struct st_file *f, struct st_mark mark, const struct st_ledg
 /* False: it is not there, or not any more. */
 bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_result *results,
                     size_t count);
-/* The word to read before looking for an answer, and to sleep on when it was not there. */
-uint32_t st_answers_word(struct st_file *f);
-void st_answers_sleep(struct st_file *f, uint32_t word);
+/* A round begins, which goes up to entry `last`. The index lock is held. */
+void st_answers_round(struct st_file *f, uint64_t last);
+/* What to sleep on: to be had before looking for an answer, in vain. */
+struct st_watch {
+    uint32_t *word, seen;
+};
+/* Until the round that goes up to this entry, or further, has ended. */
+struct st_watch st_answers_watch(struct st_file *f, uint64_t number);
+/* Until rows were written. */
+struct st_watch st_answers_watch_rows(struct st_file *f);
+void st_answers_sleep(struct st_file *f, const struct st_watch *w);
+/* Those whom the round concerns; one who waits for the next, and all who wait for rows; everybody. */
+void st_answers_wake_round(struct st_file *f);
+void st_answers_wake_next(struct st_file *f);
 void st_answers_wake(struct st_file *f);
+bool st_answers_rows_awaited(const struct st_file *f);
 /* Whether somebody sleeps, here or until something is flushed. */
 bool st_answers_awaited(const struct st_file *f);
+
+/* --- file_serve.c ----------------------------------------------------------------------------- */
+
+/* Until the entry that is wanted has been applied, by whomever; f->results. */
+enum st_code st_serve_await(struct st_file *f, size_t count);
 
 #endif

@@ -3,9 +3,11 @@
  * answered to the latest entries, in a ring; the nearest deadline; a word to sleep on.
  *
  *   offset 0    magic, version (4 bytes each)
- *          8    wake, sleepers: a futex word that changes whenever there is something new
+ *          8    the futex word of even rounds (file_serve.c); how many sleep on any of these words
  *          16   clock, nearest deadline (order.h, struct st_due)
  *          32   when somebody looked, for st_strong_looked()
+ *          40   the round: how far it goes, times two; its last bit tells odd from even
+ *          48   the futex words of odd rounds, and of rows; how many wait for rows
  *          64   SLOTS slots; entry n has slot n % SLOTS
  *
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
@@ -51,10 +53,11 @@ struct slot {
 
 struct st_answers {
     uint32_t magic, version;
-    uint32_t wake, sleepers;
+    uint32_t wake_even, sleepers;
     struct st_due due;
     uint64_t looked;
-    uint64_t reserved[3];
+    uint64_t round;
+    uint32_t wake_odd, wake_rows, rows_sleepers, reserved;
     struct slot slots[SLOTS];
 };
 _Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
@@ -135,30 +138,91 @@ bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_res
     return true;
 }
 
-uint32_t st_answers_word(struct st_file *f)
+/* --- sleeping, waking ------------------------------------------------------------------------- */
+
+static uint32_t *word_of(struct st_answers *a, uint64_t round)
 {
-    return f->answers != NULL ? st_atomic_load(&f->answers->wake) : 0;
+    return round % 2 == 0 ? &a->wake_even : &a->wake_odd;
 }
 
-void st_answers_sleep(struct st_file *f, uint32_t word)
+void st_answers_round(struct st_file *f, uint64_t last)
+{
+    struct st_answers *a = f->answers;
+    if (a != NULL)
+        st_atomic_store(&a->round, last << 1 | ((st_atomic_load(&a->round) + 1) & 1));
+}
+
+struct st_watch st_answers_watch(struct st_file *f, uint64_t number)
+{
+    struct st_answers *a = f->answers;
+    if (a == NULL)
+        return (struct st_watch){NULL, 0};
+    uint64_t round = st_atomic_load(&a->round);
+    uint32_t *word = word_of(a, round >> 1 >= number ? round : round + 1);
+    return (struct st_watch){word, st_atomic_load(word)};
+}
+
+struct st_watch st_answers_watch_rows(struct st_file *f)
+{
+    struct st_answers *a = f->answers;
+    return a != NULL ? (struct st_watch){&a->wake_rows, st_atomic_load(&a->wake_rows)}
+                     : (struct st_watch){NULL, 0};
+}
+
+void st_answers_sleep(struct st_file *f, const struct st_watch *w)
 {
     const struct st_env *env = f->log.env;
-    if (f->answers == NULL) {
+    struct st_answers *a = f->answers;
+    if (w->word == NULL) {
         env->sleep_ns(env->ctx, SLEEP_NS_MAX / 20);
         return;
     }
-    st_atomic_add(&f->answers->sleepers, 1u);
-    env->futex_wait(env->ctx, &f->answers->wake, word, SLEEP_NS_MAX);
-    st_atomic_add(&f->answers->sleepers, (uint32_t)-1);
+    uint32_t rows = w->word == &a->wake_rows;
+    st_atomic_add(&a->rows_sleepers, rows);
+    st_atomic_add(&a->sleepers, 1u);
+    env->futex_wait(env->ctx, w->word, w->seen, SLEEP_NS_MAX);
+    st_atomic_add(&a->sleepers, (uint32_t)-1);
+    st_atomic_add(&a->rows_sleepers, -rows);
+}
+
+static void wake(struct st_file *f, uint32_t *word)
+{
+    st_atomic_add(word, 1u);
+    if (st_atomic_load(&f->answers->sleepers) != 0)
+        f->log.env->futex_wake_all(f->log.env->ctx, word);
+}
+
+void st_answers_wake_round(struct st_file *f)
+{
+    if (f->answers != NULL)
+        wake(f, word_of(f->answers, st_atomic_load(&f->answers->round)));
+}
+
+void st_answers_wake_next(struct st_file *f)
+{
+    struct st_answers *a = f->answers;
+    if (a == NULL)
+        return;
+    uint32_t *word = word_of(a, st_atomic_load(&a->round) + 1);
+    st_atomic_add(word, 1u);
+    if (st_atomic_load(&a->sleepers) != 0)
+        f->log.env->futex_wake_one(f->log.env->ctx, word);
+    if (st_answers_rows_awaited(f))
+        wake(f, &a->wake_rows);
 }
 
 void st_answers_wake(struct st_file *f)
 {
     if (f->answers == NULL)
         return;
-    st_atomic_add(&f->answers->wake, 1u);
-    if (st_atomic_load(&f->answers->sleepers) != 0)
-        f->log.env->futex_wake_all(f->log.env->ctx, &f->answers->wake);
+    wake(f, &f->answers->wake_even);
+    wake(f, &f->answers->wake_odd);
+    wake(f, &f->answers->wake_rows);
+}
+
+bool st_answers_rows_awaited(const struct st_file *f)
+{
+    return f->answers != NULL && st_atomic_load(&f->answers->rows_sleepers) != 0;
 }
 
 bool st_answers_awaited(const struct st_file *f)

@@ -374,9 +374,9 @@ enum st_code st_strong_order(struct st_strong *s, struct st_str agent, uint64_t 
     code = o->engine->append(o, &e, &mark);
     if (code != ST_OK)
         return st_strong_fail(s, code);
-    code = durable(s, mark);
+    code = o->engine->answer(o, mark, results, count);
     if (code == ST_OK)
-        code = o->engine->answer(o, mark, results, count);
+        code = durable(s, mark);
     return code == ST_OK ? ST_OK : st_strong_fail(s, code);
 }
 
