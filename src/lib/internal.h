@@ -21,7 +21,8 @@
  *   files_moved.c    which views the latest records can have changed
  *   files_replace.c  replacing them, and what to do after a death
  *   view_list.c  which views there are   views.c      edits of them taken in, views written
- *   tracked.c    which files are tracked documents.c  their versions
+ *   tracked.c    which files are tracked documents.c  looking after one
+ *   document_edits.c, document_versions.c, document_write.c   taking in edits; versions; writing them
  *   view_tasks.c what edits of views want of tasks
  *   append.c     a line at the end       watch.c      waiting for edits
  *   ignore.c     what Git is told of them
