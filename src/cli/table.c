@@ -267,7 +267,8 @@ const struct cli_command cli_commands[] = {
      cmd_history, false},
     {"search", "WORDS", 1, 64, ON(OPT_LIMIT),
      "full-text search in the facts",
-     "All words must occur, in the entity's name, the attribute's name or the value.",
+     "All words must occur, in the entity's name, the attribute's name or the value. Whole words come first, then "
+     "what only begins with them.",
      {{"strata search api port", "facts with both words"}},
      cmd_search, false},
     {"count", "[NAME [+N|-N]]", 0, 2, 0,
