@@ -397,3 +397,30 @@ END
     try 0 import QUEUE.md
     has "$output" "3 as before"
 }
+
+@test "what an import has left to do costs in proportion to it" {
+    cat >"$T/cost.py" <<'EOF'
+import json, resource, subprocess, sys
+strata, count = sys.argv[1], 8000
+
+def cost(*arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    subprocess.run([strata, *arguments], check=True, capture_output=True)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+with open("issues.jsonl", "w") as f:
+    for i in range(count):
+        issue = {"id": f"a-{i:04}", "title": f"task {i}", "status": "closed" if i % 4 else "open",
+                 "issue_type": "task"}
+        if i:
+            issue["dependencies"] = [{"issue_id": issue["id"], "type": "blocks",
+                                      "depends_on_id": f"a-{i * 7 // 8:04}"}]
+        f.write(json.dumps(issue) + "\n")
+written = cost("import", "--format", "beads", "issues.jsonl")
+applied = cost("ready", "--limit", "1")
+# In proportion it is some 2 times, with a look through all that was changed for each task some 30.
+print(applied, written)
+assert applied < 12 * written, f"{applied} s after {written} s"
+EOF
+    python3 "$T/cost.py" "$STRATA"
+}

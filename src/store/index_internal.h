@@ -52,8 +52,8 @@ struct st_rows {
     struct st_row *slots; /* open addressing; bytes NULL: free */
     size_t cap, count;    /* cap: a power of two */
     size_t last;          /* the slot used last */
-    size_t *dirty;        /* slot numbers */
-    size_t dirty_count, dirty_cap;
+    size_t *dirty;        /* slot numbers; the first `dirty_sorted` by key */
+    size_t dirty_count, dirty_cap, dirty_sorted;
     /* A Bloom filter of all keys in the database, which spares the look into it for a new key.
      * NULL: not known, as the table was not empty when this process began. */
     uint64_t *stored;

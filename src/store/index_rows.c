@@ -15,6 +15,8 @@
 #include <xxhash.h>
 
 #define ROWS_CAP_FIRST 1024
+/* Changed rows that are looked through one by one at a scan; more of them are sorted in first. */
+#define UNSORTED_MAX 256
 /* Rows kept from one transaction to the next. About 50 MB at the worst typical size. */
 #define ROWS_KEPT_MAX 100000
 /* Bits of the filter, 2 of them to a key: with a million keys it errs in one of 70 cases, with ten
@@ -68,16 +70,14 @@ static bool rows_grow(struct st_rows *rows)
         return false;
     bigger.stored = rows->stored;
     bigger.dirty = rows->dirty;
+    bigger.dirty_count = rows->dirty_count;
     bigger.dirty_cap = rows->dirty_cap;
-    bigger.dirty_count = 0;
-    for (size_t i = 0; i < rows->cap; i++) {
-        if (rows->slots[i].bytes == NULL)
-            continue;
-        size_t slot = slot_of(&bigger, row_key(&rows->slots[i]));
-        bigger.slots[slot] = rows->slots[i];
-        if (rows->slots[i].dirty)
-            bigger.dirty[bigger.dirty_count++] = slot;
-    }
+    bigger.dirty_sorted = rows->dirty_sorted;
+    for (size_t i = 0; i < rows->cap; i++)
+        if (rows->slots[i].bytes != NULL)
+            bigger.slots[slot_of(&bigger, row_key(&rows->slots[i]))] = rows->slots[i];
+    for (size_t i = 0; i < rows->dirty_count; i++) /* in their order */
+        bigger.dirty[i] = slot_of(&bigger, row_key(&rows->slots[rows->dirty[i]]));
     free(rows->slots);
     *rows = bigger;
     return true;
@@ -217,7 +217,7 @@ static void rows_drop(struct st_rows *rows)
     } else if (rows->cap > 0) {
         memset(rows->slots, 0, rows->cap * sizeof *rows->slots);
     }
-    rows->count = rows->dirty_count = 0;
+    rows->count = rows->dirty_count = rows->dirty_sorted = 0;
 }
 
 void st_rows_clear(struct st_index *x)
@@ -281,11 +281,31 @@ void st_rows_digest(const struct st_index *x, uint64_t digest[2])
         row_difference(&x->rows.slots[x->rows.dirty[i]], digest);
 }
 
+/* Sorts in what was changed since the last time: what is new is sorted, and merged from behind. */
+static bool dirty_sort(struct st_rows *rows)
+{
+    size_t old = rows->dirty_sorted, n = rows->dirty_count - old, to = rows->dirty_count;
+    size_t *list = rows->dirty, *new = n > 0 ? malloc(n * sizeof *new) : NULL;
+    if (n > 0 && new == NULL)
+        return false;
+    if (n > 0)
+        memcpy(new, list + old, n * sizeof *new);
+    if (n > 1)
+        qsort_r(new, n, sizeof *new, compare_rows, rows);
+    while (n > 0) {
+        bool from_old = old > 0 && compare_rows(&list[old - 1], &new[n - 1], rows) > 0;
+        list[--to] = from_old ? list[--old] : new[--n];
+    }
+    free(new);
+    rows->dirty_sorted = rows->dirty_count;
+    return true;
+}
+
 enum st_code st_rows_flush(struct st_index *x)
 {
     struct st_rows *rows = &x->rows;
-    if (rows->dirty_count > 1)
-        qsort_r(rows->dirty, rows->dirty_count, sizeof *rows->dirty, compare_rows, rows);
+    if (!dirty_sort(rows))
+        return no_memory(x);
     for (size_t i = 0; i < rows->dirty_count; i++) {
         struct st_row *row = &rows->slots[rows->dirty[i]];
         enum st_code code = row_store(x, row);
@@ -300,7 +320,7 @@ enum st_code st_rows_flush(struct st_index *x)
             filter_add(rows->stored, row_key(row));
         row->dirty = false;
     }
-    rows->dirty_count = 0;
+    rows->dirty_count = rows->dirty_sorted = 0;
     if (rows->count > ROWS_KEPT_MAX)
         rows_drop(rows);
     return ST_OK;
@@ -372,21 +392,51 @@ static bool has_prefix(struct st_str key, struct st_str prefix)
     return key.n >= prefix.n && memcmp(key.p, prefix.p, prefix.n) == 0;
 }
 
+/* The first of the sorted ones whose key is not before `from`. */
+static size_t dirty_find(const struct st_rows *rows, struct st_str from)
+{
+    size_t low = 0, high = rows->dirty_sorted;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (st_str_compare(row_key(&rows->slots[rows->dirty[middle]]), from) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void overlay_add(const struct st_rows *rows, size_t first, size_t last, struct st_str prefix,
+                        struct st_str after, struct overlay *o)
+{
+    for (size_t i = first; i < last; i++) {
+        struct st_str key = row_key(&rows->slots[rows->dirty[i]]);
+        if (has_prefix(key, prefix) && st_str_compare(key, after) > 0)
+            o->slots[o->count++] = rows->dirty[i];
+    }
+}
+
+/* Costs what it finds, however many others were changed: a transaction may scan for each record. */
 static enum st_code overlay_collect(struct st_index *x, struct st_str prefix, struct st_str after,
                                     struct overlay *o)
 {
     struct st_rows *rows = &x->rows;
     *o = (struct overlay){0};
-    if (rows->dirty_count == 0)
+    if (rows->dirty_count - rows->dirty_sorted > UNSORTED_MAX && !dirty_sort(rows))
+        return no_memory(x);
+    size_t first = dirty_find(rows, st_str_compare(after, prefix) > 0 ? after : prefix);
+    size_t last = first;
+    while (last < rows->dirty_sorted &&
+           has_prefix(row_key(&rows->slots[rows->dirty[last]]), prefix))
+        last++;
+    size_t most = last - first + (rows->dirty_count - rows->dirty_sorted);
+    if (most == 0)
         return ST_OK;
-    o->slots = malloc(rows->dirty_count * sizeof *o->slots);
+    o->slots = malloc(most * sizeof *o->slots);
     if (o->slots == NULL)
         return no_memory(x);
-    for (size_t i = 0; i < rows->dirty_count; i++) {
-        struct st_str key = row_key(&rows->slots[rows->dirty[i]]);
-        if (has_prefix(key, prefix) && st_str_compare(key, after) > 0)
-            o->slots[o->count++] = rows->dirty[i];
-    }
+    overlay_add(rows, first, last, prefix, after, o);
+    overlay_add(rows, rows->dirty_sorted, rows->dirty_count, prefix, after, o);
     if (o->count > 1)
         qsort_r(o->slots, o->count, sizeof *o->slots, compare_rows, rows);
     return ST_OK;
