@@ -418,8 +418,7 @@ with open("issues.jsonl", "w") as f:
         f.write(json.dumps(issue) + "\n")
 written = cost("import", "--format", "beads", "issues.jsonl")
 applied = cost("ready", "--limit", "1")
-# In proportion it is some 2 times, with a look through all that was changed for each task some 30.
-print(applied, written)
+# In proportion it is some 4 times, with a look through all that was changed for each task some 100.
 assert applied < 12 * written, f"{applied} s after {written} s"
 EOF
     python3 "$T/cost.py" "$STRATA"

@@ -72,7 +72,8 @@ static bool rows_grow(struct st_rows *rows)
     bigger.dirty = rows->dirty;
     bigger.dirty_count = rows->dirty_count;
     bigger.dirty_cap = rows->dirty_cap;
-    bigger.dirty_sorted = rows->dirty_sorted;
+    bigger.run_count = rows->run_count;
+    memcpy(bigger.runs, rows->runs, sizeof bigger.runs);
     for (size_t i = 0; i < rows->cap; i++)
         if (rows->slots[i].bytes != NULL)
             bigger.slots[slot_of(&bigger, row_key(&rows->slots[i]))] = rows->slots[i];
@@ -217,7 +218,7 @@ static void rows_drop(struct st_rows *rows)
     } else if (rows->cap > 0) {
         memset(rows->slots, 0, rows->cap * sizeof *rows->slots);
     }
-    rows->count = rows->dirty_count = rows->dirty_sorted = 0;
+    rows->count = rows->dirty_count = rows->run_count = 0;
 }
 
 void st_rows_clear(struct st_index *x)
@@ -281,30 +282,54 @@ void st_rows_digest(const struct st_index *x, uint64_t digest[2])
         row_difference(&x->rows.slots[x->rows.dirty[i]], digest);
 }
 
-/* Sorts in what was changed since the last time: what is new is sorted, and merged from behind. */
-static bool dirty_sort(struct st_rows *rows)
+static size_t run_start(const struct st_rows *rows, size_t run)
 {
-    size_t old = rows->dirty_sorted, n = rows->dirty_count - old, to = rows->dirty_count;
-    size_t *list = rows->dirty, *new = n > 0 ? malloc(n * sizeof *new) : NULL;
-    if (n > 0 && new == NULL)
+    return run == 0 ? 0 : rows->runs[run - 1];
+}
+
+/* Of the last two runs one, merged from behind. */
+static bool runs_merge(struct st_rows *rows)
+{
+    size_t start = run_start(rows, rows->run_count - 2), old = rows->runs[rows->run_count - 2];
+    size_t to = rows->runs[rows->run_count - 1], n = to - old;
+    size_t *list = rows->dirty, *last = malloc(n * sizeof *last);
+    if (last == NULL)
         return false;
-    if (n > 0)
-        memcpy(new, list + old, n * sizeof *new);
-    if (n > 1)
-        qsort_r(new, n, sizeof *new, compare_rows, rows);
+    memcpy(last, list + old, n * sizeof *last);
     while (n > 0) {
-        bool from_old = old > 0 && compare_rows(&list[old - 1], &new[n - 1], rows) > 0;
-        list[--to] = from_old ? list[--old] : new[--n];
+        bool first = old > start && compare_rows(&list[old - 1], &last[n - 1], rows) > 0;
+        list[--to] = first ? list[--old] : last[--n];
     }
-    free(new);
-    rows->dirty_sorted = rows->dirty_count;
+    free(last);
+    rows->run_count--;
+    rows->runs[rows->run_count - 1] = rows->dirty_count;
+    return true;
+}
+
+/* What was changed since the last time becomes a run; all of them one, or as many as keep their sizes
+ * apart: so each row is merged as often as the logarithm of their number says. */
+static bool dirty_sort(struct st_rows *rows, bool all)
+{
+    size_t start = run_start(rows, rows->run_count), n = rows->dirty_count - start;
+    if (n > 1)
+        qsort_r(rows->dirty + start, n, sizeof *rows->dirty, compare_rows, rows);
+    if (n > 0)
+        rows->runs[rows->run_count++] = rows->dirty_count;
+    while (rows->run_count > 1) {
+        size_t last = rows->run_count - 1;
+        size_t before = rows->runs[last - 1] - run_start(rows, last - 1);
+        if (!all && before >= 2 * (rows->runs[last] - rows->runs[last - 1]))
+            break;
+        if (!runs_merge(rows))
+            return false;
+    }
     return true;
 }
 
 enum st_code st_rows_flush(struct st_index *x)
 {
     struct st_rows *rows = &x->rows;
-    if (!dirty_sort(rows))
+    if (!dirty_sort(rows, true))
         return no_memory(x);
     for (size_t i = 0; i < rows->dirty_count; i++) {
         struct st_row *row = &rows->slots[rows->dirty[i]];
@@ -320,7 +345,7 @@ enum st_code st_rows_flush(struct st_index *x)
             filter_add(rows->stored, row_key(row));
         row->dirty = false;
     }
-    rows->dirty_count = rows->dirty_sorted = 0;
+    rows->dirty_count = rows->run_count = 0;
     if (rows->count > ROWS_KEPT_MAX)
         rows_drop(rows);
     return ST_OK;
@@ -384,7 +409,7 @@ static enum st_code kv_del(void *ctx, struct st_str key)
 /* The changed rows of a prefix, in order. */
 struct overlay {
     size_t *slots;
-    size_t count, next;
+    size_t count, cap, next;
 };
 
 static bool has_prefix(struct st_str key, struct st_str prefix)
@@ -392,10 +417,9 @@ static bool has_prefix(struct st_str key, struct st_str prefix)
     return key.n >= prefix.n && memcmp(key.p, prefix.p, prefix.n) == 0;
 }
 
-/* The first of the sorted ones whose key is not before `from`. */
-static size_t dirty_find(const struct st_rows *rows, struct st_str from)
+/* The first of [low, high), sorted, whose key is not before `from`. */
+static size_t dirty_find(const struct st_rows *rows, size_t low, size_t high, struct st_str from)
 {
-    size_t low = 0, high = rows->dirty_sorted;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (st_str_compare(row_key(&rows->slots[rows->dirty[middle]]), from) < 0)
@@ -406,14 +430,18 @@ static size_t dirty_find(const struct st_rows *rows, struct st_str from)
     return low;
 }
 
-static void overlay_add(const struct st_rows *rows, size_t first, size_t last, struct st_str prefix,
-                        struct st_str after, struct overlay *o)
+static bool overlay_add(struct overlay *o, size_t slot)
 {
-    for (size_t i = first; i < last; i++) {
-        struct st_str key = row_key(&rows->slots[rows->dirty[i]]);
-        if (has_prefix(key, prefix) && st_str_compare(key, after) > 0)
-            o->slots[o->count++] = rows->dirty[i];
+    if (o->count == o->cap) {
+        size_t cap = o->cap == 0 ? 16 : o->cap * 2;
+        size_t *p = realloc(o->slots, cap * sizeof *p);
+        if (p == NULL)
+            return false;
+        o->slots = p;
+        o->cap = cap;
     }
+    o->slots[o->count++] = slot;
+    return true;
 }
 
 /* Costs what it finds, however many others were changed: a transaction may scan for each record. */
@@ -421,22 +449,30 @@ static enum st_code overlay_collect(struct st_index *x, struct st_str prefix, st
                                     struct overlay *o)
 {
     struct st_rows *rows = &x->rows;
+    struct st_str from = st_str_compare(after, prefix) > 0 ? after : prefix;
+    bool fits = true;
     *o = (struct overlay){0};
-    if (rows->dirty_count - rows->dirty_sorted > UNSORTED_MAX && !dirty_sort(rows))
+    if (rows->dirty_count - run_start(rows, rows->run_count) > UNSORTED_MAX)
+        fits = dirty_sort(rows, false);
+    for (size_t run = 0; run <= rows->run_count && fits; run++) {
+        bool sorted = run < rows->run_count;
+        size_t i = run_start(rows, run), end = sorted ? rows->runs[run] : rows->dirty_count;
+        if (sorted)
+            i = dirty_find(rows, i, end, from);
+        for (; i < end && fits; i++) {
+            struct st_str key = row_key(&rows->slots[rows->dirty[i]]);
+            bool has = has_prefix(key, prefix);
+            if (sorted && !has)
+                break;
+            if (has && st_str_compare(key, after) > 0)
+                fits = overlay_add(o, rows->dirty[i]);
+        }
+    }
+    if (!fits) {
+        free(o->slots);
+        o->slots = NULL;
         return no_memory(x);
-    size_t first = dirty_find(rows, st_str_compare(after, prefix) > 0 ? after : prefix);
-    size_t last = first;
-    while (last < rows->dirty_sorted &&
-           has_prefix(row_key(&rows->slots[rows->dirty[last]]), prefix))
-        last++;
-    size_t most = last - first + (rows->dirty_count - rows->dirty_sorted);
-    if (most == 0)
-        return ST_OK;
-    o->slots = malloc(most * sizeof *o->slots);
-    if (o->slots == NULL)
-        return no_memory(x);
-    overlay_add(rows, first, last, prefix, after, o);
-    overlay_add(rows, rows->dirty_sorted, rows->dirty_count, prefix, after, o);
+    }
     if (o->count > 1)
         qsort_r(o->slots, o->count, sizeof *o->slots, compare_rows, rows);
     return ST_OK;
