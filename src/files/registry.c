@@ -93,8 +93,9 @@ static bool take_entry(struct st_registry *r, char *f[FIELDS_MAX], size_t n)
         strcpy(e.rendering, f[4]);
         if (!take_content(f[5], &e) || !take_stamp(f[6], &e))
             return false;
-    } else if (n == 5 && strcmp(f[0], "file") == 0) {
+    } else if (n == 5 && (strcmp(f[0], "file") == 0 || strcmp(f[0], "held") == 0)) {
         e = (struct st_entry){.kind = ST_ENTRY_FILE, .base = f[1], .path = f[4]};
+        e.held = f[0][0] == 'h';
         if (!take_content(f[2], &e) || !take_stamp(f[3], &e))
             return false;
     } else if (n == 3 && strcmp(f[0], "glob") == 0) {
@@ -190,7 +191,7 @@ static void add_entry(struct st_buf *out, const struct st_entry *e)
         add_seen(out, e);
         break;
     case ST_ENTRY_FILE:
-        st_buf_add_text(out, "file");
+        st_buf_add_text(out, e->held ? "held" : "file");
         add_field(out, e->base);
         add_seen(out, e);
         break;

@@ -95,10 +95,20 @@ int st_document_write(struct st_document *d, struct st_str text, const struct st
 int st_document_take_in(struct st_document *d, struct st_str text);
 /* Merges what was written in several places, as far as it can be. */
 int st_document_reconcile(struct st_document *d);
+/* The latest version with this text: a file that came by another way, as with a clone of the repository,
+ * often is as it was at some time. NULL: none. */
+int st_document_version_with(struct st_document *d, struct st_str text, struct st_version **out);
 /* The live versions with the text of v: who was shown one was shown all. */
 int st_document_dots(struct st_document *d, const struct st_version *v,
                      struct st_dot dots[ST_PARENTS_MAX], size_t *count);
 /* The file has the text of v. */
 int st_document_set_base(struct st_document *d, const struct st_version *v);
+
+/* --- document_git.c ----------------------------------------------------------------------------- */
+
+/* Whether the file has a text that Git has put there and that is no edit; then it is held. `stamp`: of the
+ * file as it was read. */
+int st_document_hold(struct st_document *d, struct st_str text, const struct st_file_stamp *stamp,
+                     bool *held);
 
 #endif

@@ -238,9 +238,7 @@ static int merge_edit(struct st_document *d, const struct st_version *base, stru
     return code;
 }
 
-/* The latest version with this text: a file that came by another way, as with a clone of the repository,
- * often is as it was at some time. NULL: none. */
-static int version_with(struct st_document *d, struct st_str text, struct st_version **out)
+int st_document_version_with(struct st_document *d, struct st_str text, struct st_version **out)
 {
     struct st_buf was;
     int code = STRATA_OK;
@@ -253,6 +251,38 @@ static int version_with(struct st_document *d, struct st_str text, struct st_ver
             *out = &d->h.list[i];
     }
     st_buf_release(&was);
+    return code;
+}
+
+/* Made from a text of another branch. What only that branch has is new here, and what it does not have
+ * was not taken out: so the base is what both have. */
+static int add_lines(struct st_document *d, struct st_str text)
+{
+    struct st_version *shown = &d->h.list[d->h.shown];
+    struct st_buf now, common, out;
+    struct st_dot replaced[ST_PARENTS_MAX];
+    size_t count = 0, overlaps;
+    st_buf_init(&now, st_alloc_libc());
+    st_buf_init(&common, st_alloc_libc());
+    st_buf_init(&out, st_alloc_libc());
+    int code = read_text(d, shown, &now);
+    if (code == STRATA_OK && (st_lines_common(st_buf_str(&now), text, &common) != ST_OK ||
+                              st_lines_merge(st_buf_str(&common), st_buf_str(&now), text,
+                                             ST_KEEP_BOTH, &out, &overlaps) != ST_OK))
+        code = st_lib_no_memory(d->s);
+    if (code == STRATA_OK)
+        code = st_document_dots(d, shown, replaced, &count);
+    if (code == STRATA_OK && !st_str_equal(st_buf_str(&out), st_buf_str(&now)))
+        code = st_document_write(d, st_buf_str(&out), replaced, count, (struct st_dot){0}, NULL);
+    if (code == STRATA_OK)
+        st_lib_notice(d->s,
+                      "%s was made from a text of another commit: the lines that only it had are "
+                      "in the document now, "
+                      "and those that it did not have are in the file again",
+                      d->e->path);
+    st_buf_release(&now);
+    st_buf_release(&common);
+    st_buf_release(&out);
     return code;
 }
 
@@ -272,7 +302,9 @@ int st_document_take_in(struct st_document *d, struct st_str text)
     if (d->h.live == 0)
         return st_document_write(d, text, NULL, 0, (struct st_dot){0}, NULL);
     if (base == NULL)
-        code = version_with(d, text, &base);
+        code = st_document_version_with(d, text, &base);
+    if (code == STRATA_OK && base == NULL && d->e->held)
+        return add_lines(d, text);
     /* Nothing in common is known: both are kept. */
     if (code == STRATA_OK && base == NULL)
         return st_document_write(d, text, NULL, 0, (struct st_dot){0}, NULL);

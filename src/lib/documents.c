@@ -20,8 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- the file --------------------------------------------------------------------------------- */
-
 /* Writes the shown version into the file, until nobody writes in between. `text`: what the file
  * has. */
 static int write_file(struct st_document *d, struct st_buf *text, bool missing)
@@ -74,8 +72,21 @@ static int document_begin(strata *s, struct st_entry *e, struct st_document *d)
     return code == STRATA_OK ? st_versions_read(d->s, d->entity, &d->h) : code;
 }
 
+/* What the file has is an edit; or it is Git's, and left so. */
+static int take_in_or_hold(struct st_document *d, struct st_str text,
+                           const struct st_file_stamp *stamp)
+{
+    bool held = false, followed = d->e->content != 0 || d->e->base[0] != '\0';
+    int code = followed ? st_document_hold(d, text, stamp, &held) : STRATA_OK;
+    if (code != STRATA_OK || held)
+        return code;
+    code = st_document_take_in(d, text);
+    d->e->held = false;
+    return code;
+}
+
 /* Whether it was edited is judged by what is read here: it may have been since it was looked at. */
-static int update_file(struct st_document *d, bool restore)
+static int update_file(struct st_document *d, bool restore, bool take)
 {
     strata *s = d->s;
     struct st_buf text;
@@ -90,7 +101,9 @@ static int update_file(struct st_document *d, bool restore)
     bool edited = code == STRATA_OK && !missing &&
                   (d->e->content == 0 || st_checksum(is.p, is.n) != d->e->content);
     if (code == STRATA_OK && edited)
-        code = st_document_take_in(d, is);
+        code = take ? st_document_take_in(d, is) : take_in_or_hold(d, is, &stamp);
+    if (restore)
+        d->e->held = false;
     if (code == STRATA_OK)
         code = st_document_reconcile(d);
     if (code == STRATA_OK && missing && !restore) {
@@ -103,7 +116,8 @@ static int update_file(struct st_document *d, bool restore)
     } else if (code == STRATA_OK && d->h.live > 0) {
         if (!missing)
             st_files_looked(s, d->e, &stamp, is);
-        code = write_file(d, &text, missing);
+        if (!d->e->held)
+            code = write_file(d, &text, missing);
     }
     st_buf_release(&text);
     return code;
@@ -133,12 +147,29 @@ int st_document_update(strata *s, struct st_entry *e, unsigned why)
     struct st_document d;
     bool current = false;
     /* Most of the time the log has moved for other reasons: no history is read for that. */
+    if (why == ST_VIEW_STALE && e->held)
+        return STRATA_OK;
     int code = why == ST_VIEW_STALE ? is_current(s, e, &current) : STRATA_OK;
     if (code != STRATA_OK || current)
         return code;
     code = document_begin(s, e, &d);
     if (code == STRATA_OK)
-        code = update_file(&d, (why & ST_VIEW_FORCE) != 0);
+        code = update_file(&d, (why & ST_VIEW_FORCE) != 0, false);
+    free(d.h.list);
+    return code;
+}
+
+int st_document_take(strata *s, struct st_entry *e)
+{
+    struct st_document d;
+    int code = document_begin(s, e, &d);
+    /* As an edit of what the document has now. */
+    if (code == STRATA_OK && d.h.live > 0)
+        code = st_document_set_base(&d, &d.h.list[d.h.shown]);
+    e->held = false;
+    e->content = 0;
+    if (code == STRATA_OK)
+        code = update_file(&d, false, true);
     free(d.h.list);
     return code;
 }
@@ -174,7 +205,7 @@ int st_document_append(strata *s, struct st_entry *e, struct st_str line)
     st_buf_init(&was, st_alloc_libc());
     int code = document_begin(s, e, &d);
     if (code == STRATA_OK)
-        code = update_file(&d, false);
+        code = update_file(&d, true, false);
     if (s->agent[0] != '\0')
         d.author = s->agent;
     if (code == STRATA_OK)
