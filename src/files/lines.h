@@ -44,6 +44,9 @@ enum st_code st_lines_merge_each(struct st_str base, struct st_str a, struct st_
 /* Appends a text as lines of their own to what ends with `before`. */
 void st_line_append(struct st_buf *out, char before, struct st_str text);
 
+/* Appends the lines that both texts have, in order. */
+enum st_code st_lines_common(struct st_str a, struct st_str b, struct st_buf *out);
+
 /* Calls visit for each line of `from` that is not in `to`, in order. */
 enum st_code st_lines_removed(struct st_str from, struct st_str to,
                               void (*visit)(void *arg, struct st_str line), void *arg);

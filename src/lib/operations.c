@@ -390,6 +390,26 @@ static void clear_run(strata *s, const char *key, int executor)
     s->op_run = 0;
 }
 
+/* In words: a caller that is refused must know whether to make the call. */
+static int not_accepted(strata *s, const struct st_command *c, const struct st_ledger_result *r)
+{
+    bool stale = r->verdict == ST_VERDICT_STALE;
+    st_lib_fail(s, ST_CONFLICT, "%s: not accepted%s; it is %s", c->key.p,
+                stale ? ": its current token is another one" : "",
+                st_operation_state_name(r->state));
+    if (c->kind == ST_CMD_START && r->state == ST_OPERATION_EXECUTING && !stale)
+        st_lib_hint(s, "it was started before: do not make the call a second time");
+    else if (c->kind == ST_CMD_START)
+        st_lib_hint(s, "do not make the call; ask anew with the same key (strata op begin)");
+    else if (r->state == ST_OPERATION_GRANTED && !stale)
+        st_lib_hint(s, "nobody has said that the call was made: strata op start comes before it");
+    else
+        st_lib_hint(s,
+                    "it was given to somebody else since, or has ended, or a person has decided: "
+                    "strata op show tells");
+    return ST_CONFLICT;
+}
+
 static int end_with(strata *s, struct st_command *c, int executor)
 {
     struct st_ledger_result result;
@@ -405,10 +425,7 @@ static int end_with(strata *s, struct st_command *c, int executor)
     }
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
-    st_lib_fail(s, ST_CONFLICT, "%s: not accepted (%s); it is %s", c->key.p,
-                st_verdict_name(result.verdict), st_operation_state_name(result.state));
-    st_lib_hint(s, "the token is not the current one, or a person has settled it meanwhile");
-    return ST_CONFLICT;
+    return not_accepted(s, c, &result);
 }
 
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
@@ -527,6 +544,23 @@ int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count)
 
 /* --- persons ---------------------------------------------------------------------------------- */
 
+static int person_refused(strata *s, const struct st_command *c, const char *what,
+                          const struct st_ledger_result *r)
+{
+    if (r->verdict == ST_VERDICT_PRUNED)
+        return st_lib_fail(s, ST_CONFLICT, "%s cannot be %s: its result was pruned", c->key.p,
+                           what);
+    st_lib_fail(s, ST_CONFLICT, "%s cannot be %s: it is %s", c->key.p, what,
+                st_operation_state_name(r->state));
+    st_lib_hint(s, c->kind == ST_CMD_SETTLE ? "only what is in doubt is settled; what has ended is "
+                                              "run once more by strata op again"
+                   : c->kind == ST_CMD_AGAIN
+                       ? "only what has ended is run once more; what is in "
+                         "doubt is settled first (strata op settle)"
+                       : "only what waits for approval is approved or rejected");
+    return ST_CONFLICT;
+}
+
 static int by_person(strata *s, struct st_command *c, const char *what)
 {
     struct st_ledger_result result;
@@ -541,8 +575,9 @@ static int by_person(strata *s, struct st_command *c, const char *what)
         code = st_lib_submit(s, c, 1, &result);
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE)
         return code;
-    return st_lib_fail(s, ST_CONFLICT, "%s cannot be %s: it is %s (%s)", c->key.p, what,
-                       st_operation_state_name(result.state), st_verdict_name(result.verdict));
+    if (result.state == ST_OPERATION_NONE && result.verdict != ST_VERDICT_PRUNED)
+        return unknown_key(s, c->key.p);
+    return person_refused(s, c, what, &result);
 }
 
 /* Looks at what is to be settled; writes down what a dead executor left. */
@@ -566,10 +601,12 @@ static int settle_prepare(strata *s, const char *key, size_t result_size, struct
         return code;
     if (known->state == ST_OPERATION_NONE)
         return unknown_key(s, key);
-    if (o.alive) {
-        st_lib_fail(s, ST_UNAVAILABLE,
-                    "%s: something of it still runs, so its outcome is not final", key);
-        st_lib_hint(s, "end that process first, then settle");
+    if (o.alive && known->state != ST_OPERATION_GRANTED) {
+        st_lib_fail(s, ST_UNAVAILABLE, "%s: %s, so its outcome is not final", key,
+                    known->run != 0 ? "something of it still runs"
+                                    : "whoever began it may still report, as its term is not over");
+        st_lib_hint(s, known->run != 0 ? "end that process first, then settle"
+                                       : "settle when the term is over");
         return ST_UNAVAILABLE;
     }
     return STRATA_OK;
