@@ -239,7 +239,7 @@ openclaw mcp unset strata" ]
     # Nonsense, and no workspace, are passed over.
     strata hook pre-edit <<<'nonsense'
     cd "$BATS_TEST_TMPDIR" && strata hook pre-edit <<<"$edit"
-    run -2 strata hook none
+    run -1 strata hook none
 }
 
 # pre_edit AGENT PATH STATUS: what the hook says to an edit of that file
