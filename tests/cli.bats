@@ -687,6 +687,26 @@ conflict() {
     same "$(strata log 2>/dev/null)" ""
 }
 
+@test "names that would lead elsewhere: refused where they could, text where not" {
+    files() { find .. -name .strata -prune -o -name 'separate-stderr*' -o -print | sort; }
+    before=$(files)
+    for name in .. . ../x a/b -x .x 'a b' '*' '~'; do
+        try 2 fact set e a 1 "--agent=$name" --json
+        error_json '.error.code == "invalid" and (.error.hint | contains("letters, digits"))' ||
+            error_json '.error.code == "usage"'
+        has "$stderr" "--agent"
+        try 2 init "--name=$name"
+        has "$stderr" "replica's name"
+    done
+    same "$(strata fact list)" ""
+    # An entity, an attribute, a counter is never a path.
+    strata fact set ../../up "../a/b" "../../value" >/dev/null
+    strata count ../../n +1 >/dev/null
+    same "$(strata fact get ../../up "../a/b")" "../../value"
+    same "$(strata count ../../n)" 1
+    same "$(files)" "$before"
+}
+
 # --- calls ------------------------------------------------------------------------------------------------
 
 @test "unknown commands and options: exit 2 and a suggestion" {

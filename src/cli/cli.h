@@ -140,6 +140,7 @@ enum cli_option_id {
     OPT_ENTITY_VIEW, /* view --entity */
     OPT_COMMITTED,
     OPT_SEEN_FILE, /* track --seen */
+    OPT_TAKE_FILE, /* track --take */
     OPT_GIT_MERGE, /* init */
     OPT_COUNT,
 };

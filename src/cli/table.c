@@ -151,6 +151,8 @@ const struct cli_option cli_options[OPT_COUNT] = {
         "Git has the file: write it after edits, and by `view render` only", false, false},
     [OPT_SEEN_FILE] = {"--seen", 0, NULL,
         "the agent has read FILE: merge its next edit against what FILE has now", false, false},
+    [OPT_TAKE_FILE] = {"--take", 0, NULL,
+        "the text that FILE has is the next version as it is: what is missing in it is removed", false, false},
 };
 
 #define ON(id) CLI_SET(id)
@@ -268,7 +270,8 @@ const struct cli_command cli_commands[] = {
      cmd_history, false},
     {"search", "WORDS", 1, 64, ON(OPT_LIMIT),
      "full-text search in the facts",
-     "All words must occur, in the entity's name, the attribute's name or the value.",
+     "All words must occur, in the entity's name, the attribute's name or the value. Whole words come first, then "
+     "what only begins with them.",
      {{"strata search api port", "facts with both words"}},
      cmd_search, false},
     {"count", "[NAME [+N|-N]]", 0, 2, 0,
@@ -644,12 +647,14 @@ const struct cli_command cli_commands[] = {
      "Every command does that for what has changed; this one looks into every file, and also writes "
      "the views that were added with --committed.",
      {{"strata view render", "before a commit"}}, cmd_view_render, false},
-    {"track", "[FILE ...]", 0, 1024, ON(OPT_SEEN_FILE),
+    {"track", "[FILE ...]", 0, 1024, ON(OPT_SEEN_FILE) | ON(OPT_TAKE_FILE),
      "share a text file, merged by lines; without FILE: list them",
      "What any editor writes into a tracked file is taken in by the next strata command. It is merged "
      "by lines with what others wrote meanwhile, here or in another copy of the workspace. Where both "
      "changed the same lines, both versions are kept: `strata pending`. A pattern in quotes tracks "
-     "files of one directory as they appear. Up to 240 KiB of UTF-8. A missing file is written again.",
+     "files of one directory as they appear. Up to 240 KiB of UTF-8. A missing file is written again. A file "
+     "that Git has put back to an older text (checkout, stash, reset) is left so until it is edited; "
+     "`track FILE` brings it up to date, `track --take FILE` makes the older text that of all.",
      {{"strata track MEMORY.md", "one file"},
       {"strata track 'memory/*.md'", "all in a directory, later ones too"},
       {"strata track --seen MEMORY.md --agent ann", "for hooks: ann has read it now"}},

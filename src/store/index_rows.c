@@ -113,14 +113,8 @@ static bool mark_dirty(struct st_rows *rows, struct st_row *row)
 {
     if (row->dirty)
         return true;
-    if (rows->dirty_count == rows->dirty_cap) {
-        size_t cap = rows->dirty_cap == 0 ? 256 : rows->dirty_cap * 2;
-        size_t *p = realloc(rows->dirty, cap * sizeof *p);
-        if (p == NULL)
-            return false;
-        rows->dirty = p;
-        rows->dirty_cap = cap;
-    }
+    if (!st_grow(&rows->dirty, &rows->dirty_cap, rows->dirty_count + 1, sizeof *rows->dirty))
+        return false;
     rows->dirty[rows->dirty_count++] = (size_t)(row - rows->slots);
     row->dirty = true;
     return true;
