@@ -1,7 +1,7 @@
 /*
  * strong.h - layer 3 behind include/strata.h: what its files share.
  *   strong.c       opening, submitting
- *   operations.c   once-only operations
+ *   operations.c   once-only operations; operations.h has the others
  *   locks.c        locks
  *   coordinator.c  which copy decides
  *   claims.c       claims on tasks, for layer 2; its interface is claims.h
