@@ -773,7 +773,17 @@ enum {
  */
 int strata_track(strata *s, const char *path);
 int strata_untrack(strata *s, const char *path);
-int strata_file_each(strata *s, int (*visit)(void *arg, const char *path, bool pattern), void *arg);
+/* A tracked file, or a pattern; lent while it is visited. */
+typedef struct strata_tracked {
+    const char *path; /* from the top of the work tree */
+    bool pattern;
+    bool held; /* it has a text that Git put there, and is left so until it is edited */
+} strata_tracked;
+/* visit: what is not 0 ends it, and is returned when it is negative. */
+int strata_file_each(strata *s, int (*visit)(void *arg, const strata_tracked *file), void *arg);
+/* The text that a tracked file has, as it is, becomes the next version: what it does not have is removed
+ * for all. */
+int strata_file_take(strata *s, const char *path);
 /* The handle's agent has read the file now: its next edit is merged against what it has now. */
 int strata_file_seen(strata *s, const char *path);
 /* Appends a line to a file, tracked or not, made if need be: one write at the end, on disk when this

@@ -14,6 +14,8 @@ test_of() {
     DISPLACED_UNSEEN | LAST_WRITER_WINS | PLAIN_RENAME) echo views test_document_written_in_between ;;
     DROPS_NEWEST_MARKS) echo files test_marks_that_are_full ;;
     EXCLUDE_UNLOCKED) echo files test_many_trees_one_exclude_file ;;
+    GIT_EDITS) echo documents test_git_takes_an_older_text ;;
+    GIT_HOLDS) echo documents test_git_takes_what_was_edited ;;
     MOVED_NEVER) echo views test_what_the_log_says_is_rendered ;;
     MERGE_IGNORES_STATE) echo view_merge test_board_with_both_logs ;;
     MERGE_KEEPS_DELETED) echo view_merge test_facts_without_logs ;;

@@ -718,6 +718,75 @@ died_replacing() {
     has "$(strata history file:MEMORY.md)" "added by bob"
 }
 
+# what everybody has read of NOTES.md, whatever this work tree has
+shared() {
+    strata fact get file:NOTES.md text | xargs
+}
+
+@test "branches, stash, reset, rebase, bisect: what Git puts into a tracked file is no edit" {
+    git config user.name a
+    git config user.email a@b
+    git checkout -q -b main
+    for i in 1 2 3 4; do
+        printf '%s\n' "$i" >>NOTES.md
+        git add NOTES.md
+        GIT_COMMITTER_DATE=2020-01-0${i}T00:00:00Z git commit -qm "$i"
+        [ "$i" != 3 ] || strata track NOTES.md >/dev/null
+    done
+    git branch feature HEAD~1
+    strata append NOTES.md uncommitted >/dev/null
+    local all="1 2 3 4 uncommitted"
+    same "$(shared)" "$all"
+    # another work tree, on an older branch, where it is tracked too
+    git worktree add -q ../second feature
+    (cd ../second && "$STRATA" track NOTES.md >/dev/null && git checkout -q NOTES.md && "$STRATA" status >/dev/null 2>&1)
+    same "$(xargs <../second/NOTES.md)" "1 2 3"
+    same "$(shared)" "$all"
+    # thrown away here, not everywhere; and told
+    try 0 status
+    git stash -q
+    try 0 status
+    has "$stderr" "NOTES.md has an older text, as Git has it: the file is left so"
+    try 0 track --json
+    json '.data.files == [{file: "NOTES.md", pattern: false, held: true}]'
+    git stash pop -q
+    try 0 track
+    same "$output" "NOTES.md"
+    same "$(shared)" "$all"
+    git reset -q --hard
+    strata status >/dev/null 2>&1
+    same "$(xargs <NOTES.md)" "1 2 3 4"
+    same "$(shared)" "$all"
+    # Git can go where it wants: nothing is written in between
+    git bisect start HEAD HEAD~3 >/dev/null
+    strata status >/dev/null 2>&1
+    git bisect bad >/dev/null
+    try 0 status
+    has "$stderr" "NOTES.md has a text of another commit"
+    git bisect reset 2>/dev/null
+    strata status >/dev/null 2>&1
+    same "$(shared)" "$all"
+    same "$(git status --porcelain)" ""
+    (cd ../second && git commit -q --allow-empty -m more && git rebase -q main && "$STRATA" status >/dev/null 2>&1)
+    same "$(shared)" "$all"
+    # a merge that stops: its markers are nobody's text
+    try 0 track NOTES.md
+    git commit -qam "with it"
+    (cd ../second && "$STRATA" untrack NOTES.md >/dev/null && printf 'zero\n1\n' >NOTES.md && git commit -qam zero)
+    git merge -q feature >/dev/null 2>&1 || true
+    grep -q '^<<<<<<<' NOTES.md
+    try 0 status
+    has "$stderr" "NOTES.md has a merge that is not resolved"
+    same "$(shared)" "$all"
+    printf 'zero\n1\n2\n3\n4\nuncommitted\n' >NOTES.md
+    git commit -qam merged
+    same "$(shared)" "zero $all"
+    try 0 track --take NOTES.md
+    same "$output" "NOTES.md is the document's text"
+    try 1 track --take nowhere.md
+    try 2 track --take
+}
+
 @test "documents of every size up to the limit, and what is refused" {
     head -c 100000 /dev/zero | tr '\0' 'e' | fold -w 79 | sed 's/e$/é/' >MEMORY.md
     printf 'no end' >>MEMORY.md

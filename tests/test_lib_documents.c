@@ -238,13 +238,152 @@ static void test_append_is_recorded_first(void **state)
     must_be("a", "one\nprecious\ntwo\n");
 }
 
+/* --- texts that Git puts there ----------------------------------------------------------------- */
+
+#define GIT "cd a && git -c user.name=a -c user.email=a@b "
+
+/* Commits what the file has. At a moment long past: not by somebody who knew what the document has now. */
+static void commit_old(void)
+{
+    world_run(GIT "add " FILE_NAME);
+    world_run("export GIT_COMMITTER_DATE=2020-01-01T00:00:00Z; " GIT "commit -qm x");
+}
+
+/* A branch "old" of a file that has gone on since; `known`: that had been a version. */
+static void one_behind(bool known)
+{
+    world_init("a");
+    world_run(GIT "init -q -b main");
+    file_put_text(file_of("a"), "1\n2\n");
+    strata *s = world_open("a", "ann");
+    if (known)
+        ok(s, strata_track(s, FILE_NAME));
+    commit_old();
+    world_run(GIT "branch old");
+    file_put_text(file_of("a"), known ? "1\n2\n3\n" : "1\n3\n");
+    ok(s, strata_track(s, FILE_NAME));
+    strata_close(s);
+    commit_old();
+}
+
+static int see_held(void *arg, const strata_tracked *file)
+{
+    *(bool *)arg = file->held;
+    return 0;
+}
+
+static bool is_held(void)
+{
+    bool held = false;
+    strata *s = world_open("a", "ann");
+    ok(s, strata_file_each(s, see_held, &held));
+    strata_close(s);
+    return held;
+}
+
+static void document_must_be(const char *text)
+{
+    strata *s = world_open("a", "eye");
+    world_shows(s, "file:" FILE_NAME, "text", text);
+    strata_close(s);
+}
+
+static void test_git_takes_an_older_text(void **state)
+{
+    (void)state;
+    one_behind(true);
+    world_run(GIT "checkout -q old");
+    files_update_by("a");
+    must_be("a", "1\n2\n");
+    document_must_be("1\n2\n3\n");
+    assert_true(is_held());
+    /* What is edited there is an edit of what it has. */
+    file_put_text(file_of("a"), "1x\n2\n");
+    files_update_by("a");
+    must_be("a", "1x\n2\n3\n");
+    assert_false(is_held());
+    /* Back, by force: the text that it had there is older than the document by now. */
+    world_run(GIT "checkout -qf main");
+    files_update_by("a");
+    must_be("a", "1\n2\n3\n");
+    assert_true(is_held());
+    strata *s = world_open("a", "ann");
+    ok(s, strata_track(s, FILE_NAME));
+    must_be("a", "1x\n2\n3\n");
+    /* Or it is meant. */
+    world_run(GIT "checkout -qf main");
+    ok(s, strata_files_update(s, 0, NULL));
+    ok(s, strata_file_take(s, FILE_NAME));
+    strata_close(s);
+    document_must_be("1\n2\n3\n");
+    assert_false(is_held());
+    /* An older text that a person types is an edit. */
+    file_put_text(file_of("a"), "1x\n2\n3\n");
+    files_update_by("a");
+    document_must_be("1x\n2\n3\n");
+}
+
+/* A text from before the file was tracked: what it lacks was never taken out. */
+static void test_git_takes_an_unknown_text(void **state)
+{
+    (void)state;
+    one_behind(false);
+    world_run(GIT "checkout -q old");
+    files_update_by("a");
+    must_be("a", "1\n2\n");
+    document_must_be("1\n3\n");
+    assert_true(is_held());
+    file_put_text(file_of("a"), "1\n2\nnew\n");
+    files_update_by("a");
+    assert_int_equal(times("a", "3"), 1);
+    assert_int_equal(times("a", "2"), 1);
+    assert_int_equal(times("a", "new"), 1);
+    assert_false(is_held());
+    assert_int_equal(pending_of("a"), 0);
+    /* A line that is appended to one that is held comes behind what the document has. */
+    world_run(GIT "checkout -qf main");
+    world_run(GIT "checkout -q old");
+    files_update_by("a");
+    assert_true(is_held());
+    append("a", "last");
+    assert_int_equal(times("a", "3"), 1);
+    assert_int_equal(times("a", "last"), 1);
+}
+
+/* An edit that was committed before any command saw it, on the text that the document has, committed
+ * or not; a revert of it; what somebody else has committed on top. */
+static void test_git_takes_what_was_edited(void **state)
+{
+    (void)state;
+    one_behind(true);
+    file_put_text(file_of("a"), "1\n3\n");
+    world_run(GIT "commit -qam edit");
+    files_update_by("a");
+    document_must_be("1\n3\n");
+    append("a", "4");
+    file_put_text(file_of("a"), "3\n4\n");
+    world_run(GIT "commit -qam again");
+    files_update_by("a");
+    document_must_be("3\n4\n");
+    world_run(GIT "revert --no-edit HEAD >/dev/null");
+    files_update_by("a");
+    document_must_be("1\n3\n");
+    world_run("git clone -q a other && cd other && echo 5 >>" FILE_NAME
+              " && git -c user.name=b -c user.email=b@b commit -qam five");
+    world_run(GIT "pull -q ../other main");
+    files_update_by("a");
+    document_must_be("1\n3\n5\n");
+    assert_false(is_held());
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_an_overlap_that_stays_open), TEST(test_the_other_side_goes_on),
         TEST(test_merged_crosswise),           TEST(test_append_is_recorded_first),
-        TEST(test_tracked_with_an_older_text),
+        TEST(test_tracked_with_an_older_text), TEST(test_git_takes_an_older_text),
+        TEST(test_git_takes_an_unknown_text),  TEST(test_git_takes_what_was_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,7 @@ enum cli_option_id {
     OPT_ENTITY_VIEW, /* view --entity */
     OPT_COMMITTED,
     OPT_SEEN_FILE, /* track --seen */
+    OPT_TAKE_FILE, /* track --take */
     OPT_GIT_MERGE, /* init */
     OPT_COUNT,
 };
@@ -271,6 +272,8 @@ void cli_update_files(struct cli *c);
 int cli_need_agent(struct cli *c);
 /* --class, --token, and --term or --ttl: usage errors name the option. */
 int cli_class(struct cli *c, int *out);
+int cli_valid_for(struct cli *c, int op_class, uint64_t *ms); /* 0 when it is not given */
+const char *cli_holder(const strata_operation *o);            /* or "somebody" */
 int cli_token(struct cli *c, uint64_t *token);
 
 /* --- output.c --------------------------------------------------------------------------------- */

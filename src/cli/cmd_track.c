@@ -10,18 +10,22 @@ struct file_list {
     size_t count;
 };
 
-static int visit_file(void *arg, const char *path, bool pattern)
+static int visit_file(void *arg, const strata_tracked *file)
 {
     struct file_list *l = arg;
+    const char *path = file->path;
     l->count++;
     if (l->list != NULL)
-        return json_array_append_new(l->list, json_pack("{s:o,s:b}", "file",
-                                                        cli_json_text(path, strlen(path)),
-                                                        "pattern", pattern)) == 0
+        return json_array_append_new(
+                   l->list, json_pack("{s:o,s:b,s:b}", "file", cli_json_text(path, strlen(path)),
+                                      "pattern", file->pattern, "held", file->held)) == 0
                    ? 0
                    : STRATA_NO_MEMORY;
     cli_put_text(stdout, path, strlen(path), 0);
-    (void)fputs(pattern ? " (and what matches later)\n" : "\n", stdout);
+    (void)fputs(file->pattern ? " (and what matches later)\n"
+                : file->held  ? " (as Git has put it there, until it is edited)\n"
+                              : "\n",
+                stdout);
     return 0;
 }
 
@@ -62,15 +66,19 @@ static int each_file(struct cli *c, int (*fn)(strata *s, const char *path), cons
 
 int cmd_track(struct cli *c)
 {
-    bool seen = cli_given(c, OPT_SEEN_FILE);
+    bool seen = cli_given(c, OPT_SEEN_FILE), take = cli_given(c, OPT_TAKE_FILE);
+    if (seen && take)
+        return cli_usage(c, "--seen and --take do not go together");
+    if (c->arg_count == 0 && (seen || take))
+        return cli_usage(c, "%s needs a FILE", seen ? "--seen" : "--take");
     int status = cli_open(c);
     if (status != 0)
         return status;
-    if (c->arg_count == 0 && !seen)
-        return list_files(c);
     if (c->arg_count == 0)
-        return cli_usage(c, "--seen needs a FILE");
-    return seen ? each_file(c, strata_file_seen, "is as it was read")
+        return list_files(c);
+    if (seen)
+        return each_file(c, strata_file_seen, "is as it was read");
+    return take ? each_file(c, strata_file_take, "is the document's text")
                 : each_file(c, strata_track, "is tracked");
 }
 

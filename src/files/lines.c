@@ -316,10 +316,14 @@ static void merge_span(struct span base, struct span a, struct span b, const str
     } else if (same_span(base, b)) {
         emit(m->out, a);
     } else if (base.from == base.to) {
+#ifndef ST_DEFECT_LINES_ONE_ADDITION
         emit(m->out, a);
+#endif
         emit(m->out, b);
     } else {
+#ifndef ST_DEFECT_LINES_UNTOLD
         m->visit(m->arg, a.from + 1, span_text(base), span_text(a), span_text(b));
+#endif
         if (m->prefer == ST_KEEP_BOTH)
             emit_both(m->out, a, b);
         else
@@ -393,7 +397,8 @@ void st_line_append(struct st_buf *out, char before, struct st_str text)
         st_buf_add_char(out, '\n');
 }
 
-enum st_code st_lines_removed(struct st_str from, struct st_str to,
+/* Calls visit for each line of `from` that is, or is not, in `to`. */
+static enum st_code each_line(struct st_str from, struct st_str to, bool in,
                               void (*visit)(void *arg, struct st_str line), void *arg)
 {
     struct lines lf = {0}, lt = {0};
@@ -402,10 +407,27 @@ enum st_code st_lines_removed(struct st_str from, struct st_str to,
     if (code == ST_OK)
         code = compare(&lf, &lt, &match);
     for (size_t i = 0; code == ST_OK && i < lf.count; i++)
-        if (match[i] == NONE)
+        if ((match[i] != NONE) == in)
             visit(arg, lf.list[i].text);
     free(lf.list);
     free(lt.list);
     free(match);
     return code;
+}
+
+enum st_code st_lines_removed(struct st_str from, struct st_str to,
+                              void (*visit)(void *arg, struct st_str line), void *arg)
+{
+    return each_line(from, to, false, visit, arg);
+}
+
+static void add_line(void *arg, struct st_str line)
+{
+    st_buf_add_str(arg, line);
+}
+
+enum st_code st_lines_common(struct st_str a, struct st_str b, struct st_buf *out)
+{
+    enum st_code code = each_line(a, b, true, add_line, out);
+    return code == ST_OK && out->failed ? ST_NO_MEMORY : code;
 }

@@ -19,7 +19,9 @@
 /* Lines that a comparison inserts or deletes before it gives up looking for the fewest: bounds time
  * and memory to its square (16 MB). It then goes by the lines that both texts have exactly once, and
  * looks again between those; where there are none, everything in between is taken as changed. */
+#ifndef ST_LINES_EDITS_MAX
 #define ST_LINES_EDITS_MAX 2000
+#endif
 
 enum st_lines_prefer {
     ST_PREFER_A,
@@ -41,6 +43,9 @@ enum st_code st_lines_merge_each(struct st_str base, struct st_str a, struct st_
 
 /* Appends a text as lines of their own to what ends with `before`. */
 void st_line_append(struct st_buf *out, char before, struct st_str text);
+
+/* Appends the lines that both texts have, in order. */
+enum st_code st_lines_common(struct st_str a, struct st_str b, struct st_buf *out);
 
 /* Calls visit for each line of `from` that is not in `to`, in order. */
 enum st_code st_lines_removed(struct st_str from, struct st_str to,

@@ -1,6 +1,8 @@
 /* registry.c - see registry.h. */
 #include "files/registry.h"
 
+#include "store/alloc.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,14 +30,8 @@ const char *st_registry_text(struct st_registry *r, const char *text)
 
 struct st_entry *st_registry_add(struct st_registry *r, const struct st_entry *entry)
 {
-    if (r->count == r->cap) {
-        size_t cap = r->cap == 0 ? 16 : r->cap * 2;
-        struct st_entry *list = realloc(r->list, cap * sizeof *list);
-        if (list == NULL)
-            return NULL;
-        r->list = list;
-        r->cap = cap;
-    }
+    if (!st_grow(&r->list, &r->cap, r->count + 1, sizeof *r->list))
+        return NULL;
     struct st_entry *e = &r->list[r->count];
     *e = *entry;
     e->name = st_registry_text(r, entry->name);
@@ -97,8 +93,9 @@ static bool take_entry(struct st_registry *r, char *f[FIELDS_MAX], size_t n)
         strcpy(e.rendering, f[4]);
         if (!take_content(f[5], &e) || !take_stamp(f[6], &e))
             return false;
-    } else if (n == 5 && strcmp(f[0], "file") == 0) {
+    } else if (n == 5 && (strcmp(f[0], "file") == 0 || strcmp(f[0], "held") == 0)) {
         e = (struct st_entry){.kind = ST_ENTRY_FILE, .base = f[1], .path = f[4]};
+        e.held = f[0][0] == 'h';
         if (!take_content(f[2], &e) || !take_stamp(f[3], &e))
             return false;
     } else if (n == 3 && strcmp(f[0], "glob") == 0) {
@@ -194,7 +191,7 @@ static void add_entry(struct st_buf *out, const struct st_entry *e)
         add_seen(out, e);
         break;
     case ST_ENTRY_FILE:
-        st_buf_add_text(out, "file");
+        st_buf_add_text(out, e->held ? "held" : "file");
         add_field(out, e->base);
         add_seen(out, e);
         break;

@@ -9,6 +9,7 @@
  *   state <epoch, hex> <counter> <board ns> <checked ms>     what the views were last rendered from
  *   view <name> <subject> <flags> <rendering> <content> <stamp> <path>
  *   file <base> <content> <stamp> <path>
+ *   held <base> <content> <stamp> <path>                     a file that is as Git has put it there
  *   glob <directory ns> <pattern>
  *   end <number of lines between>
  *
@@ -42,6 +43,7 @@ struct st_entry {
     const char *name, *subject; /* view */
     const char *path;           /* relative to the work tree; glob: the pattern */
     const char *base;           /* file; never NULL */
+    bool held;                  /* file: left as it is until it is edited */
     bool committed;             /* view: Git has the file; written after edits and by render only */
     char rendering[ST_BLOCK_HASH_SIZE];
     uint64_t content;

@@ -1,5 +1,5 @@
 /*
- * document.h - the versions of a tracked file, for the files document*.c. See documents.c.
+ * document.h - a tracked file and its versions, for the files document*.c. See documents.c.
  */
 #ifndef ST_LIB_DOCUMENT_H
 #define ST_LIB_DOCUMENT_H
@@ -69,5 +69,46 @@ enum st_relation {
 int st_versions_base(strata *s, const char *entity, struct st_versions *v,
                      const struct st_version *a, const struct st_version *b, struct st_buf *base,
                      enum st_relation *relation);
+
+/* A tracked file that is being looked after. */
+struct st_document {
+    strata *s;
+    struct st_entry *e;
+    char entity[ST_NAME_SIZE_MAX + 1];
+    char path[ST_PATH_SIZE]; /* of the file */
+    struct st_versions h;
+    const char *author;
+};
+
+/* --- document_write.c --------------------------------------------------------------------------- */
+
+/* Whether a text can be a version; tells why not. */
+int st_document_check(struct st_document *d, struct st_str text);
+/* A version that replaces these. read: what its author had last read, if that is older. merged: what
+ * else it has all of but for overlaps, or NULL. Reads the versions anew. */
+int st_document_write(struct st_document *d, struct st_str text, const struct st_dot *replaces,
+                      size_t count, struct st_dot read, const struct st_version *merged);
+
+/* --- document_edits.c --------------------------------------------------------------------------- */
+
+/* The text of an editor becomes a version, beside or on top of what there is. */
+int st_document_take_in(struct st_document *d, struct st_str text);
+/* Merges what was written in several places, as far as it can be. */
+int st_document_reconcile(struct st_document *d);
+/* The latest version with this text: a file that came by another way, as with a clone of the repository,
+ * often is as it was at some time. NULL: none. */
+int st_document_version_with(struct st_document *d, struct st_str text, struct st_version **out);
+/* The live versions with the text of v: who was shown one was shown all. */
+int st_document_dots(struct st_document *d, const struct st_version *v,
+                     struct st_dot dots[ST_PARENTS_MAX], size_t *count);
+/* The file has the text of v. */
+int st_document_set_base(struct st_document *d, const struct st_version *v);
+
+/* --- document_git.c ----------------------------------------------------------------------------- */
+
+/* Whether the file has a text that Git has put there and that is no edit; then it is held. `stamp`: of the
+ * file as it was read. */
+int st_document_hold(struct st_document *d, struct st_str text, const struct st_file_stamp *stamp,
+                     bool *held);
 
 #endif

@@ -127,7 +127,9 @@ bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE]);
 /* Takes in what was edited, merges what was written in two places, writes the file if its text is
  * another then. With ST_VIEW_FORCE a missing file is written again. */
 int st_document_update(strata *s, struct st_entry *e, unsigned why);
-/* The same, then a version with one line more, of the handle's agent; kept whoever writes the file
+/* The text of the file as it is becomes the next version. */
+int st_document_take(strata *s, struct st_entry *e);
+/* Takes in what was edited, then a version with one line more, of the handle's agent; kept whoever writes the file
  * meanwhile. */
 int st_document_append(strata *s, struct st_entry *e, struct st_str line);
 /* Whether the attribute is the text of a document, or a further part of it. */

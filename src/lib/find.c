@@ -199,6 +199,12 @@ enum st_code st_find_tree(const char *dir, const char *state, char root[ST_PATH_
     return snprintf(root, ST_PATH_SIZE, "%s", at) < ST_PATH_SIZE ? ST_OK : ST_LIMIT;
 }
 
+bool st_find_index(const char *root, char out[ST_PATH_SIZE])
+{
+    char own[ST_PATH_SIZE];
+    return own_git_dir(root, own) && join(out, own, "index");
+}
+
 bool st_find_exclude(const char *root, char out[ST_PATH_SIZE])
 {
     char own[ST_PATH_SIZE], common[ST_PATH_SIZE], info[ST_PATH_SIZE];

@@ -21,7 +21,9 @@
  *   files_moved.c    which views the latest records can have changed
  *   files_replace.c  replacing them, and what to do after a death
  *   view_list.c  which views there are   views.c      edits of them taken in, views written
- *   tracked.c    which files are tracked documents.c  their versions
+ *   tracked.c    which files are tracked documents.c  looking after one
+ *   document_edits.c, document_git.c, document_versions.c, document_write.c   taking in edits; what is no
+ *                edit but Git's; versions; writing them
  *   view_tasks.c what edits of views want of tasks
  *   append.c     a line at the end       watch.c      waiting for edits
  *   ignore.c     what Git is told of them
@@ -101,8 +103,14 @@ struct strata {
 
 /* --- errors: each returns the negative code --------------------------------------------------- */
 
-int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
+void st_lib_error_set(strata *s, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+static inline int st_lib_code(enum st_code code)
+{
+    return (int)code;
+}
+/* A macro for the reason of st_fail(). */
+#define st_lib_fail(s, code, ...) (st_lib_error_set((s), (code), __VA_ARGS__), st_lib_code(code))
 /* From a fault of the store. */
 int st_lib_fault(strata *s, const struct st_fault *fault);
 static inline int st_lib_no_memory(strata *s)
@@ -124,6 +132,8 @@ enum st_code st_find_state(const char *dir, bool for_init, char out[ST_PATH_SIZE
  * exist). ST_NOT_FOUND: there is none, as in a bare repository. */
 enum st_code st_find_tree(const char *dir, const char *state, char root[ST_PATH_SIZE],
                           char home[ST_PATH_SIZE]);
+/* The index of Git for a work tree. False: there is no Git. */
+bool st_find_index(const char *root, char out[ST_PATH_SIZE]);
 /* info/exclude of the clone that the work tree is of. False: there is no Git. */
 bool st_find_exclude(const char *root, char out[ST_PATH_SIZE]);
 

@@ -55,14 +55,8 @@ static int visit_uncopied(void *arg, const char *name, const struct st_claim_kep
         return 0;
     if (c->count == COPIES_MAX)
         return 1;
-    if (c->count == c->cap) {
-        size_t cap = c->cap == 0 ? 8 : c->cap * 2;
-        struct copy *list = realloc(c->list, cap * sizeof *list);
-        if (list == NULL)
-            return STRATA_NO_MEMORY;
-        c->list = list;
-        c->cap = cap;
-    }
+    if (!st_grow(&c->list, &c->cap, c->count + 1, sizeof *c->list))
+        return STRATA_NO_MEMORY;
     struct copy *one = &c->list[c->count];
     *one = (struct copy){.kept = *kept};
     snprintf(one->entity, sizeof one->entity, "%s", name);

@@ -150,22 +150,45 @@ bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE])
            st_dot_parse(st_str_of(dot), &marked) && st_mend_keeps(&s->log, marked);
 }
 
+/* The entry of a file that has to be tracked. */
+static int tracked_entry(strata *s, const char *given, struct st_entry **e)
+{
+    char path[ST_PATH_SIZE];
+    int code = st_files_relative(s, given, path);
+    *e = code == STRATA_OK ? st_files_entry(s, path) : NULL;
+    if (code == STRATA_OK && (*e == NULL || (*e)->kind != ST_ENTRY_FILE)) {
+        code = st_lib_fail(s, ST_NOT_FOUND, "%s is not tracked", path);
+        st_lib_hint(s, "`strata track FILE` tracks it; `strata track` lists what is tracked");
+    }
+    return code;
+}
+
+int strata_file_take(strata *s, const char *given)
+{
+    struct st_entry *e;
+    int code = st_files_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    code = tracked_entry(s, given, &e);
+    if (code == STRATA_OK)
+        code = st_document_take(s, e);
+    return st_files_end(s, code);
+}
+
 int strata_file_seen(strata *s, const char *given)
 {
-    char path[ST_PATH_SIZE], dot[ST_ID_SIZE];
+    char dot[ST_ID_SIZE];
+    struct st_entry *e;
     if (s->agent[0] == '\0')
         return st_lib_fail(s, ST_USAGE, "who has read it? a mark needs an agent's name");
     int code = st_files_begin(s);
     if (code != STRATA_OK)
         return code;
-    code = st_files_relative(s, given, path);
-    struct st_entry *e = code == STRATA_OK ? st_files_entry(s, path) : NULL;
-    if (code == STRATA_OK && (e == NULL || e->kind != ST_ENTRY_FILE))
-        code = st_lib_fail(s, ST_NOT_FOUND, "%s is not tracked", path);
+    code = tracked_entry(s, given, &e);
     if (code == STRATA_OK)
         code = st_document_update(s, e, ST_VIEW_DIRTY);
     if (code == STRATA_OK)
-        seen_change(s, path, e->base, dot);
+        seen_change(s, e->path, e->base, dot);
     return st_files_end(s, code);
 }
 
@@ -268,15 +291,16 @@ int strata_untrack(strata *s, const char *given)
     return st_files_end(s, code);
 }
 
-int strata_file_each(strata *s, int (*visit)(void *arg, const char *path, bool pattern), void *arg)
+int strata_file_each(strata *s, int (*visit)(void *arg, const strata_tracked *file), void *arg)
 {
     if (st_files_find(s) != STRATA_OK)
         return STRATA_OK;
     int code = st_files_load(s), result = 0;
     for (size_t i = 0; code == STRATA_OK && result == 0 && i < s->files->registry.count; i++) {
         const struct st_entry *e = &s->files->registry.list[i];
+        strata_tracked file = {e->path, e->kind == ST_ENTRY_GLOB, e->held};
         if (e->kind != ST_ENTRY_VIEW)
-            result = visit(arg, e->path, e->kind == ST_ENTRY_GLOB);
+            result = visit(arg, &file);
     }
     if (code == ST_NOT_FOUND)
         code = STRATA_OK;

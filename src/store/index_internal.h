@@ -51,12 +51,15 @@ struct st_row {
     bool dirty;
 };
 
+#define ST_RUNS_MAX 64
+
 struct st_rows {
     struct st_row *slots; /* open addressing; bytes NULL: free */
     size_t cap, count;    /* cap: a power of two */
     size_t last;          /* the slot used last */
-    size_t *dirty;        /* slot numbers */
+    size_t *dirty;        /* slot numbers: sorted runs, then what came since */
     size_t dirty_count, dirty_cap;
+    size_t runs[ST_RUNS_MAX], run_count; /* where each run ends; each is at least twice the next */
     /* A Bloom filter of all keys in the database, which spares the look into it for a new key.
      * NULL: not known, as the table was not empty when this process began. */
     uint64_t *stored;

@@ -357,10 +357,13 @@ static void message_of(struct process *p)
     size_t n = 0;
     for (size_t i = start; i < p->tail_size; i++) {
         char c = p->tail[i];
-        if (c == '\n' || c == '\r')
-            c = ';';
-        if (c == ';' && (n == 0 || p->call->message[n - 1] == ';'))
+        bool end = c == '\n' || c == '\r';
+        if (n + 2 >= ST_GIT_MESSAGE_SIZE)
+            break;
+        if (end && (n == 0 || p->call->message[n - 1] == ' '))
             continue;
+        if (end)
+            p->call->message[n++] = ';';
         p->call->message[n++] = (unsigned char)c < 0x20 ? ' ' : c;
     }
     while (n > 0 && (p->call->message[n - 1] == ';' || p->call->message[n - 1] == ' '))
