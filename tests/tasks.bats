@@ -141,6 +141,8 @@ second_copy() {
     token=$(strata next --json | jq .data.token)
     echo half >half.txt
     strata checkpoint 1 --data @half.txt >/dev/null
+    try 0 show 1 --json
+    json '[.data.history[] | select(.attribute == "checkpoint") | .agent] == ["ann"]'
     try 3 done 1 --agent bob
     has "$stderr" "claimed by ann"
     strata release 1 >/dev/null

@@ -138,7 +138,7 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_CHECKPOINT_DATA] = {"--data", 0, "TEXT",
         "how far it is: for whoever goes on with it; `-` and @FILE read it", false, false},
     [OPT_TERM] = {"--term", 0, "DURATION",
-        "how long it lasts without a sign of life; an hour if not given", false, false},
+        "how long it lasts without a sign of life; if not given an hour, of `work` 30s", false, false},
     [OPT_TASKS_MAX] = {"--limit", 'n', "N", "end after N tasks", false, false},
     [OPT_CREATE] = {"--create", 0, NULL, "also to an agent that was never heard of", false, false},
     [OPT_ACK] = {"--ack", 0, NULL, "they are read: not shown again", false, false},
