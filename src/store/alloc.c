@@ -3,13 +3,10 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-<<<<<<< HEAD
-=======
 #include <sys/mman.h>
 
 /* A large page on most machines, and from where on it is worth it. Bytes. */
 #define LARGE_SIZE (2u * 1024 * 1024)
->>>>>>> w-files
 
 static void *libc_resize(void *ctx, void *p, size_t size)
 {
@@ -27,22 +24,6 @@ const struct st_alloc *st_alloc_libc(void)
     return &alloc;
 }
 
-<<<<<<< HEAD
-bool st_grow(void *list, size_t *cap, size_t need, size_t size)
-{
-    if (need <= *cap)
-        return true;
-    size_t more = *cap < 16 ? 32 : *cap * 2;
-    if (more < need)
-        more = need;
-    void *p;
-    memcpy(&p, list, sizeof p); /* whatever the type of its elements */
-    if (size > SIZE_MAX / more || (p = realloc(p, more * size)) == NULL)
-        return false;
-    memcpy(list, &p, sizeof p);
-    *cap = more;
-    return true;
-=======
 static void *large_resize(void *ctx, void *p, size_t size)
 {
     if (size < LARGE_SIZE || size > SIZE_MAX - LARGE_SIZE)
@@ -64,5 +45,20 @@ const struct st_alloc *st_alloc_large(void)
 {
     static const struct st_alloc alloc = {.resize = large_resize};
     return &alloc;
->>>>>>> w-files
+}
+
+bool st_grow(void *list, size_t *cap, size_t need, size_t size)
+{
+    if (need <= *cap)
+        return true;
+    size_t more = *cap < 16 ? 32 : *cap * 2;
+    if (more < need)
+        more = need;
+    void *p;
+    memcpy(&p, list, sizeof p); /* whatever the type of its elements */
+    if (size > SIZE_MAX / more || (p = realloc(p, more * size)) == NULL)
+        return false;
+    memcpy(list, &p, sizeof p);
+    *cap = more;
+    return true;
 }
