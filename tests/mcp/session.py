@@ -199,6 +199,7 @@ class Session(unittest.TestCase):
             self.assertTrue(result["isError"], arguments)
             self.assertNotIn("structuredContent", result)
         self.assertIn("valeu", s.text("fact_set", entity="a", attribute="b", value="c", valeu="d"))
+        self.assertIn("55000", s.text("next", wait_ms=55001))
         self.assertIn("set, add, remove, unset", s.text("fact_set", entity="a", attribute="b", value="c", mode="put"))
         self.assertEqual(json.loads(self.cli("fact", "list", "--json"))["data"]["facts"], [])
 
