@@ -588,6 +588,23 @@ conflict() {
     same "$(strata pending)" "nothing is pending"
 }
 
+@test "status names a copy whose clock is ahead; what it wrote can be replaced, also by who is an hour behind" {
+    two_copies
+    echo 86400 >ahead
+    STRATA_CLOCK_AHEAD=$PWD/ahead "$STRATA_MORTAL" --dir a fact set api port 1 >/dev/null
+    strata --dir b merge-state a >/dev/null
+    run "$STRATA" --dir b status
+    same "$(grep -c 'clock is' <<<"$output")" 1
+    grep 'clock is' <<<"$output" | grep -Eq '^copy +a .*; its clock is (1 d|24 h|23 h)[^,]* ahead of this one'
+    strata --dir b status --json | jq -e '[.data.replicas[] | select(.ahead_ms > 86000000) | .name] == ["a"]'
+    same "$(strata --dir b fact get api port)" 1
+    echo -3600 >ahead
+    STRATA_CLOCK_AHEAD=$PWD/ahead "$STRATA_MORTAL" --dir b fact set api port 2 >/dev/null
+    strata --dir a merge-state b >/dev/null
+    same "$(strata --dir a fact get api port)" 2
+    strata --dir a status --json | jq -e ".data.pending == 0"
+}
+
 @test "resolve: what does not go together" {
     try 2 resolve
     try 2 resolve x

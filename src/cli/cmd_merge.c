@@ -475,9 +475,9 @@ int cmd_merge_driver(struct cli *c)
         d.merged = json_array();
         d.listed = json_array();
     }
-    st_buf_init(&d.out, st_alloc_libc());
+    st_buf_init(&d.out, st_alloc_large());
     for (int s = 0; s < ST_JSONL_SIDES; s++)
-        st_buf_init(&d.text[s], st_alloc_libc());
+        st_buf_init(&d.text[s], st_alloc_large());
     int status = read_all(&d);
     if (status == 0)
         status = is_jsonl(&d) ? merge_jsonl(&d) : merge_text(&d);

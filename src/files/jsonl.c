@@ -542,7 +542,7 @@ enum st_code st_jsonl_merge(const struct st_str sides[ST_JSONL_SIDES], st_jsonl_
     for (uint32_t i = 0; i < m.count; i++)
         share_out(&m.entries[i]);
     if (code == ST_OK) {
-        (void)st_buf_reserve(out, ours.n);
+        (void)st_buf_reserve(out, ours.n + theirs.n / 8);
         code = write_all(&m);
         trim_end(&m, in, start);
     }

@@ -291,8 +291,15 @@ static int read_file(struct job *j, struct st_buf *text, struct st_file_stamp *s
     return code == ST_OK || j->missing ? STRATA_OK : st_lib_fault(j->s, &fault);
 }
 
+/* As it was when all of it was taken in. Its times alone do not tell: within the grain of their clock it may
+ * have been written again, and after our own writing that is always so. */
+static bool is_as_looked_at(const struct job *j, struct st_str text)
+{
+    return !j->missing && j->e->looked_ns != 0 && st_checksum(text.p, text.n) == j->e->content;
+}
+
 /* The file is read, taken in, and written if need be. */
-static int update_file(struct job *j)
+static int update_file(struct job *j, bool stale)
 {
     struct st_buf text, made_from;
     struct st_file_stamp stamp = {0};
@@ -302,9 +309,10 @@ static int update_file(struct job *j)
     if (code == STRATA_OK && j->missing && j->e->content != 0)
         st_lib_notice(j->s, "%s was missing and is there again; `strata view remove %s` ends it",
                       j->e->path, j->view->name);
-    if (code == STRATA_OK) {
-        if (!j->missing)
-            st_files_looked(j->s, j->e, &stamp, st_buf_str(&text));
+    bool done = code == STRATA_OK && !stale && is_as_looked_at(j, st_buf_str(&text));
+    if (code == STRATA_OK && !j->missing)
+        st_files_looked(j->s, j->e, &stamp, st_buf_str(&text));
+    if (code == STRATA_OK && !done) {
         st_buf_add_str(&made_from, st_buf_str(&text));
         code = made_from.failed ? st_lib_no_memory(j->s) : step_until_done(j, &text, &made_from);
         if (code != STRATA_OK)
@@ -328,8 +336,8 @@ int st_view_update(strata *s, struct st_entry *e, unsigned why)
             code = keep_rendering(&j);
     }
     if (code == STRATA_OK && needed)
-        code = update_file(&j);
-    if (code == STRATA_OK) {
+        code = update_file(&j, why != ST_VIEW_DIRTY);
+    if (code == STRATA_OK && j.shown_epoch != 0) {
         e->shown_epoch = j.shown_epoch;
         e->shown_counter = j.shown_counter;
     }

@@ -5,6 +5,9 @@
 #include "core/base.h"
 
 const struct st_alloc *st_alloc_libc(void);
+/* The same for a few buffers of megabytes that are filled once: in large pages, where the system has
+ * them. Filling pages of 4 KiB costs more than what is done with them. */
+const struct st_alloc *st_alloc_large(void);
 
 /*
  * Makes room for at least `need` elements of `size` bytes. `list` is the address of the pointer to the
