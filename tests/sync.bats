@@ -137,8 +137,8 @@ logs() {
     sync c
     same "$(get c api port)" 2
     # what git says is told on one line
-    rm -rf other
-    try_in 6 a sync "$PWD/other"
+    git -C a remote set-url origin "$PWD/gone"
+    try_in 6 a sync origin
     has "$stderr" "; fatal: "
 }
 
