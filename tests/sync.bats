@@ -137,7 +137,7 @@ logs() {
     sync c
     same "$(get c api port)" 2
     # what git says is told on one line
-    git -C a remote set-url origin "$PWD/gone"
+    mv hub gone
     try_in 6 a sync origin
     has "$stderr" "; fatal: "
 }
