@@ -39,23 +39,26 @@ for package in $wanted; do
 done
 [ -n "$missing" ] || exit 0
 
+# Says what somebody else has to do.
+by_hand() {
+    echo "deps.sh: $1 Missing are Debian packages; as root, run: apt-get install$missing" >&2
+    exit 1
+}
+
 as_root=
 if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null; then
-        echo "deps.sh: missing, and neither root nor sudo to install it: apt-get install$missing" >&2
-        exit 1
-    fi
+    command -v sudo >/dev/null || by_hand "You are not root, and there is no sudo here."
     as_root=sudo
 fi
 
 echo "deps.sh: installing$missing"
-# The lists of packages may be older than the packages.
 apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@"
 }
+# The lists of packages may be older than the packages.
 # shellcheck disable=SC2086 # a list of words
 apt install -y --no-install-recommends $missing >/dev/null 2>&1 || {
-    apt update
+    apt update || by_hand "apt-get update failed."
     # shellcheck disable=SC2086
-    apt install -y --no-install-recommends $missing >/dev/null
+    apt install -y --no-install-recommends $missing >/dev/null || by_hand "apt-get install failed."
 }

@@ -29,6 +29,7 @@ for target in "$@"; do
     view) sources="src/files/[bklqtrv]*.c src/store/*.c $core -lxxhash -lsqlite3" ;;
     import_*) sources=$import ;;
     mcp) sources=$mcp ;;
+    merge_lines) sources="-DST_LINES_EDITS_MAX=12 src/files/lines.c src/store/*.c $core -lxxhash -lsqlite3" ;;
     merge_*) sources="src/files/jsonl*.c src/files/jsonscan.c src/store/*.c $core -lxxhash -lsqlite3" ;;
     *) sources=$core ;;
     esac

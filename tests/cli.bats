@@ -600,6 +600,23 @@ conflict() {
     same "$(strata pending)" "nothing is pending"
 }
 
+@test "status names a copy whose clock is ahead; what it wrote can be replaced, also by who is an hour behind" {
+    two_copies
+    echo 86400 >ahead
+    STRATA_CLOCK_AHEAD=$PWD/ahead "$STRATA_MORTAL" --dir a fact set api port 1 >/dev/null
+    strata --dir b merge-state a >/dev/null
+    run "$STRATA" --dir b status
+    same "$(grep -c 'clock is' <<<"$output")" 1
+    grep 'clock is' <<<"$output" | grep -Eq '^copy +a .*; its clock is (1 d|24 h|23 h)[^,]* ahead of this one'
+    strata --dir b status --json | jq -e '[.data.replicas[] | select(.ahead_ms > 86000000) | .name] == ["a"]'
+    same "$(strata --dir b fact get api port)" 1
+    echo -3600 >ahead
+    STRATA_CLOCK_AHEAD=$PWD/ahead "$STRATA_MORTAL" --dir b fact set api port 2 >/dev/null
+    strata --dir a merge-state b >/dev/null
+    same "$(strata --dir a fact get api port)" 2
+    strata --dir a status --json | jq -e ".data.pending == 0"
+}
+
 @test "resolve: what does not go together" {
     try 2 resolve
     try 2 resolve x
@@ -697,6 +714,26 @@ conflict() {
     has "$stderr" "one line"
     same "$(strata fact list)" ""
     same "$(strata log 2>/dev/null)" ""
+}
+
+@test "names that would lead elsewhere: refused where they could, text where not" {
+    files() { find .. -name .strata -prune -o -name 'separate-stderr*' -o -print | sort; }
+    before=$(files)
+    for name in .. . ../x a/b -x .x 'a b' '*' '~'; do
+        try 2 fact set e a 1 "--agent=$name" --json
+        error_json '.error.code == "invalid" and (.error.hint | contains("letters, digits"))' ||
+            error_json '.error.code == "usage"'
+        has "$stderr" "--agent"
+        try 2 init "--name=$name"
+        has "$stderr" "replica's name"
+    done
+    same "$(strata fact list)" ""
+    # An entity, an attribute, a counter is never a path.
+    strata fact set ../../up "../a/b" "../../value" >/dev/null
+    strata count ../../n +1 >/dev/null
+    same "$(strata fact get ../../up "../a/b")" "../../value"
+    same "$(strata count ../../n)" 1
+    same "$(files)" "$before"
 }
 
 # --- calls ------------------------------------------------------------------------------------------------

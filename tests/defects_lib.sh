@@ -2,10 +2,10 @@
 # defects_lib.sh - every deliberate defect of the index, of intake and of the tasks must be caught by a test
 # of the library; with small segments, several to a log. See defects.sh.
 . "$(dirname "$0")/defects.sh"
-defects_of src/store/index*.c src/store/intake.c src/store/mend*.c src/lib/task*.c
+defects_of src/store/index*.c src/store/intake.c src/store/search*.c src/store/mend*.c src/lib/task*.c
 flags="$flags -DST_SEGMENT_SIZE=4096"
 library_here
-ldflags=-Wl,--wrap=st_env_posix
+environment=-Wl,--wrap=st_env_posix
 
 # PROGRAM TEST: the one that has to notice the defect; of a new defect it may be any.
 test_of() {
@@ -25,7 +25,9 @@ test_of() {
     NEAR_*) echo gap 'test_*' ;;
     NUMBER_NOT_RAISED) echo tasks test_a_copy_that_joined_has_numbers_of_its_own ;;
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;
+    SEARCH_GATHERS) echo index test_search_for_a_beginning_is_bounded ;;
     STALE_ROWS) echo gap test_a_gap_is_never_seen ;;
+    ENDS_BEFORE_REPORTS) echo task_ends test_decided_while_settling ;;
     CLAIM_UNCHECKED) echo task_ends test_a_claim_looks_again ;;
     HAND_BLIND) echo task_ends test_going_on_sees_what_changed ;;
     END_REPLACES) echo task_ends test_cancelled_and_done_at_once ;;
@@ -37,7 +39,11 @@ test_of() {
 caught_by() {
     test_of "$1" | while read -r name TEST; do
         export TEST
-        [ "$name" != million ] || ldflags=$ldflags,--wrap=sqlite3_step
+        case $name in
+        million) ldflags=$environment,--wrap=sqlite3_step ;;
+        task_ends) ldflags=$environment,--wrap=st_claims_uncopied ;;
+        *) ldflags=$environment ;;
+        esac
         link "test_lib_$name" "$1" tests/lib_world.c "tests/test_lib_$name.c"
         if fails "test_lib_$name" 100; then
             failed_tests

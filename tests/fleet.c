@@ -472,7 +472,8 @@ static bool parse(struct fleet *f, int argc, char **argv)
     bool good = true;
 
     for (int i = 1; i < argc && good; i++) {
-        const char *next = argv[i + 1], *after = next != NULL ? argv[i + 2] : NULL;
+        const char *next = i + 1 < argc ? argv[i + 1] : NULL,
+                   *after = i + 2 < argc ? argv[i + 2] : NULL;
         if (strcmp(argv[i], "--processes") == 0 && ++i > 0)
             good = number(next, 1, FLEET_WRITERS_MAX, &processes);
         else if (strcmp(argv[i], "--seconds") == 0 && ++i > 0)

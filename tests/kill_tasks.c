@@ -304,6 +304,7 @@ static void add_tasks(void)
     strata_close(s);
 }
 
+/* As in kill_log.c. NOLINTBEGIN(bugprone-signal-handler) */
 static void on_alarm(int number)
 {
     (void)number;
@@ -311,6 +312,7 @@ static void on_alarm(int number)
             ended);
     _exit(1);
 }
+/* NOLINTEND(bugprone-signal-handler) */
 
 int main(int argc, char **argv)
 {

@@ -147,7 +147,7 @@ EOF
     try 75 once --key mail --nothing-happened-on 75,76 -- sh -c 'exit 75'
     state_is mail failed
     try 113 once --key mail --nothing-happened-on 75,76 -- sh -c 'exit 75'
-    has "$stderr" "not run: mail is failed: exit status 75"
+    has "$stderr" "not run: mail has failed: exit status 75; nothing happened"
     try 4 op again mail --reason "the server is back"
     person 0 op again mail --reason "the server is back"
     try 75 once --key mail --nothing-happened-on 75,76 -- sh -c 'exit 75'
@@ -170,6 +170,12 @@ EOF
 }
 
 @test "bad keys and options" {
+    # A wrapper's own word is never taken for its command's.
+    try 112 once --key k
+    try 112 once --key k --
+    try 112 once --key k --no-such-option -- true
+    try 112 once --key k --class naked --valid-for 0 -- true
+    try 2 op begin --key k --class naked --valid-for 1h
     try 112 once -- true
     try 112 once --key '' -- true
     try 112 once --key "$(printf 'k%.0s' {1..256})" -- true
@@ -215,10 +221,13 @@ EOF
     try 0 op begin --key m --params @mail
     token=$output
     try 5 op begin --key m --params @mail
+    has "$stderr" "m: ann is at it"
     try 3 op begin --key m --params other
     try 3 op report m --token "$token" --result early # not started
+    has "$stderr" "strata op start comes before it"
     try 0 op start m --token "$token"
     try 3 op start m --token "$token" # accepted once
+    has "$stderr" "do not make the call a second time"
     try 0 op renew m --token "$token" --term 10m
     try 0 op report m --token "$token" --result "250 ok"
     try 0 op report m --token "$token" --result "250 ok"
@@ -238,6 +247,8 @@ EOF
     try 4 op begin --key a --needs-approval
     person 0 op approve a
     try 0 op begin --key a --needs-approval
+    person 3 op again a --reason "once more"
+    has "$output" "only what has ended is run once more"
 }
 
 @test "a term that ends: started is in doubt, not started is free" {
@@ -252,6 +263,8 @@ EOF
     try 0 op begin --key f
     [ "$output" -gt "$first" ]
     try 3 op start f --token "$first"
+    has "$stderr" "its current token is another one"
+    has "$stderr" "do not make the call"
     state_is s in_doubt
     # A person is asked; who comes late with the current token may still tell what happened.
     try 0 pending
@@ -286,7 +299,8 @@ EOF
     try 0 op prune --older-than 100ms --json
     json '.data.pruned == 3'
     try 113 once --key k1 -- sh -c "$effect"
-    has "$stderr" "k1 was known before; its result was pruned"
+    has "$stderr" "not run: k1 was known before; its result was pruned"
+    has "$stderr" "do not use another key for the same"
     try 9 op begin --key k2
     try 1 op show k2
     has "$stderr" "k2 was known before (committed); its result was pruned"
@@ -347,9 +361,16 @@ EOF
 @test "a time-out ends the command and leaves it in doubt" {
     try 117 once --key k --timeout 200ms -- sh -c "$effect; sleep 20"
     has "$stderr" "time-out"
+    has "$stderr" "do not retry"
     try 117 once --key k --timeout 200ms -- sh -c "$effect; sleep 20"
     state_is k in_doubt
     ran 1
+    # What may be run again without asking anybody is not called a matter for a person.
+    try 117 once --key i --class idempotent --timeout 200ms -- sleep 20
+    has "$stderr" "who asks for this one again runs it again"
+    hasnt "$stderr" "do not retry"
+    try 2 op list --state doubtful
+    has "$stderr" "in_doubt"
 }
 
 @test "idempotent: run again after a crash, without asking" {
@@ -399,6 +420,13 @@ EOF
     try 0 once --key k -- sh -c "$effect; exec sleep 60"
     same "$output" "sent"
     person 3 op settle k --outcome failed --evidence "changed my mind"
+    has "$output" "only what is in doubt is settled"
+    person 1 op approve nobody
+    try 0 op begin --key s --term 1h
+    person 3 op settle s --outcome failed --evidence "it was never started"
+    try 0 op start s --token "$(strata op show s --json | jq .data.token)"
+    person 6 op settle s --outcome failed --evidence "too early"
+    has "$output" "its term is not over"
     ran 1
 }
 
@@ -898,6 +926,11 @@ worker() {
     try 1 agent retire
     try 0 agent list --json
     json '.data.agents | all(.incarnation == 0)'
+    try 0 agent register --agent zoe
+    try 3 agent register --agent zoe
+    has "$stderr" "--force"
+    try 0 agent list
+    has "$output" "zoe: alive"
 }
 
 @test "status counts what waits for a person" {

@@ -103,6 +103,8 @@ second_copy() {
 }
 
 @test "next: JSON for scripts; why there is nothing" {
+    try 5 next
+    has "$stderr" "nothing ready: there is no open task"
     add one
     try 0 next --agent bob --json
     json '.data.seq == 1 and .data.title == "one" and .data.token == 1 and .data.checkpoint == null
@@ -110,7 +112,7 @@ second_copy() {
     strata add two --after 1 >/dev/null
     try 5 next
     has "$stderr" "1 is claimed by bob"
-    has "$stderr" "1 wait for others"
+    has "$stderr" "1 more waits or is held"
     try 5 next --wait 300ms --json
     try 5 claim 1
     has "$stderr" "claimed by bob"
@@ -139,6 +141,8 @@ second_copy() {
     token=$(strata next --json | jq .data.token)
     echo half >half.txt
     strata checkpoint 1 --data @half.txt >/dev/null
+    try 0 show 1 --json
+    json '[.data.history[] | select(.attribute == "checkpoint") | .agent] == ["ann"]'
     try 3 done 1 --agent bob
     has "$stderr" "claimed by ann"
     strata release 1 >/dev/null
@@ -183,6 +187,8 @@ second_copy() {
     try 1 resolve 7
     strata update 1 --reopen >/dev/null
     same "$(field 1 state)" '"ready"'
+    # It is said in the ledger's copy, and with what is taken away; not once more.
+    same "$(strata log --limit 0 | grep -c "opened again")" 2
     try 0 pending
     same "$output" "nothing is pending"
     strata done 1 >/dev/null
@@ -210,7 +216,7 @@ second_copy() {
     json '.data.changed == false'
     strata dep remove 3 2 >/dev/null
     same "$(field 3 state)" '"ready"'
-    strata dep add 3 1 --kind parent >/dev/null
+    same "$(strata dep add 3 1 --kind parent)" "3 is a part of 1"
     same "$(field 3 parent)" 1
     try 2 dep add 3 1 --kind friend
     same "$(field 1 state)" '"ready"'
@@ -318,6 +324,17 @@ END
     json '.data | length == 1 and .[0].seq == 1 and .[0].from == "ann" and .[0].text == "see 143"'
     strata send bob "and 144" >/dev/null
     try 0 inbox 1 --agent bob --ack
+    # Who took a task, or only wrote something, can be written to.
+    add task
+    try 1 send cid hello
+    strata next --agent cid >/dev/null
+    try 0 send cid hello
+    try 1 send zoe hello
+    strata update 3 --priority 1 --agent zoe >/dev/null
+    try 1 send zoe hello
+    STRATA_AGENT=zoe strata update 3 --priority 0 >/dev/null
+    try 0 send zoe hello
+    strata cancel 3 >/dev/null
     try 0 inbox --agent bob --ack
     has "$output" "and 144"
     hasnt "$output" "see 143"
@@ -326,6 +343,8 @@ END
     try 0 inbox --agent bob --wait 20s
     has "$output" "late"
     wait
+    try 1 inbox 999 --agent bob --ack
+    has "$stderr" "0 of 1 wait for bob"
     try 2 send bob ""
     try 2 send "no body" "x"
     try 0 ready --json
@@ -379,4 +398,30 @@ END
     same "$(strata ready --json | jq -c '[.data[].title]')" '["first thing","third thing"]'
     try 0 import QUEUE.md
     has "$output" "3 as before"
+}
+
+@test "what an import has left to do costs in proportion to it" {
+    cat >"$T/cost.py" <<'EOF'
+import json, resource, subprocess, sys
+strata, count = sys.argv[1], 8000
+
+def cost(*arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    subprocess.run([strata, *arguments], check=True, capture_output=True)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+with open("issues.jsonl", "w") as f:
+    for i in range(count):
+        issue = {"id": f"a-{i:04}", "title": f"task {i}", "status": "closed" if i % 4 else "open",
+                 "issue_type": "task"}
+        if i:
+            issue["dependencies"] = [{"issue_id": issue["id"], "type": "blocks",
+                                      "depends_on_id": f"a-{i * 7 // 8:04}"}]
+        f.write(json.dumps(issue) + "\n")
+written = cost("import", "--format", "beads", "issues.jsonl")
+applied = cost("ready", "--limit", "1")
+# In proportion it is some 4 times, with a look through all that was changed for each task some 100.
+assert applied < 12 * written, f"{applied} s after {written} s"
+EOF
+    python3 "$T/cost.py" "$STRATA"
 }

@@ -68,12 +68,11 @@ static void check_bad(enum import_format format, const struct bad *cases, size_t
 /* Text made of `n` times `c` between two others; the caller frees. */
 static char *around(const char *before, char c, size_t n, const char *after)
 {
-    size_t b = strlen(before), a = strlen(after);
-    char *text = malloc(b + n + a + 1);
+    char *text = malloc(strlen(before) + n + strlen(after) + 1);
     assert_non_null(text);
-    memcpy(text, before, b);
-    memset(text + b, c, n);
-    memcpy(text + b + n, after, a + 1);
+    char *middle = stpcpy(text, before);
+    memset(middle, c, n);
+    strcpy(middle + n, after);
     return text;
 }
 

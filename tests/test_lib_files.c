@@ -225,7 +225,8 @@ static void slowly_written(strata *s, const char *path, const char *from, const 
     char byte;
     char *text = file_get(path), *at = strstr(text, from);
     assert_non_null(at);
-    memcpy(at, to, strlen(to));
+    for (size_t i = 0; to[i] != '\0'; i++)
+        at[i] = to[i];
     pid_t pid = write_slowly(path, text, &emptied);
     assert_int_equal(read(emptied, &byte, 1), 1);
     close(emptied);

@@ -3,9 +3,9 @@
 #include "lib_world.h"
 
 #include "lib/internal.h"
-#include "store/index.h"
+#include "store/index_internal.h"
+#include "store/search.h"
 
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -483,6 +483,97 @@ static void test_reader_follows_into_a_new_epoch(void **state)
     strata_close(s);
 }
 
+/* --- searching -------------------------------------------------------------------------------- */
+
+/* Facts that have the word "service" sixty times each, and a word of their own. */
+static void fill_common(strata *s, int from, int to)
+{
+    char entity[32], value[600];
+    for (int i = from; i < to; i++) {
+        size_t n = (size_t)snprintf(value, sizeof value, "noted disk%05d", i);
+        for (int j = 0; j < 60; j++)
+            n += (size_t)snprintf(value + n, sizeof value - n, " service");
+        snprintf(entity, sizeof entity, "thing%d", i);
+        ok(s, world_write(s, STRATA_SET, entity, "note", value, NULL));
+    }
+}
+
+/* The bytes that SQLite needs for a search on the way, when the text index is up to date. */
+static int64_t bytes_of_search(strata *s, const char *words, size_t *found)
+{
+    sqlite3_int64 before = 0, now = 0, high = 0;
+    for (int i = 0; i < 2; i++) {
+        *found = 0;
+        assert_int_equal(sqlite3_status64(SQLITE_STATUS_MEMORY_USED, &before, &high, 1), SQLITE_OK);
+        ok(s, strata_search(s, words, 11, visit_attribute, found));
+        assert_int_equal(sqlite3_status64(SQLITE_STATUS_MEMORY_USED, &now, &high, 1), SQLITE_OK);
+    }
+    return high - before;
+}
+
+/* What is the mere beginning of a word that everything has, or of ever so many words, costs the same in a
+ * workspace eight times as large: FTS5 on its own would gather all that match first, here some 240,000 bytes. */
+static void test_search_for_a_beginning_is_bounded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words;
+        bool many;
+    } cases[] = {{"serv", false}, {"d", true}, {"not serv", false}, {"serv d", true}};
+    enum { COUNT = sizeof cases / sizeof cases[0] };
+    int64_t small[COUNT];
+    size_t found;
+    world_init("w");
+    strata *s = world_open("w", NULL);
+    fill_common(s, 0, 250);
+    for (size_t i = 0; i < COUNT; i++)
+        small[i] = bytes_of_search(s, cases[i].words, &found);
+    world_notices(s, "");
+    fill_common(s, 250, 2000);
+    for (size_t i = 0; i < COUNT; i++) {
+        int64_t bytes = bytes_of_search(s, cases[i].words, &found);
+        printf("%s: %lld bytes for 250 facts, %lld for 2,000\n", cases[i].words,
+               (long long)small[i], (long long)bytes);
+        assert_int_equal(found, 11);
+        assert_true(bytes > 0 && bytes < small[i] + 60000);
+        assert_int_equal(world_notices(s, "too many words begin"), cases[i].many ? 2 : 0);
+    }
+    strata_close(s);
+}
+
+/* A word is what the text index takes for one; several are needed all. */
+static void test_search_for_beginnings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words;
+        size_t found;
+    } cases[] = {
+        {"serv", 2},         {"SERV", 2},          {"m\303\274l", 1}, {"mul", 1},
+        {"api-po", 2},       {"api-pa", 0},        {"po-api", 0},     {"serv mul", 1},
+        {"\" serv", 2},      {"serv - api-po", 2}, {"-", 0},          {"\"", 0},
+        {"serv nothing", 0}, {"se\"rv", 0},        {"a OR b", 0},     {"services*", 2},
+    };
+    size_t found;
+    world_init("w");
+    strata *s = world_open("w", NULL);
+    world_set(s, "x", "note", "Services of M\303\274ller: api-port");
+    world_set(s, "y", "note", "the services, with an API port");
+    world_set(s, "z", "note", "gone services");
+    ok(s, world_write(s, STRATA_UNSET, "z", "note", NULL, NULL));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        found = 0;
+        ok(s, strata_search(s, cases[i].words, 10, visit_attribute, &found));
+        if (found != cases[i].found)
+            fail_msg("%s: found %zu times", cases[i].words, found);
+        found = 0;
+        ok(s, strata_search(s, cases[i].words, 0, visit_attribute, &found));
+        if (found != cases[i].found)
+            fail_msg("%s without limit: found %zu times", cases[i].words, found);
+    }
+    strata_close(s);
+}
+
 /* --- notices
  * --------------------------------------------------------------------------------------
  */
@@ -530,6 +621,8 @@ int main(void)
         TEST(test_index_lock_held_without_index),
         TEST(test_append_lock_held),
         TEST(test_reader_follows_into_a_new_epoch),
+        TEST(test_search_for_a_beginning_is_bounded),
+        TEST(test_search_for_beginnings),
         TEST(test_torn_tail_is_told_once),
     };
     return cmocka_run_group_tests_name("lib index", tests, NULL, NULL);

@@ -205,6 +205,71 @@ static void test_workspaces_do_not_mix(void **state)
 
 /* c meets b, which has seen a's records, before it meets a's: b's are on c's disk, but do not count
  * until a's are there. */
+static bool look_alike(void)
+{
+    char a[33], b[33];
+    world_digest("a", a);
+    world_digest("b", b);
+    return strcmp(a, b) == 0;
+}
+
+/* Two copies have one digest exactly when they show the same: any write that only one has makes them differ, and
+ * so do two that are of one shape. */
+static void test_the_digest_tells_every_difference(void **state)
+{
+    (void)state;
+    static const strata_op ops[] = {
+        {.kind = STRATA_SET,
+         .entity = "x",
+         .attribute = "p",
+         .value = "1",
+         .value_size = STRATA_NUL},
+        {.kind = STRATA_SET,
+         .entity = "x",
+         .attribute = "p",
+         .value = "2",
+         .value_size = STRATA_NUL},
+        {.kind = STRATA_SET,
+         .entity = "x",
+         .attribute = "p",
+         .value = "2",
+         .value_size = STRATA_NUL,
+         .link = true},
+        {.kind = STRATA_UNSET, .entity = "x", .attribute = "p"},
+        {.kind = STRATA_ADD,
+         .entity = "x",
+         .attribute = "m",
+         .value = "2",
+         .value_size = STRATA_NUL},
+        {.kind = STRATA_REMOVE,
+         .entity = "x",
+         .attribute = "m",
+         .value = "2",
+         .value_size = STRATA_NUL},
+        {.kind = STRATA_COUNT, .entity = "n", .delta = 1},
+        {.kind = STRATA_COUNT, .entity = "n", .delta = -1},
+    };
+    two_replicas();
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+        assert_true(look_alike());
+        strata *s = world_open("a", "anna");
+        world_clock_ms += 5;
+        ok(s, strata_write(s, &ops[i], 1, 0, NULL, NULL));
+        strata_close(s);
+        if (look_alike())
+            fail_msg("write %zu is not seen in the digest", i);
+        exchange("a", "b");
+    }
+    for (int i = 0; i < 2; i++) {
+        strata *s = world_open(i == 0 ? "a" : "b", NULL);
+        ok(s, world_write(s, STRATA_COUNT, i == 0 ? "here" : "there", NULL, "1", NULL));
+        strata_close(s);
+    }
+    assert_false(look_alike());
+    exchange("a", "b");
+    assert_true(look_alike());
+}
+
 static void test_records_wait_for_what_they_depend_on(void **state)
 {
     (void)state;
@@ -455,6 +520,7 @@ int main(void)
         TEST(test_clocks_set_back_and_forward),
         TEST(test_replicas_an_hour_apart),
         TEST(test_status_names_the_suspect),
+        TEST(test_the_digest_tells_every_difference),
     };
     return cmocka_run_group_tests_name("lib merge", tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 
 #include "lib/task.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -707,6 +708,80 @@ static void test_many_decide_at_once(void **state)
     strata_close(a);
 }
 
+/* Called before and after each search for ends that are to be copied, counted from 1. */
+static void (*at_search)(strata *s, unsigned nth);
+static unsigned searches;
+
+int __real_st_claims_uncopied(strata *s,
+                              int (*visit)(void *, const char *, const struct st_claim_kept *),
+                              void *arg);
+int __wrap_st_claims_uncopied(strata *s,
+                              int (*visit)(void *, const char *, const struct st_claim_kept *),
+                              void *arg);
+
+int __wrap_st_claims_uncopied(strata *s,
+                              int (*visit)(void *, const char *, const struct st_claim_kept *),
+                              void *arg)
+{
+    if (at_search != NULL)
+        at_search(s, ++searches);
+    int code = __real_st_claims_uncopied(s, visit, arg);
+    if (at_search != NULL)
+        at_search(s, ++searches);
+    return code;
+}
+
+/* Has decided, and does not come to copy the end. */
+static void die_decided(strata *s, unsigned nth)
+{
+    (void)nth;
+    if (strcmp(world_get(s, "#1", "reported"), "") == 0)
+        raise(SIGKILL);
+}
+
+static void decide_and_die(void)
+{
+    at_search = die_decided;
+    decide_it();
+}
+
+static unsigned decide_at;
+
+static void decide_meanwhile(strata *s, unsigned nth)
+{
+    (void)s;
+    if (nth != decide_at)
+        return;
+    at_search = NULL;
+    assert_true(world_killed(decide_and_die, 0, 0));
+}
+
+/* Another process decides about the report while this one settles: before or after each of its steps. */
+static void test_decided_while_settling(void **state)
+{
+    (void)state;
+    bool came = true;
+    for (decide_at = 1; came; decide_at++) {
+        two_copies();
+        report("1", 0, "done", "from b", 0);
+        world_merge("a", "b");
+        strcpy(decided, "1");
+        strata *a = world_open("a", "ann");
+        searches = 0;
+        at_search = decide_meanwhile;
+        strata_task t = get(a, "1");
+        came = at_search == NULL;
+        at_search = NULL;
+        assert_string_equal(t.state, "done");
+        world_shows(a, "#1", "result", "from b");
+        world_shows(a, "#1", "reported", "");
+        world_shows(a, "#1", "refused", "");
+        strata_close(a);
+        world_run("rm -rf a b");
+    }
+    assert_true(decide_at > 4);
+}
+
 static void test_a_retry_from_afar(void **state)
 {
     (void)state;
@@ -791,6 +866,7 @@ int main(void)
         TEST(test_what_was_accepted_is_not_refused),
         TEST(test_killed_while_deciding),
         TEST(test_many_decide_at_once),
+        TEST(test_decided_while_settling),
         TEST(test_a_retry_from_afar),
         TEST(test_only_who_decides_refuses),
         TEST(test_after_a_forced_move),

@@ -272,6 +272,8 @@ void cli_update_files(struct cli *c);
 int cli_need_agent(struct cli *c);
 /* --class, --token, and --term or --ttl: usage errors name the option. */
 int cli_class(struct cli *c, int *out);
+int cli_valid_for(struct cli *c, int op_class, uint64_t *ms); /* 0 when it is not given */
+const char *cli_holder(const strata_operation *o);            /* or "somebody" */
 int cli_token(struct cli *c, uint64_t *token);
 
 /* --- output.c --------------------------------------------------------------------------------- */

@@ -67,7 +67,7 @@ static int visit_agent(void *arg, const strata_agent *a)
         return json_array_append_new(l->list, o) == 0 ? 0 : STRATA_NO_MEMORY;
     }
     cli_span(a->age_ms, span);
-    (void)printf("%s on ", a->agent);
+    (void)printf("%s%s", a->agent, a->replica[0] != '\0' ? " on " : "");
     cli_put_text(stdout, a->replica, strlen(a->replica), 0);
     (void)printf(": %s, last heard of %s ago", agent_state(a->state), span);
     if (a->incarnation != 0)

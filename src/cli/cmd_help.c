@@ -123,7 +123,7 @@ static void help_program(FILE *f)
     put_globals(f);
     (void)fputs("\nEnvironment:\n", f);
     for (const struct cli_example *e = cli_environment; e->command != NULL; e++)
-        (void)fprintf(f, "  %-18s%s\n", e->command, e->what);
+        (void)fprintf(f, "  %-20s%s\n", e->command, e->what);
     (void)fputs("\nExit status:\n", f);
     for (const struct cli_example *e = cli_statuses; e->command != NULL; e++)
         (void)fprintf(f, "  %-6s%s\n", e->command, e->what);

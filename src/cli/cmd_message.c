@@ -127,6 +127,10 @@ int cmd_inbox(struct cli *c)
     if (c->json)
         x.json = json_array();
     status = read_inbox(c, &x, c->arg_count > 0 ? 0 : limit);
+    if (status == 0 && x.count < c->arg_count)
+        status = cli_error(
+            c, STRATA_NOT_FOUND, "nothing was acknowledged; `strata inbox` shows what waits",
+            "of the messages named, %zu of %zu wait for %s", x.count, c->arg_count, c->agent);
     if (status == 0 && cli_given(c, OPT_ACK))
         status = acknowledge(c, &x);
     if (status == 0 && c->json)

@@ -33,6 +33,7 @@ struct once {
     char *parameters;
     size_t parameters_size;
     uint64_t timeout_ms, wait_ms;
+    int class; /* as the ledger has it: of whoever came first */
     int nothing[NOTHING_MAX];
     size_t nothing_count;
 };
@@ -96,7 +97,7 @@ static int once_read(struct once *o)
     if (status == 0 && !cli_given(c, OPT_KEY))
         status = cli_usage(c, "--key names what must not happen twice");
     if (status == 0)
-        status = read_duration(c, OPT_VALID_FOR, "--valid-for", &valid_ms);
+        status = cli_valid_for(c, class, &valid_ms);
     if (status == 0)
         status = read_duration(c, OPT_TIMEOUT, "--timeout", &o->timeout_ms);
     if (status == 0)
@@ -109,8 +110,6 @@ static int once_read(struct once *o)
         return status;
     if (cli_given(c, OPT_CHECK) && class != STRATA_QUERYABLE)
         return cli_usage(c, "--check is for --class queryable");
-    if (valid_ms != 0 && class != STRATA_KEYED)
-        return cli_usage(c, "--valid-for is for --class keyed");
     o->key = c->options[OPT_KEY];
     o->request = (strata_op_request){
         .size = sizeof o->request,
@@ -174,10 +173,11 @@ static int replay(struct once *o, const strata_operation *op)
     struct kept k;
     char stamp[CLI_STAMP_SIZE];
     cli_stamp(op->ended_ms, stamp);
-    const char *who = op->holder[0] != '\0' ? op->holder : "somebody";
+    const char *who = cli_holder(op);
     if (!result_parse(op, &k)) {
-        cli_note(o->c, "not run again: %s was done %s (%s); this is its result", o->key, stamp,
-                 who);
+        cli_note(o->c, "not run again: %s was done %s (%s)%s%s; %s", o->key, stamp, who,
+                 op->evidence[0] != '\0' ? ": " : "", op->evidence,
+                 op->result_size > 0 ? "this is its result" : "no output of it was kept");
         fwrite(op->result, 1, op->result_size, stdout);
         return 0;
     }
@@ -202,13 +202,23 @@ static bool means_nothing(const struct once *o, int status)
     return false;
 }
 
+/* again: the same key may be asked for again, which runs it anew. */
+static int say_unknown(struct once *o, const char *why, bool again)
+{
+    (void)cli_error(
+        o->c, STRATA_OUTCOME_UNKNOWN,
+        again ? "do not use another key; who asks for this one again runs it again, as its class "
+                "allows"
+              : "do not retry and do not use another key. A person has been asked (strata op list "
+                "--state in_doubt); go on with other work",
+        "%s: %s", o->key, why);
+    return child_wrapped(strata_code_exit(STRATA_OUTCOME_UNKNOWN));
+}
+
+/* Of our own run, which has ended. */
 static int in_doubt(struct once *o, const char *why)
 {
-    (void)cli_error(o->c, STRATA_OUTCOME_UNKNOWN,
-                    "do not retry and do not use another key. A person has been asked (strata op "
-                    "list --state in_doubt); go on with other work",
-                    "%s: %s", o->key, why);
-    return child_wrapped(strata_code_exit(STRATA_OUTCOME_UNKNOWN));
+    return say_unknown(o, why, o->class == STRATA_IDEMPOTENT || o->class == STRATA_KEYED);
 }
 
 static int unknown_since(struct once *o, uint64_t started_ms)
@@ -216,9 +226,10 @@ static int unknown_since(struct once *o, uint64_t started_ms)
     char stamp[CLI_STAMP_SIZE] = "", why[120];
     if (started_ms != 0) /* of a key that a forced move left unknown nobody knows */
         cli_stamp(started_ms, stamp);
-    snprintf(why, sizeof why, "outcome unknown%s%s: whoever ran it died, or could not say",
-             started_ms != 0 ? " since " : "", stamp);
-    return in_doubt(o, why);
+    snprintf(why, sizeof why, "outcome unknown%s%s: %s", started_ms != 0 ? " since " : "", stamp,
+             started_ms != 0 ? "whoever ran it died, or could not say"
+                             : "it may have run where this copy cannot look any more");
+    return say_unknown(o, why, false);
 }
 
 /* The command has ended, or never began. */
@@ -247,7 +258,7 @@ static int finish(struct once *o, uint64_t token, int executor, const struct chi
         return in_doubt(o, proof);
     }
     if (means_nothing(o, child->status)) {
-        snprintf(proof, sizeof proof, "exit status %d: nothing happened", child->status);
+        snprintf(proof, sizeof proof, "exit status %d", child->status);
         code = strata_op_refuse(c->s, o->key, token, proof, executor);
     } else {
         size_t size;
@@ -314,20 +325,19 @@ static int answered(struct once *o, const strata_op_answer *a)
         return child_wrapped(strata_code_exit(STRATA_TIMEOUT));
     case STRATA_OP_PRUNED:
         (void)cli_error(c, STRATA_CONFLICT,
-                        "it is not run in silence; use another key if it is "
-                        "to happen again",
-                        "%s was known before; its result was pruned", o->key);
+                        "do not use another key for the same; whether it is to happen once more "
+                        "under a new one is for a person to say",
+                        "not run: %s was known before; its result was pruned", o->key);
         return child_wrapped(strata_code_exit(STRATA_CONFLICT));
     case STRATA_OP_ENDED:
         (void)cli_error(c, STRATA_CONFLICT, "a person can have it run again: strata op again",
-                        "not run: %s is %s%s%s; nothing happened", o->key,
+                        "not run: %s has %s%s%s; nothing happened", o->key,
                         strata_op_state_name(op->state), op->evidence[0] != '\0' ? ": " : "",
                         op->evidence);
         return child_wrapped(strata_code_exit(STRATA_CONFLICT));
     default:
         (void)cli_error(c, STRATA_TIMEOUT, "ask again later; do not use another key",
-                        "%s is being run by %s", o->key,
-                        op->holder != NULL && op->holder[0] != '\0' ? op->holder : "somebody");
+                        "%s is being run by %s", o->key, cli_holder(op));
         return child_wrapped(strata_code_exit(STRATA_TIMEOUT));
     }
 }
@@ -366,6 +376,7 @@ static int once_run(struct once *o)
         int code = strata_op_begin(o->c->s, &o->request, &a);
         if (code != STRATA_OK)
             return child_wrapped(cli_fail(o->c, code));
+        o->class = a.operation.op_class;
         if (a.answer == STRATA_OP_RUN)
             return run(o, a.token, a.executor);
         if (a.answer == STRATA_OP_DOUBT && !asked) {

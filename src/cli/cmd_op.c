@@ -122,7 +122,10 @@ static int read_state(struct cli *c, int *state)
         if (strcmp(text, strata_op_state_name(i)) == 0)
             *state = i;
     if (text != NULL && *state == STRATA_OP_UNKNOWN)
-        return cli_usage(c, "no operation has the state `%s`", text);
+        return cli_usage(c,
+                         "--state is proposed, granted, executing, committed, failed, expired or "
+                         "in_doubt, not `%s`",
+                         text);
     return 0;
 }
 
@@ -161,7 +164,8 @@ static void put_in_full(struct cli *c, const strata_operation *o)
         (void)printf("%s%s%s\n", o->person, o->person[0] != '\0' ? ": " : "", o->evidence);
     if (o->result_size > 0) {
         fwrite(o->result, 1, o->result_size, stdout);
-        (void)putchar('\n');
+        if (((const char *)o->result)[o->result_size - 1] != '\n')
+            (void)putchar('\n');
     }
 }
 
@@ -228,6 +232,8 @@ static int said(struct cli *c, int code, const char *key)
         return cli_json(c, cli_json_operation(&o));
     if (!c->quiet)
         cli_put_operation(c, &o);
+    if (o.state == STRATA_OP_PROPOSED)
+        cli_note(c, "nothing runs by that: the next caller of the key runs it");
     return 0;
 }
 

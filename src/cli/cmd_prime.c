@@ -209,7 +209,9 @@ int cmd_hook(struct cli *c)
     while (i < sizeof hooks / sizeof hooks[0] && strcmp(hooks[i].name, c->args[0]) != 0)
         i++;
     if (i == sizeof hooks / sizeof hooks[0])
-        return cli_usage(c, "NAME is session-start, pre-edit, post-read, post-edit or session-end");
+        /* Not 2: that would have the client refuse what it is about, for a hook of a newer version. */
+        return cli_error(c, STRATA_NOT_FOUND, "see: strata help hook",
+                         "NAME is session-start, pre-edit, post-read, post-edit or session-end");
     json_t *input = read_input();
     strata_options options = {
         .size = sizeof options,

@@ -24,6 +24,20 @@ int cli_class(struct cli *c, int *out)
     return 0;
 }
 
+int cli_valid_for(struct cli *c, int op_class, uint64_t *ms)
+{
+    if (!cli_given(c, OPT_VALID_FOR))
+        return 0;
+    if (op_class != STRATA_KEYED)
+        return cli_usage(c, "--valid-for is for --class keyed");
+    return cli_duration(c, "--valid-for", c->options[OPT_VALID_FOR], ms);
+}
+
+const char *cli_holder(const strata_operation *o)
+{
+    return o->holder != NULL && o->holder[0] != '\0' ? o->holder : "somebody";
+}
+
 int cli_token(struct cli *c, uint64_t *token)
 {
     if (!cli_given(c, OPT_TOKEN))
@@ -50,7 +64,7 @@ static const struct {
 } answers[] = {
     [STRATA_OP_RUN] = {"run", 0, NULL},
     [STRATA_OP_REPLAY] = {"replay", 8, "done before: this is its result; do not make the call"},
-    [STRATA_OP_BUSY] = {"in_progress", 5, "somebody is at it; ask again later, under the same key"},
+    [STRATA_OP_BUSY] = {"in_progress", 5, NULL},
     [STRATA_OP_DOUBT] = {"in_doubt", 7,
                          "outcome unknown. Do not retry and do not use another key. A person has "
                          "been asked; go on with other work"},
@@ -61,7 +75,10 @@ static const struct {
          "other work"},
     [STRATA_OP_ENDED] = {"ended", 9,
                          "it ended and nothing happened; a person can have it run again"},
-    [STRATA_OP_PRUNED] = {"pruned", 9, "known before, pruned: it is not run in silence"},
+    [STRATA_OP_PRUNED] =
+        {"pruned", 9,
+         "known before, its result was pruned; do not make the call, and do not use "
+         "another key for the same"},
 };
 
 static int print_answer(struct cli *c, const char *key, const strata_op_answer *a)
@@ -76,6 +93,9 @@ static int print_answer(struct cli *c, const char *key, const strata_op_answer *
     }
     if (a->answer == STRATA_OP_RUN)
         (void)printf("%" PRIu64 "\n", a->token);
+    else if (a->answer == STRATA_OP_BUSY)
+        cli_warn(c, "%s: %s is at it; ask again later, under the same key", key,
+                 cli_holder(&a->operation));
     else
         cli_warn(c, "%s: %s", key, answers[a->answer].text);
     if (a->answer == STRATA_OP_REPLAY)
@@ -92,8 +112,8 @@ int cmd_op_begin(struct cli *c)
         status = cli_usage(c, "--key names what must not happen twice");
     if (status == 0)
         status = read_term(c, &r.term_ms);
-    if (status == 0 && cli_given(c, OPT_VALID_FOR))
-        status = cli_duration(c, "--valid-for", c->options[OPT_VALID_FOR], &r.valid_for_ms);
+    if (status == 0)
+        status = cli_valid_for(c, r.op_class, &r.valid_for_ms);
     if (status == 0 && cli_given(c, OPT_PARAMS))
         status = cli_text_read(c, "parameters", c->options[OPT_PARAMS], PARAMS_SIZE_MAX, &params);
     if (status == 0)

@@ -36,7 +36,8 @@ static int read_not_before(struct cli *c, uint64_t none, uint64_t *ms)
     if (strchr(text, '-') != NULL)
         return cli_time(c, "--not-before", text, false, ms);
     uint64_t span;
-    int status = cli_duration(c, "--not-before (or a time, as 2027-01-31T09:00:00Z)", text, &span);
+    int status =
+        cli_duration(c, "--not-before takes a time as 2027-01-31T09:00:00Z, or", text, &span);
     *ms = cli_now(c) + span;
     return status;
 }
@@ -142,8 +143,8 @@ static strata_task_change no_change(void)
     };
 }
 
-/* Makes the change and says what the task is now. */
-static int change_task(struct cli *c, const strata_task_change *change)
+/* Makes the change, and says what the task is now, or else what `said` tells of it. */
+static int change_and_say(struct cli *c, const strata_task_change *change, const char *said)
 {
     strata_task t;
     int code = strata_task_update(c->s, c->args[0], change, c->no_flush ? STRATA_NO_FLUSH : 0);
@@ -157,10 +158,19 @@ static int change_task(struct cli *c, const strata_task_change *change)
         (void)printf("%s\n", t.id);
         return 0;
     }
+    if (said != NULL) {
+        (void)printf("%s %s\n", t.id, said);
+        return 0;
+    }
     (void)printf("%s is %s: ", t.id, t.state);
     cli_put_text(stdout, t.title, strlen(t.title), 200);
     (void)putchar('\n');
     return 0;
+}
+
+static int change_task(struct cli *c, const strata_task_change *change)
+{
+    return change_and_say(c, change, NULL);
 }
 
 /* Opens it again, in the ledger too; then changes what else there is to change. */
@@ -342,8 +352,11 @@ static int change_parent(struct cli *c, bool remove)
         if (strcmp(t.parent, c->args[1]) != 0)
             return cli_error(c, STRATA_NOT_FOUND, NULL, "%s is not a part of %s", t.id, c->args[1]);
     }
+    char said[STRATA_TASK_SIZE + 32];
+    (void)snprintf(said, sizeof(said), "is %s part of %.*s", remove ? "no longer" : "a",
+                   STRATA_TASK_SIZE, c->args[1]);
     change.parent = remove ? "" : c->args[1];
-    return change_task(c, &change);
+    return change_and_say(c, &change, said);
 }
 
 static int change_dependency(struct cli *c, bool remove)

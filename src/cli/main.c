@@ -5,6 +5,7 @@
  * no time zone, no allocation for the command line. A signal ends the program as the shell
  * expects it (130 for SIGINT): what was acknowledged is on disk, what was not was never promised.
  */
+#include "cli/child.h"
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -37,6 +38,13 @@ static int run(struct cli *c)
         return strata_code_exit(STRATA_USAGE);
     }
     return c->command->run(c);
+}
+
+/* Its exit status is that of the command it runs. */
+static bool wraps(const struct cli *c)
+{
+    return c->command != NULL && (c->command->run == cmd_once || c->command->run == cmd_lock ||
+                                  c->command->run == cmd_work);
 }
 
 /* What was printed has to have arrived, or a script goes on with half an answer. */
@@ -75,6 +83,8 @@ int main(int argc, char **argv)
     int status = cli_parse(&c, argc, argv);
     if (status == 0)
         status = run(&c);
+    else if (wraps(&c))
+        status = child_wrapped(status);
     status = finish_output(&c, status);
     cli_update_files(&c);
     cli_notices(&c);

@@ -81,8 +81,9 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_RESULT] = {"--result", 0, "TEXT", "its result; `-` and @FILE read it", false, false},
     [OPT_REASON] = {"--reason", 0, "TEXT", "why", false, false},
     [OPT_BY] = {"--by", 0, "NAME", "who decides; your user name if not given", false, false},
-    [OPT_TTL] = {"--ttl", 0, "DURATION", "term of the lock", false, false},
-    [OPT_FORCE] = {"--force", 0, NULL, "without asking the copy that decided so far", false, false},
+    [OPT_TTL] = {"--ttl", 0, "DURATION", "how long it lasts unless it is renewed: 100ms to 30d", false,
+        false},
+    [OPT_FORCE] = {"--force", 0, NULL, "without asking whoever had it so far", false, false},
     [OPT_TOKEN] = {"--token", 0, "N", "the number that was printed when it was given out", false, false},
     [OPT_PARAMS] = {"--params", 0, "TEXT",
         "what is done: the same key with others is refused; `-` and @FILE read it", false, false},
@@ -137,7 +138,7 @@ const struct cli_option cli_options[OPT_COUNT] = {
     [OPT_CHECKPOINT_DATA] = {"--data", 0, "TEXT",
         "how far it is: for whoever goes on with it; `-` and @FILE read it", false, false},
     [OPT_TERM] = {"--term", 0, "DURATION",
-        "how long it lasts without a sign of life; an hour if not given", false, false},
+        "how long it lasts without a sign of life; if not given an hour, of `work` 30s", false, false},
     [OPT_TASKS_MAX] = {"--limit", 'n', "N", "end after N tasks", false, false},
     [OPT_CREATE] = {"--create", 0, NULL, "also to an agent that was never heard of", false, false},
     [OPT_ACK] = {"--ack", 0, NULL, "they are read: not shown again", false, false},
@@ -271,7 +272,8 @@ const struct cli_command cli_commands[] = {
      cmd_history, false},
     {"search", "WORDS", 1, 64, ON(OPT_LIMIT),
      "full-text search in the facts",
-     "All words must occur, in the entity's name, the attribute's name or the value.",
+     "All words must occur, in the entity's name, the attribute's name or the value. Whole words come first, then "
+     "what only begins with them.",
      {{"strata search api port", "facts with both words"}},
      cmd_search, false},
     {"count", "[NAME [+N|-N]]", 0, 2, 0,
@@ -707,11 +709,12 @@ const struct cli_example cli_statuses[] = {
     {"0", "done"},
     {"1", "error; nothing found; the doctor found something to mend"},
     {"2", "wrong call, or a name or value that is not allowed"},
-    {"3", "conflict: the value is not what --expect said; another workspace"},
+    {"3", "conflict: the value is not what --expect said; it is somebody else's, or ended; another "
+          "workspace"},
     {"4", "not allowed"},
     {"5", "not acquired in time"},
-    {"6", "unavailable, try again: read-only state, no space left"},
-    {"7", "in doubt: the write may or may not be kept; look before you write again"},
+    {"6", "unavailable: another copy decides, read-only state, no space left; nothing was recorded"},
+    {"7", "in doubt: nobody knows whether it happened, or is kept; look, do not just try again"},
     {"130", "interrupted"},
     {NULL, NULL},
 };
@@ -726,8 +729,8 @@ const struct cli_example cli_environment[] = {
 };
 
 const char cli_description[] =
-    "Facts, counters and heartbeats for agents that share a workspace on one machine or a few. "
-    "When a command has answered, your write is kept: it is the current value, or in `strata "
+    "Facts, files, tasks, messages, locks and once-only operations for agents that share a workspace "
+    "on one machine or a few. When a command has answered, your write is kept: it is the current value, or in `strata "
     "history` under what replaced it, or in `strata pending` because somebody wrote the same "
     "thing elsewhere at the same time. Of heartbeats only the last is kept, and `count` may lose "
     "its last seconds in a power cut.";
@@ -736,7 +739,8 @@ const struct cli_example cli_introduction[] = {
     {"strata init", "set up the workspace, once"},
     {"strata fact set api port 9090", "write; the answer says what was replaced"},
     {"strata fact get api port", "read"},
-    {"strata beat \"reviewing #12\" --agent ann", "say that you are alive and what you do"},
+    {"strata add \"build frontend\" --after 141", "a task; `strata next` takes the best that is ready"},
+    {"strata once --key deploy-42 -- ./deploy.sh", "what must not happen twice"},
     {"strata pending", "what waits for a decision"},
     {NULL, NULL},
 };

@@ -43,6 +43,7 @@ static enum st_code checkpoint(struct st_ledger *l, struct st_head *h, const str
     out->verdict = may_speak(c, lease);
     if (out->verdict != ST_VERDICT_DONE)
         return ST_OK;
+    kept->by = c->agent;
     kept->checkpoint = c->result;
     kept->checkpoint_token = c->token;
     kept->checkpoint_ms = c->time_ms;

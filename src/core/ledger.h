@@ -301,7 +301,7 @@ struct st_claim_kept {
     uint64_t position; /* in the outbox, when it was last changed */
     enum st_claim_outcome outcome;
     uint64_t token;   /* that ended it; of a reopened one: the new one; 0: never ended */
-    struct st_str by; /* the agent of that */
+    struct st_str by; /* who said that, or left the checkpoint, whichever came last */
     uint64_t ended_ms;
     uint64_t checkpoint_token, checkpoint_ms; /* 0: none */
     struct st_str result, checkpoint;

@@ -3,6 +3,7 @@
 
 #include "core/date.h"
 #include "files/jsonscan.h"
+#include "store/alloc.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -119,15 +120,9 @@ static bool add_part(void *arg, struct st_str key, struct st_str value)
     struct parts *p = arg;
     if (p->count == ST_JSONL_PARTS_MAX || memchr(key.p, '\\', key.n) != NULL)
         return false;
-    if (p->count == p->cap) {
-        size_t cap = p->cap > 0 ? 2 * p->cap : 32;
-        struct part *list = realloc(p->list, cap * sizeof *list);
-        p->no_memory = list == NULL;
-        if (list == NULL)
-            return false;
-        p->list = list;
-        p->cap = cap;
-    }
+    p->no_memory = !st_grow(&p->list, &p->cap, p->count + 1, sizeof *p->list);
+    if (p->no_memory)
+        return false;
     p->list[p->count++] = (struct part){.key = key, .value = value};
     return true;
 }

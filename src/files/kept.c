@@ -2,6 +2,7 @@
 #include "files/kept.h"
 
 #include "files/replace.h"
+#include "store/alloc.h"
 #include "store/log.h"
 
 #include <errno.h>
@@ -44,14 +45,8 @@ static int note_file(void *arg, const char *name)
     if (strlen(name) >= sizeof k->list->name || !path_of(path, k->dir, name) ||
         st_file_stamp_get(path, &stamp, &ignored) != ST_OK)
         return 0;
-    if (k->count == k->cap) {
-        size_t cap = k->cap == 0 ? 256 : k->cap * 2;
-        struct kept_file *p = realloc(k->list, cap * sizeof *p);
-        if (p == NULL)
-            return -ENOMEM;
-        k->list = p;
-        k->cap = cap;
-    }
+    if (!st_grow(&k->list, &k->cap, k->count + 1, sizeof *k->list))
+        return -ENOMEM;
     struct kept_file *f = &k->list[k->count++];
     strcpy(f->name, name);
     f->size = stamp.size;

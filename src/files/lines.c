@@ -316,10 +316,14 @@ static void merge_span(struct span base, struct span a, struct span b, const str
     } else if (same_span(base, b)) {
         emit(m->out, a);
     } else if (base.from == base.to) {
+#ifndef ST_DEFECT_LINES_ONE_ADDITION
         emit(m->out, a);
+#endif
         emit(m->out, b);
     } else {
+#ifndef ST_DEFECT_LINES_UNTOLD
         m->visit(m->arg, a.from + 1, span_text(base), span_text(a), span_text(b));
+#endif
         if (m->prefer == ST_KEEP_BOTH)
             emit_both(m->out, a, b);
         else

@@ -19,7 +19,9 @@
 /* Lines that a comparison inserts or deletes before it gives up looking for the fewest: bounds time
  * and memory to its square (16 MB). It then goes by the lines that both texts have exactly once, and
  * looks again between those; where there are none, everything in between is taken as changed. */
+#ifndef ST_LINES_EDITS_MAX
 #define ST_LINES_EDITS_MAX 2000
+#endif
 
 enum st_lines_prefer {
     ST_PREFER_A,

@@ -1,6 +1,7 @@
 /* queue_rows.c - see queue_rows.h. */
 #include "files/queue_rows.h"
 
+#include "store/alloc.h"
 #include "store/log.h"
 
 #include <stdio.h>
@@ -171,14 +172,8 @@ struct ids {
 
 static enum st_code ids_add(struct ids *x, struct st_task_id id)
 {
-    if (x->count == x->cap) {
-        size_t cap = x->cap == 0 ? 256 : x->cap * 2;
-        struct id *p = realloc(x->list, cap * sizeof *p);
-        if (p == NULL)
-            return ST_NO_MEMORY;
-        x->list = p;
-        x->cap = cap;
-    }
+    if (!st_grow(&x->list, &x->cap, x->count + 1, sizeof *x->list))
+        return ST_NO_MEMORY;
     struct id *one = &x->list[x->count++];
     one->number = id.number;
     snprintf(one->suffix, sizeof one->suffix, "%.*s", (int)id.suffix.n, id.suffix.p);

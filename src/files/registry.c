@@ -1,6 +1,8 @@
 /* registry.c - see registry.h. */
 #include "files/registry.h"
 
+#include "store/alloc.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,14 +30,8 @@ const char *st_registry_text(struct st_registry *r, const char *text)
 
 struct st_entry *st_registry_add(struct st_registry *r, const struct st_entry *entry)
 {
-    if (r->count == r->cap) {
-        size_t cap = r->cap == 0 ? 16 : r->cap * 2;
-        struct st_entry *list = realloc(r->list, cap * sizeof *list);
-        if (list == NULL)
-            return NULL;
-        r->list = list;
-        r->cap = cap;
-    }
+    if (!st_grow(&r->list, &r->cap, r->count + 1, sizeof *r->list))
+        return NULL;
     struct st_entry *e = &r->list[r->count];
     *e = *entry;
     e->name = st_registry_text(r, entry->name);

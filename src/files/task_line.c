@@ -141,10 +141,15 @@ static void add_encoded(struct st_buf *out, struct st_str s, bool in_mark)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+static bool is_bullet(char c)
+{
+    return c == '-' || c == '*' || c == '+';
+}
+
 bool st_task_line_box(struct st_str line, char *box, struct st_str *rest)
 {
     line = st_line_trim(line);
-    if (line.n < 2 || memchr("-*+", line.p[0], 3) == NULL || line.p[1] != ' ')
+    if (line.n < 2 || !is_bullet(line.p[0]) || line.p[1] != ' ')
         return false;
     line = st_line_trim((struct st_str){line.p + 2, line.n - 2});
     if (line.n < 3 || line.p[0] != '[' || line.p[2] != ']' ||

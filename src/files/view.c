@@ -1,6 +1,7 @@
 /* view.c - what all views share: renderings, comparing lines with them, collecting operations. */
 #include "files/view.h"
 
+#include "store/alloc.h"
 #include "store/log.h"
 
 #include <inttypes.h>
@@ -52,20 +53,6 @@ void st_rendering_hash(const char *key, struct st_str text, char out[ST_BLOCK_HA
     snprintf(out, ST_BLOCK_HASH_SIZE, "%016" PRIx64, st_checksum(parts, sizeof parts));
 }
 
-/* Makes room for one more of a growing list. */
-static bool grow(void **list, size_t count, size_t *cap, size_t size)
-{
-    if (count < *cap)
-        return true;
-    size_t more = *cap == 0 ? 64 : *cap * 2;
-    void *p = realloc(*list, more * size);
-    if (p == NULL)
-        return false;
-    *list = p;
-    *cap = more;
-    return true;
-}
-
 /* --- renderings ------------------------------------------------------------------------------- */
 
 void st_rendering_init(struct st_rendering *r)
@@ -84,20 +71,16 @@ void st_rendering_release(struct st_rendering *r)
 
 void st_rendering_add_dot(struct st_rendering *r, struct st_dot dot)
 {
-    void *p = r->dots;
-    if (!grow(&p, r->dot_count, &r->dot_cap, sizeof *r->dots))
+    if (!st_grow(&r->dots, &r->dot_cap, r->dot_count + 1, sizeof *r->dots))
         r->failed = true;
-    r->dots = p;
     if (!r->failed)
         r->dots[r->dot_count++] = dot;
 }
 
 void st_rendering_end_line(struct st_rendering *r)
 {
-    void *p = r->lines;
-    if (!grow(&p, r->line_count, &r->line_cap, sizeof *r->lines))
+    if (!st_grow(&r->lines, &r->line_cap, r->line_count + 1, sizeof *r->lines))
         r->failed = true;
-    r->lines = p;
     if (r->failed)
         return;
     struct st_render_line *line = &r->lines[r->line_count], *last = line - 1;
@@ -138,10 +121,8 @@ static struct id_place *id_find(const struct id_table *t, struct st_str id)
 
 static struct st_edit *edit_add(struct st_edits *e, enum st_edit_kind kind)
 {
-    void *p = e->list;
-    if (!grow(&p, e->count, &e->cap, sizeof *e->list))
+    if (!st_grow(&e->list, &e->cap, e->count + 1, sizeof *e->list))
         return NULL;
-    e->list = p;
     e->list[e->count] = (struct st_edit){.kind = kind};
     return &e->list[e->count++];
 }
@@ -293,10 +274,8 @@ static bool keep_vector(struct st_arena *a, struct st_vector *v)
 bool st_file_ops_add(struct st_file_ops *ops, struct st_str agent, const struct st_op *op,
                      const struct st_dot *dots, size_t dot_count)
 {
-    void *p = ops->list;
-    if (!grow(&p, ops->count, &ops->cap, sizeof *ops->list))
+    if (!st_grow(&ops->list, &ops->cap, ops->count + 1, sizeof *ops->list))
         return false;
-    ops->list = p;
     struct st_file_op *to = &ops->list[ops->count];
     *to = (struct st_file_op){agent, *op};
     if (!keep(&ops->arena, &to->agent) || !keep(&ops->arena, &to->op.entity) ||

@@ -22,6 +22,7 @@
  */
 #include "files/view.h"
 
+#include "store/alloc.h"
 #include "store/log.h"
 
 #include <stdio.h>
@@ -456,13 +457,8 @@ static enum st_code apply_group(struct applier *a, const struct st_edit *e, size
     enum st_code code = ST_OK;
     for (size_t i = 0; i < n; i++)
         all += e[i].dot_count;
-    if (all > a->dot_cap) {
-        struct st_dot *dots = realloc(a->dots, all * sizeof *dots);
-        if (dots == NULL)
-            return ST_NO_MEMORY;
-        a->dots = dots;
-        a->dot_cap = all;
-    }
+    if (!st_grow(&a->dots, &a->dot_cap, all, sizeof *a->dots))
+        return ST_NO_MEMORY;
     all = 0;
     for (size_t i = 0; i < n; i++) {
         memcpy(a->dots + all, e[i].dots, e[i].dot_count * sizeof *a->dots);

@@ -12,6 +12,7 @@
 #include "files/view.h"
 
 #include "core/date.h"
+#include "store/alloc.h"
 #include "store/board.h"
 
 #include <inttypes.h>
@@ -46,14 +47,9 @@ static struct row *row_of(struct board *b, struct st_str agent)
     struct row *found = row_find(b, agent);
     if (found != NULL)
         return found;
-    if (b->count == b->cap) {
-        size_t cap = b->cap == 0 ? 16 : b->cap * 2;
-        struct row *rows = realloc(b->rows, cap * sizeof *rows);
-        b->failed = b->failed || rows == NULL;
-        if (rows == NULL)
-            return NULL;
-        b->rows = rows;
-        b->cap = cap;
+    if (!st_grow(&b->rows, &b->cap, b->count + 1, sizeof *b->rows)) {
+        b->failed = true;
+        return NULL;
     }
     struct row *row = &b->rows[b->count++];
     memset(row, 0, sizeof *row);

@@ -3,6 +3,7 @@
  */
 #include "files/view.h"
 
+#include "store/alloc.h"
 #include "store/index.h"
 
 #include <stdlib.h>
@@ -135,14 +136,8 @@ enum st_code st_view_register_write(const struct st_view_source *src, const stru
 
 bool st_view_wish_add(struct st_file_ops *ops, const struct st_wish *wish)
 {
-    if (ops->wish_count == ops->wish_cap) {
-        size_t cap = ops->wish_cap == 0 ? 16 : ops->wish_cap * 2;
-        struct st_wish *p = realloc(ops->wishes, cap * sizeof *p);
-        if (p == NULL)
-            return false;
-        ops->wishes = p;
-        ops->wish_cap = cap;
-    }
+    if (!st_grow(&ops->wishes, &ops->wish_cap, ops->wish_count + 1, sizeof *ops->wishes))
+        return false;
     struct st_wish *to = &ops->wishes[ops->wish_count];
     *to = *wish;
     struct st_str *const texts[] = {

@@ -2,20 +2,12 @@
  * claims.c - claims on tasks: one entry for each answer, with the lapses that it stands on. See
  * claims.h.
  */
-#include "lib/claims.h"
-
-#include "lib/strong.h"
+#include "lib/claims_look.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-struct entry {
-    struct st_command commands[ST_ENTRY_COMMANDS_MAX];
-    struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
-    size_t count;
-};
-
-static struct st_command *add(struct entry *e, enum st_command_kind kind, const char *name)
+static struct st_command *add(struct st_claim_entry *e, enum st_command_kind kind, const char *name)
 {
     ST_ASSERT(e->count < ST_ENTRY_COMMANDS_MAX);
     struct st_command *c = &e->commands[e->count++];
@@ -37,7 +29,7 @@ static bool copies_durable(strata *s)
 }
 
 /* Whatever has been copied since the last entry is told first. */
-static void entry_begin(strata *s, struct entry *e)
+static void entry_begin(strata *s, struct st_claim_entry *e)
 {
     e->count = 0;
     if (s->claims_untold == 0 || !copies_durable(s))
@@ -46,7 +38,7 @@ static void entry_begin(strata *s, struct entry *e)
         (struct st_command){.kind = ST_CMD_CLAIM_COPIED, .position = s->claims_copied};
 }
 
-static int entry_submit(strata *s, struct entry *e)
+static int entry_submit(strata *s, struct st_claim_entry *e)
 {
     int code = st_lib_submit(s, e->commands, e->count, e->results);
     if (code == STRATA_OK && e->commands[0].kind == ST_CMD_CLAIM_COPIED)
@@ -58,13 +50,6 @@ static struct st_deadline term(strata *s, uint64_t term_ms)
 {
     return st_strong_deadline(s->strong,
                               (term_ms != 0 ? term_ms : ST_CLAIM_TERM_MS) * ST_NS_PER_MS);
-}
-
-static int check_name(strata *s, const char *name, uint64_t term_ms)
-{
-    if (term_ms > ST_TERM_MS_MAX)
-        return st_lib_fail(s, ST_LIMIT, "a claim is for 30 days at most");
-    return st_lib_name(s, "claim's name", name);
 }
 
 static int check_writable(strata *s)
@@ -83,182 +68,6 @@ static int check_text(strata *s, const char *what, const char *text, size_t size
     return size == 0 || st_value_check((struct st_str){text, size}) == ST_OK
                ? STRATA_OK
                : st_lib_fail(s, ST_INVALID, "the %s has control characters or invalid UTF-8", what);
-}
-
-/* --- looking ---------------------------------------------------------------------------------- */
-
-static bool claim_of(strata *s, const struct st_lease *from, struct st_claim *out)
-{
-    *out = (struct st_claim){
-        .name = st_arena_text(&s->arena, from->name),
-        .holder = st_arena_text(&s->arena, from->holder),
-        .token = from->token,
-        .incarnation = from->incarnation,
-        .run = from->run,
-        .held = st_strong_lease_holds(s->strong, from),
-        .outcome = from->outcome,
-        .since_ms = from->since_ms,
-        .left_ms = st_lib_deadline_left(s, &from->deadline, from->earlier),
-    };
-    return out->name != NULL && out->holder != NULL;
-}
-
-/* Reads one lease between begin and end; adds to the entry what has to be written down first. */
-static enum st_code look_one(strata *s, const char *name, struct st_claim *out, struct entry *e)
-{
-    struct st_lease lease;
-    enum st_code code =
-        st_lease_read(st_strong_ledger(s->strong), ST_LEASE_CLAIM, st_str_of(name), &lease);
-    if (code != ST_OK && code != ST_NOT_FOUND)
-        return code;
-    if (!claim_of(s, &lease, out))
-        return ST_NO_MEMORY;
-    struct st_command first;
-    if (e != NULL && st_strong_expire(s->strong, &lease, &first)) {
-        first.key = st_str_of(name); /* the lease's own was lent */
-        ST_ASSERT(e->count < ST_ENTRY_COMMANDS_MAX);
-        e->commands[e->count++] = first;
-    }
-    return ST_OK;
-}
-
-static int look_all(strata *s, const char *const *names, size_t count, struct st_claim *out,
-                    struct entry *e)
-{
-    memset(out, 0, count * sizeof *out);
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code = ST_OK;
-    for (size_t i = 0; i < count && code == ST_OK; i++)
-        code = look_one(s, names[i], &out[i], e);
-    st_strong_end(s->strong);
-    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
-}
-
-int st_claims_look(strata *s, const char *const *names, size_t count, struct st_claim *out)
-{
-    int code = STRATA_OK;
-    for (size_t i = 0; i < count && code == STRATA_OK; i++)
-        code = check_name(s, names[i], 0);
-    if (code == STRATA_OK)
-        code = st_lib_strong_open(s);
-    return code == STRATA_OK ? look_all(s, names, count, out, NULL) : code;
-}
-
-int st_claims_free(strata *s, const char *const *names, size_t count, size_t max, size_t *out,
-                   size_t *found)
-{
-    *found = 0;
-    int result = st_lib_strong_open(s);
-    if (result != STRATA_OK)
-        return result;
-    if (st_strong_peek(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code = ST_OK;
-    for (size_t i = 0; i < count && *found < max && code == ST_OK; i++) {
-        struct st_lease lease = {.held = false};
-        code =
-            st_lease_read(st_strong_ledger(s->strong), ST_LEASE_CLAIM, st_str_of(names[i]), &lease);
-        if (code == ST_NOT_FOUND ||
-            (code == ST_OK && !lease.held && !st_claim_is_over(lease.outcome)))
-            out[(*found)++] = i;
-        if (code == ST_NOT_FOUND)
-            code = ST_OK;
-    }
-    st_strong_end(s->strong);
-    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
-}
-
-uint64_t st_claims_moves(const strata *s)
-{
-    return st_strong_moves(s->log.env, s->log.dir);
-}
-
-void st_claims_probe(strata *s)
-{
-    s->claim_probed_ns = 0;
-}
-
-struct listing {
-    strata *s;
-    int (*visit)(void *arg, const struct st_claim *c);
-    void *arg;
-    int result;
-};
-
-static enum st_code visit_held(void *arg, const struct st_lease *lease)
-{
-    struct listing *l = arg;
-    struct st_claim claim;
-    if (!claim_of(l->s, lease, &claim))
-        return ST_NO_MEMORY;
-    if (claim.held)
-        l->result = l->visit(l->arg, &claim);
-    return l->result != 0 ? ST_SCAN_STOP : ST_OK;
-}
-
-int st_claims_held_each(strata *s, const char *agent,
-                        int (*visit)(void *arg, const struct st_claim *c), void *arg)
-{
-    struct listing l = {s, visit, arg, 0};
-    int code = st_lib_strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got =
-        st_claim_held_each(st_strong_ledger(s->strong), st_str_of(agent), visit_held, &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
-}
-
-static bool lend(strata *s, struct st_str *text)
-{
-    const char *p = st_arena_text(&s->arena, *text);
-    text->p = p;
-    return p != NULL;
-}
-
-static enum st_code keep(strata *s, struct st_claim_kept *kept)
-{
-    return lend(s, &kept->by) && lend(s, &kept->result) && lend(s, &kept->checkpoint)
-               ? ST_OK
-               : ST_NO_MEMORY;
-}
-
-int st_claims_kept(strata *s, const char *name, struct st_claim_kept *out)
-{
-    int code = check_name(s, name, 0);
-    if (code == STRATA_OK)
-        code = st_lib_strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got = st_claim_kept_read(st_strong_ledger(s->strong), st_str_of(name), out);
-    if (got == ST_OK)
-        got = keep(s, out);
-    st_strong_end(s->strong);
-    if (got == ST_NOT_FOUND)
-        return st_lib_fail(s, got, "nobody has left anything for %s", name);
-    return got == ST_OK ? STRATA_OK : st_lib_fail(s, got, "the ledger cannot be read");
-}
-
-int st_claims_position(strata *s, const char *name, uint64_t *position)
-{
-    struct st_claim_kept kept = {.position = 0};
-    int code = st_lib_strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    if (st_strong_peek(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got = st_claim_kept_read(st_strong_ledger(s->strong), st_str_of(name), &kept);
-    *position = got == ST_OK ? kept.position : 0;
-    st_strong_end(s->strong);
-    return got == ST_OK || got == ST_NOT_FOUND ? STRATA_OK
-                                               : st_lib_fail(s, got, "the ledger cannot be read");
 }
 
 /* --- refusals --------------------------------------------------------------------------------- */
@@ -298,7 +107,7 @@ static int refused(strata *s, const char *name, uint64_t token, const struct st_
         return STRATA_OK;
     if (r->verdict == ST_VERDICT_INVALID)
         return st_lib_fail(s, ST_INVALID, "%s: not a valid command", name);
-    int code = look_all(s, &name, 1, &claim, NULL);
+    int code = st_claim_look_all(s, &name, 1, &claim, NULL);
     if (code != STRATA_OK)
         return code;
     if (claim.token == 0)
@@ -318,7 +127,7 @@ static int refused(strata *s, const char *name, uint64_t token, const struct st_
 
 /* --- taking ----------------------------------------------------------------------------------- */
 
-static void add_end(struct entry *e, const struct st_claim_end *end)
+static void add_end(struct st_claim_entry *e, const struct st_claim_end *end)
 {
     struct st_command *c = add(e, ST_CMD_CLAIM_FINISH, end->name);
     c->lease = 0;
@@ -329,7 +138,7 @@ static void add_end(struct entry *e, const struct st_claim_end *end)
 
 static int check_end(strata *s, const struct st_claim_end *end)
 {
-    int code = check_name(s, end->name, 0);
+    int code = st_claim_name_check(s, end->name, 0);
     return code == STRATA_OK ? check_text(s, "result", end->result, end->result_size) : code;
 }
 
@@ -364,7 +173,8 @@ static bool surely_held(strata *s, const struct st_lease *lease)
            st_strong_deadline_state(s->strong, &d) == ST_DEADLINE_AHEAD;
 }
 
-static enum st_code choose_one(strata *s, struct choice *x, size_t i, bool probe, struct entry *e)
+static enum st_code choose_one(strata *s, struct choice *x, size_t i, bool probe,
+                               struct st_claim_entry *e)
 {
     struct st_claim c;
     if (!probe) {
@@ -374,7 +184,7 @@ static enum st_code choose_one(strata *s, struct choice *x, size_t i, bool probe
         if (code == ST_OK && surely_held(s, &lease))
             return ST_OK;
     }
-    enum st_code code = look_one(s, x->names[i], &c, e);
+    enum st_code code = st_claim_look_one(s, x->names[i], &c, e);
     if (code != ST_OK)
         return code;
     if (!c.held && !st_claim_is_over(c.outcome)) {
@@ -386,7 +196,7 @@ static enum st_code choose_one(strata *s, struct choice *x, size_t i, bool probe
     return ST_OK;
 }
 
-static int choose(strata *s, struct choice *x, bool probe, size_t wanted, struct entry *e)
+static int choose(strata *s, struct choice *x, bool probe, size_t wanted, struct st_claim_entry *e)
 {
     if (st_strong_peek(s->strong) != ST_OK)
         return st_lib_strong_fault(s);
@@ -412,7 +222,8 @@ static size_t start_at(strata *s, const struct choice *x)
     return random % among;
 }
 
-static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run, struct entry *e)
+static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
+                struct st_claim_entry *e)
 {
     size_t start = start_at(s, x);
     for (size_t k = 0; k < x->free_count && k < ASKED; k++) {
@@ -426,8 +237,8 @@ static void ask(strata *s, struct choice *x, uint64_t term_ms, uint64_t run, str
 }
 
 /* What the entry from `first` on was granted. */
-static void find_granted(strata *s, const struct entry *e, size_t first, const struct choice *x,
-                         struct st_claim *out)
+static void find_granted(strata *s, const struct st_claim_entry *e, size_t first,
+                         const struct choice *x, struct st_claim *out)
 {
     size_t i = 0;
     while (i < x->asked_count && e->results[first + i].verdict != ST_VERDICT_DONE)
@@ -468,7 +279,7 @@ static int none_free(strata *s, const struct choice *x, bool ended)
 static int take(strata *s, struct choice *x, uint64_t term_ms, uint64_t run,
                 const struct st_claim_end *end, struct st_claim *out)
 {
-    struct entry e;
+    struct st_claim_entry e;
     uint64_t now = s->log.env->boot_ns(s->log.env->ctx);
     uint64_t every_ns = end != NULL ? PROBE_BUSY_NS : PROBE_NS;
     bool probe = x->count == 1 || s->claim_probed_ns == 0 || now - s->claim_probed_ns > every_ns;
@@ -515,7 +326,7 @@ static int take_chosen(strata *s, struct choice *x, uint64_t term_ms, uint64_t r
     *out = (struct st_claim){.name = "", .holder = s->agent};
     int code = end != NULL ? check_end(s, end) : STRATA_OK;
     for (size_t i = 0; i < x->count && code == STRATA_OK; i++)
-        code = check_name(s, x->names[i], term_ms);
+        code = st_claim_name_check(s, x->names[i], term_ms);
     if (code == STRATA_OK)
         code = check_writable(s);
     if (code == STRATA_OK)
@@ -554,15 +365,15 @@ int st_claims_take_free(strata *s, const char *name, uint64_t term_ms, uint64_t 
 
 /* --- with a token ----------------------------------------------------------------------------- */
 
-static int with_token(strata *s, struct entry *e, const char *name, uint64_t token)
+static int with_token(strata *s, struct st_claim_entry *e, const char *name, uint64_t token)
 {
     int code = entry_submit(s, e);
     return code == STRATA_OK ? refused(s, name, token, &e->results[e->count - 1]) : code;
 }
 
-static int open_for(strata *s, const char *name, uint64_t term_ms, struct entry *e)
+static int open_for(strata *s, const char *name, uint64_t term_ms, struct st_claim_entry *e)
 {
-    int code = check_name(s, name, term_ms);
+    int code = st_claim_name_check(s, name, term_ms);
     if (code == STRATA_OK)
         code = check_writable(s);
     if (code == STRATA_OK)
@@ -574,7 +385,7 @@ static int open_for(strata *s, const char *name, uint64_t term_ms, struct entry 
 
 int st_claims_renew(strata *s, const char *name, uint64_t token, uint64_t term_ms)
 {
-    struct entry e;
+    struct st_claim_entry e;
     int code = open_for(s, name, term_ms, &e);
     if (code != STRATA_OK)
         return code;
@@ -586,7 +397,7 @@ int st_claims_renew(strata *s, const char *name, uint64_t token, uint64_t term_m
 
 int st_claims_release(strata *s, const char *name, uint64_t token)
 {
-    struct entry e;
+    struct st_claim_entry e;
     int code = open_for(s, name, 0, &e);
     if (code != STRATA_OK)
         return code;
@@ -597,7 +408,7 @@ int st_claims_release(strata *s, const char *name, uint64_t token)
 int st_claims_checkpoint(strata *s, const char *name, uint64_t token, const char *text, size_t size,
                          uint64_t term_ms)
 {
-    struct entry e;
+    struct st_claim_entry e;
     int code = check_text(s, "checkpoint", text, size);
     if (code == STRATA_OK)
         code = open_for(s, name, term_ms, &e);
@@ -612,10 +423,10 @@ int st_claims_checkpoint(strata *s, const char *name, uint64_t token, const char
 }
 
 /* Whoever ends what nobody has claimed takes it for that, in the same entry. */
-static int finish_unclaimed(strata *s, struct entry *e, const struct st_claim_end *end)
+static int finish_unclaimed(strata *s, struct st_claim_entry *e, const struct st_claim_end *end)
 {
     struct st_claim claim;
-    int code = look_all(s, &end->name, 1, &claim, e);
+    int code = st_claim_look_all(s, &end->name, 1, &claim, e);
     if (code != STRATA_OK)
         return code;
     add(e, ST_CMD_LEASE_ACQUIRE, end->name)->deadline = term(s, 0);
@@ -625,7 +436,7 @@ static int finish_unclaimed(strata *s, struct entry *e, const struct st_claim_en
 
 int st_claims_finish(strata *s, const struct st_claim_end *end)
 {
-    struct entry e;
+    struct st_claim_entry e;
     int code = check_end(s, end);
     if (code == STRATA_OK)
         code = open_for(s, end->name, 0, &e);
@@ -639,13 +450,13 @@ int st_claims_finish(strata *s, const struct st_claim_end *end)
 
 int st_claims_reopen(strata *s, const char *name, const char *reason)
 {
-    struct entry e;
+    struct st_claim_entry e;
     struct st_claim claim;
     int code = st_lib_text_check(s, "reason", reason, false);
     if (code == STRATA_OK)
         code = open_for(s, name, 0, &e);
     if (code == STRATA_OK)
-        code = look_all(s, &name, 1, &claim, &e);
+        code = st_claim_look_all(s, &name, 1, &claim, &e);
     if (code != STRATA_OK)
         return code;
     if (claim.token == 0)
@@ -655,53 +466,6 @@ int st_claims_reopen(strata *s, const char *name, const char *reason)
     c->token = claim.token;
     c->evidence = st_str_of(reason);
     return with_token(s, &e, name, claim.token);
-}
-
-/* --- the outbox ------------------------------------------------------------------------------- */
-
-struct outbox {
-    strata *s;
-    int (*visit)(void *arg, const char *name, const struct st_claim_kept *kept);
-    void *arg;
-    int result;
-};
-
-static enum st_code visit_uncopied(void *arg, struct st_str name, const struct st_claim_kept *from)
-{
-    struct outbox *o = arg;
-    struct st_claim_kept kept = *from;
-    const char *text = st_arena_text(&o->s->arena, name);
-    if (text == NULL || keep(o->s, &kept) != ST_OK)
-        return ST_NO_MEMORY;
-    o->result = o->visit(o->arg, text, &kept);
-    st_arena_reset(&o->s->arena);
-    return o->result != 0 ? ST_SCAN_STOP : ST_OK;
-}
-
-int st_claims_uncopied(strata *s,
-                       int (*visit)(void *arg, const char *name, const struct st_claim_kept *kept),
-                       void *arg)
-{
-    struct outbox o = {s, visit, arg, 0};
-    int code = st_lib_strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got =
-        st_claim_uncopied_each(st_strong_ledger(s->strong), s->claims_copied, visit_uncopied, &o);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return o.result < 0 ? o.result : STRATA_OK;
-}
-
-void st_claims_copied(strata *s, uint64_t position, size_t count, struct st_dot by)
-{
-    if (position > s->claims_copied)
-        s->claims_copied = position;
-    s->claims_untold += count;
-    s->claims_by = by;
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */

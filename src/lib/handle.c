@@ -56,7 +56,7 @@ const char *strata_version(void)
 /* --- errors ------------------------------------------------------------------------------------
  */
 
-int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
+void st_lib_error_set(strata *s, enum st_code code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -64,7 +64,6 @@ int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
     va_end(args);
     s->error.code = code;
     s->error.hint[0] = '\0';
-    return code;
 }
 
 static int fault_into(strata_error *error, const struct st_fault *fault)

@@ -144,13 +144,8 @@ static enum st_code entries_until(strata *s, uint64_t number, uint64_t as_of_ms,
         if (code != ST_OK)
             break;
         if (r.time.ms <= as_of_ms) {
-            if (*count == cap) {
-                cap = cap == 0 ? 64 : cap * 2;
-                uint64_t *p = realloc(*out, cap * sizeof *p);
-                if (p == NULL)
-                    return ST_NO_MEMORY;
-                *out = p;
-            }
+            if (!st_grow(out, &cap, *count + 1, sizeof **out))
+                return ST_NO_MEMORY;
             (*out)[(*count)++] = number;
         }
         enough = by != NULL && replaces_all(&r, entry.op, by);
@@ -261,14 +256,8 @@ static enum st_code collect(void *arg, const struct st_attribute *a)
     st_buf_add_char(&c->names, '\0');
     st_buf_add(&c->names, a->attribute.p, a->attribute.n);
     st_buf_add_char(&c->names, '\0');
-    if (c->live_count + a->count > c->live_cap) {
-        size_t cap = (c->live_count + a->count) * 2;
-        struct live *p = realloc(c->live, cap * sizeof *p);
-        if (p == NULL)
-            return ST_NO_MEMORY;
-        c->live = p;
-        c->live_cap = cap;
-    }
+    if (!st_grow(&c->live, &c->live_cap, c->live_count + a->count, sizeof *c->live))
+        return ST_NO_MEMORY;
     for (size_t i = 0; i < a->count; i++)
         c->live[c->live_count++] = (struct live){a->items[i].dot, a->items[i].op};
     return c->names.failed ? ST_NO_MEMORY : ST_OK;
@@ -280,14 +269,8 @@ static enum st_code chains_begin(struct chains *c)
     while (p != NULL && p < end) {
         const char *entity = p, *attribute = p + strlen(p) + 1;
         p = attribute + strlen(attribute) + 1;
-        if (c->count == c->cap) {
-            size_t cap = c->cap == 0 ? 16 : c->cap * 2;
-            struct chain *list = realloc(c->list, cap * sizeof *list);
-            if (list == NULL)
-                return ST_NO_MEMORY;
-            c->list = list;
-            c->cap = cap;
-        }
+        if (!st_grow(&c->list, &c->cap, c->count + 1, sizeof *c->list))
+            return ST_NO_MEMORY;
         enum st_code code =
             newest(c->s, st_str_of(entity), st_str_of(attribute), &c->list[c->count++].number);
         if (code != ST_OK)

@@ -103,8 +103,14 @@ struct strata {
 
 /* --- errors: each returns the negative code --------------------------------------------------- */
 
-int st_lib_fail(strata *s, enum st_code code, const char *format, ...)
+void st_lib_error_set(strata *s, enum st_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+static inline int st_lib_code(enum st_code code)
+{
+    return (int)code;
+}
+/* A macro for the reason of st_fail(). */
+#define st_lib_fail(s, code, ...) (st_lib_error_set((s), (code), __VA_ARGS__), st_lib_code(code))
 /* From a fault of the store. */
 int st_lib_fault(strata *s, const struct st_fault *fault);
 static inline int st_lib_no_memory(strata *s)

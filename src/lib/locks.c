@@ -115,7 +115,7 @@ int strata_lock_acquire(strata *s, const char *name, uint64_t ttl_ms, uint64_t w
     memset(out, 0, sizeof *out);
     int code = st_lib_name(s, "lock's name", name);
     if (code == STRATA_OK && (ttl_ms == 0 || ttl_ms > ST_TERM_MS_MAX))
-        code = st_lib_fail(s, ST_LIMIT, "a lock is for 1 ms to 30 days");
+        code = st_lib_fail(s, ST_LIMIT, "a lock is for at most 30 days, unless it is renewed");
     if (code == STRATA_OK)
         code = st_lib_strong_open(s);
     uint64_t start = env->boot_ns(env->ctx);

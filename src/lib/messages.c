@@ -20,15 +20,36 @@ static int visit_agent(void *arg, const strata_agent *a)
     return l->found;
 }
 
-/* Somebody was heard of who has shown a sign of life, or has read something here. */
+static int visit_author(void *arg, const strata_event *e)
+{
+    struct looked_for *l = arg;
+    l->found = strcmp(e->agent, l->agent) == 0;
+    return l->found;
+}
+
+/* Who has written nothing for so many changes, and shows in no other way, may be gone for good. */
+#define LOOK_BACK 10000
+
+/* Somebody was heard of who has shown a sign of life, has read something here, has taken a task, or has
+ * lately written something, here or on another copy. */
 static int agent_known(strata *s, const char *agent, bool *known)
 {
+    static const char *const notes[] = {"reads", "strong/claims"};
     char path[ST_PATH_SIZE + 80];
     struct looked_for l = {agent, false};
+    uint64_t end = 0, next;
     int code = strata_agent_each(s, visit_agent, &l);
-    snprintf(path, sizeof path, "%s/reads/%s", s->log.dir, agent);
-    *known = l.found || access(path, F_OK) == 0;
-    return code == STRATA_NOT_FOUND ? STRATA_OK : code;
+    for (size_t i = 0; i < sizeof notes / sizeof *notes && !l.found; i++) {
+        snprintf(path, sizeof path, "%s/%s/%s", s->log.dir, notes[i], agent);
+        l.found = access(path, F_OK) == 0;
+    }
+    if (code == STRATA_NOT_FOUND || code == STRATA_OK)
+        code = l.found ? STRATA_OK : strata_events_end(s, &end);
+    if (code == STRATA_OK && !l.found)
+        code = strata_events(s, end > LOOK_BACK ? end - LOOK_BACK : 0, LOOK_BACK, &next,
+                             visit_author, &l);
+    *known = l.found;
+    return code;
 }
 
 static int check_room(strata *s, void *arg)

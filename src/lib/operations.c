@@ -1,12 +1,12 @@
 /*
- * operations.c - once-only operations for the API: the rounds of commands that an answer takes, and
- * the judgement of who is alive.
+ * operations.c - once-only operations for the API: beginning and ending one, and the rounds of commands
+ * that an answer takes.
  *
  * An executor that lives on while the operation runs has a run file, named by a random number,
  * which it locks before it asks for anything: an operation whose file is free has lost its
  * executor. One that comes and goes, command by command, has a term instead.
  */
-#include "lib/strong.h"
+#include "lib/operations.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,184 +15,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-const char *strata_op_state_name(int state)
-{
-    return st_operation_state_name((enum st_operation_state)state);
-}
-
-/* --- reading ---------------------------------------------------------------------------------- */
-
-/* Copies what the store lends. */
-static bool operation_of(strata *s, const struct st_operation *from, strata_operation *out)
-{
-    char *result = st_arena_take(&s->arena, from->result.n + 1);
-    *out = (strata_operation){
-        .key = st_arena_text(&s->arena, from->key),
-        .state = (int)from->state,
-        .op_class = (int)from->class,
-        .token = from->token,
-        .attempts = from->attempts,
-        .runs = from->runs,
-        .holder = st_arena_text(&s->arena, from->holder),
-        .needs_approval = from->needs_approval,
-        .approved = from->approved,
-        .proposed_ms = from->proposed_ms,
-        .started_ms = from->started_ms,
-        .ended_ms = from->ended_ms,
-        .result = result,
-        .result_size = from->result.n,
-        .evidence = st_arena_text(&s->arena, from->evidence),
-        .person = st_arena_text(&s->arena, from->person),
-    };
-    if (result == NULL || out->key == NULL || out->holder == NULL || out->evidence == NULL ||
-        out->person == NULL)
-        return false;
-    if (from->result.n > 0)
-        memcpy(result, from->result.p, from->result.n);
-    bool running = from->state == ST_OPERATION_GRANTED || from->state == ST_OPERATION_EXECUTING;
-    out->alive = (running || (from->state == ST_OPERATION_IN_DOUBT && from->run != 0)) &&
-                 st_lib_alive(s, from->run, &from->deadline, from->earlier);
-    /* Nobody has written it down yet, but that is what it is. */
-    if (from->state == ST_OPERATION_EXECUTING && !out->alive)
-        out->state = STRATA_OP_IN_DOUBT;
-    return true;
-}
-
-/* What is needed of an operation after the store has moved on. */
-struct known {
-    enum st_operation_state state;
-    uint64_t token, run;
-    bool alive;
-    struct st_deadline deadline;
-    enum st_operation_class class;
-    bool needs_approval, approved;
-};
-
-static int look(strata *s, const char *key, strata_operation *out, struct known *known)
-{
-    struct st_operation o;
-    memset(known, 0, sizeof *known);
-    memset(out, 0, sizeof *out);
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code = st_operation_read(st_strong_ledger(s->strong), st_str_of(key), &o);
-    int result = STRATA_OK;
-    if (code == ST_OK) {
-        *known =
-            (struct known){.state = o.state,
-                           .token = o.token,
-                           .run = o.run,
-                           .deadline = st_strong_deadline_here(s->strong, &o.deadline, o.earlier),
-                           .class = o.class,
-                           .needs_approval = o.needs_approval,
-                           .approved = o.approved};
-        if (!operation_of(s, &o, out))
-            result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
-        known->alive = out->alive;
-    } else if (code != ST_NOT_FOUND) {
-        result = st_lib_fail(s, code, "the ledger cannot be read");
-    }
-    st_strong_end(s->strong);
-    return result;
-}
-
-/* Known before and pruned, or never heard of; a copy that does not decide cannot know that. */
-static int unknown_key(strata *s, const char *key)
-{
-    enum st_operation_state state;
-    uint64_t ended_ms;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code =
-        st_pruned_read(st_strong_ledger(s->strong), st_str_of(key), &state, &ended_ms);
-    st_strong_end(s->strong);
-    if (code == ST_OK)
-        return st_lib_fail(s, ST_NOT_FOUND, "%s was known before (%s); its result was pruned", key,
-                           st_operation_state_name(state));
-    if (code != ST_NOT_FOUND)
-        return st_lib_fail(s, code, "the ledger cannot be read");
-    int elsewhere = st_lib_decides(s);
-    return elsewhere == STRATA_OK ? st_lib_fail(s, ST_NOT_FOUND, "no operation has the key %s", key)
-                                  : elsewhere;
-}
-
-int strata_op_get(strata *s, const char *key, strata_operation *out)
-{
-    struct known known;
-    int code = st_lib_name(s, "key", key);
-    if (code == STRATA_OK)
-        code = st_lib_strong_open(s);
-    if (code == STRATA_OK)
-        code = look(s, key, out, &known);
-    return code == STRATA_OK && known.state == ST_OPERATION_NONE ? unknown_key(s, key) : code;
-}
-
-struct listing {
-    strata *s;
-    int state;
-    size_t limit, count;
-    int (*visit)(void *arg, const strata_operation *o);
-    void *arg;
-    int result;
-};
-
-static enum st_code visit_operation(void *arg, const struct st_operation *o)
-{
-    struct listing *l = arg;
-    strata_operation out;
-    st_arena_reset(&l->s->arena);
-    if (!operation_of(l->s, o, &out))
-        return ST_NO_MEMORY;
-    if (l->state != STRATA_OP_UNKNOWN && out.state != l->state)
-        return ST_OK;
-    l->result = l->visit(l->arg, &out);
-    l->count++;
-    bool enough = l->limit != 0 && l->count >= l->limit;
-    return l->result != 0 || enough ? ST_SCAN_STOP : ST_OK;
-}
-
-int strata_op_each(strata *s, int state, const char *after, size_t limit,
-                   int (*visit)(void *arg, const strata_operation *o), void *arg)
-{
-    int code = st_lib_strong_open(s);
-    if (code != STRATA_OK)
-        return code;
-    struct listing l = {s, state, limit, 0, visit, arg, 0};
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    struct st_ledger *ledger = st_strong_ledger(s->strong);
-    enum st_code got = st_operation_each(ledger, (enum st_operation_state)state, st_str_of(after),
-                                         visit_operation, &l);
-    /* What executes with nobody alive is in doubt, only not written down yet. */
-    if (got == ST_OK && state == STRATA_OP_IN_DOUBT && l.result == 0 &&
-        (limit == 0 || l.count < limit))
-        got = st_operation_each(ledger, ST_OPERATION_EXECUTING, st_str_of(after), visit_operation,
-                                &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
-}
-
 /* --- beginning -------------------------------------------------------------------------------- */
 
-/* Writes down what a dead executor left: it was granted and never started, or it is in doubt. */
-static int bury(strata *s, const char *key, const struct known *known)
-{
-    struct st_command c = {.kind = ST_CMD_LAPSE, .key = st_str_of(key), .token = known->token};
-    struct st_ledger_result result;
-    if (known->run == 0)
-        c.deadline = known->deadline; /* stale should it be renewed before this is ordered */
-    return st_lib_submit(s, &c, 1, &result);
-}
-
-static bool orphaned(const struct known *known)
-{
-    return (known->state == ST_OPERATION_GRANTED || known->state == ST_OPERATION_EXECUTING) &&
-           !known->alive;
-}
-
-static int answer_of(const struct known *known, enum st_verdict proposed)
+static int answer_of(const struct st_known_operation *known, enum st_verdict proposed)
 {
     if (proposed == ST_VERDICT_MISMATCH)
         return STRATA_OP_MISMATCH;
@@ -256,7 +81,7 @@ static int try_begin(strata *s, struct begin *b)
 }
 
 /* May an operation in doubt be run again without asking anybody? */
-static bool may_reissue(const struct known *known)
+static bool may_reissue(const struct st_known_operation *known)
 {
     return known->state == ST_OPERATION_IN_DOUBT && !known->alive &&
            (known->class == ST_CLASS_IDEMPOTENT || known->class == ST_CLASS_KEYED);
@@ -264,16 +89,17 @@ static bool may_reissue(const struct known *known)
 
 /* It was not given out: what a dead executor left is written down, what may be repeated is issued
  * again, and then it is tried once more. */
-static int try_again(strata *s, struct begin *b, strata_operation *operation, struct known *known)
+static int try_again(strata *s, struct begin *b, strata_operation *operation,
+                     struct st_known_operation *known)
 {
     const char *key = b->request->key;
     struct st_ledger_result result;
-    int code = look(s, key, operation, known);
-    bool changed = code == STRATA_OK && orphaned(known);
+    int code = st_operation_look(s, key, operation, known);
+    bool changed = code == STRATA_OK && st_operation_orphaned(known);
     if (changed) {
-        code = bury(s, key, known);
+        code = st_operation_bury(s, key, known);
         if (code == STRATA_OK)
-            code = look(s, key, operation, known);
+            code = st_operation_look(s, key, operation, known);
     }
     if (code == STRATA_OK && may_reissue(known)) {
         struct st_command c = {.kind = ST_CMD_REISSUE, .key = st_str_of(key)};
@@ -283,7 +109,7 @@ static int try_again(strata *s, struct begin *b, strata_operation *operation, st
     if (code != STRATA_OK || !changed)
         return code;
     code = try_begin(s, b);
-    return code == STRATA_OK ? look(s, key, operation, known) : code;
+    return code == STRATA_OK ? st_operation_look(s, key, operation, known) : code;
 }
 
 /* A key that was new with this entry has no more history than this. */
@@ -304,12 +130,13 @@ static int new_operation(strata *s, const struct begin *b, strata_operation *out
     };
     if (b->term_ms != 0)
         o.deadline = st_strong_deadline(s->strong, b->term_ms * ST_NS_PER_MS);
-    return operation_of(s, &o, out) ? STRATA_OK : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    return st_operation_for_caller(s, &o, out) ? STRATA_OK
+                                               : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
 static int answer(strata *s, struct begin *b, strata_op_answer *out)
 {
-    struct known known = {.state = ST_OPERATION_NONE};
+    struct st_known_operation known = {.state = ST_OPERATION_NONE};
     int code = try_begin(s, b);
     if (code == STRATA_OK && b->results[0].verdict == ST_VERDICT_STALE)
         return st_lib_replaced(s);
@@ -317,7 +144,7 @@ static int answer(strata *s, struct begin *b, strata_op_answer *out)
     if (code == STRATA_OK && is_new)
         code = new_operation(s, b, &out->operation);
     else if (code == STRATA_OK && b->granted)
-        code = look(s, b->request->key, &out->operation, &known);
+        code = st_operation_look(s, b->request->key, &out->operation, &known);
     else if (code == STRATA_OK)
         code = try_again(s, b, &out->operation, &known);
     if (code != STRATA_OK)
@@ -383,11 +210,31 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
 static void clear_run(strata *s, const char *key, int executor)
 {
     strata_operation o;
-    struct known known = {.run = s->op_run};
+    struct st_known_operation known = {.run = s->op_run};
     bool mine = s->op_run != 0 && executor == s->op_fd;
-    if (mine || look(s, key, &o, &known) == STRATA_OK)
+    if (mine || st_operation_look(s, key, &o, &known) == STRATA_OK)
         st_strong_run_clear(s->strong, known.run);
     s->op_run = 0;
+}
+
+/* In words: a caller that is refused must know whether to make the call. */
+static int not_accepted(strata *s, const struct st_command *c, const struct st_ledger_result *r)
+{
+    bool stale = r->verdict == ST_VERDICT_STALE;
+    st_lib_fail(s, ST_CONFLICT, "%s: not accepted%s; it is %s", c->key.p,
+                stale ? ": its current token is another one" : "",
+                st_operation_state_name(r->state));
+    if (c->kind == ST_CMD_START && r->state == ST_OPERATION_EXECUTING && !stale)
+        st_lib_hint(s, "it was started before: do not make the call a second time");
+    else if (c->kind == ST_CMD_START)
+        st_lib_hint(s, "do not make the call; ask anew with the same key (strata op begin)");
+    else if (r->state == ST_OPERATION_GRANTED && !stale)
+        st_lib_hint(s, "nobody has said that the call was made: strata op start comes before it");
+    else
+        st_lib_hint(s,
+                    "it was given to somebody else since, or has ended, or a person has decided: "
+                    "strata op show tells");
+    return ST_CONFLICT;
 }
 
 static int end_with(strata *s, struct st_command *c, int executor)
@@ -405,10 +252,7 @@ static int end_with(strata *s, struct st_command *c, int executor)
     }
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
-    st_lib_fail(s, ST_CONFLICT, "%s: not accepted (%s); it is %s", c->key.p,
-                st_verdict_name(result.verdict), st_operation_state_name(result.state));
-    st_lib_hint(s, "the token is not the current one, or a person has settled it meanwhile");
-    return ST_CONFLICT;
+    return not_accepted(s, c, &result);
 }
 
 int strata_op_report(strata *s, const char *key, uint64_t token, const void *result,
@@ -460,190 +304,4 @@ int strata_op_renew(strata *s, const char *key, uint64_t token, uint64_t term_ms
         return st_lib_fail(s, ST_USAGE, "renew needs a term, and the token that begin gave out");
     c.deadline = st_strong_deadline(s->strong, term_ms * ST_NS_PER_MS);
     return end_with(s, &c, -1);
-}
-
-/* --- pruning ---------------------------------------------------------------------------------- */
-
-/* Of one entry. */
-#define PRUNE_MAX (ST_ENTRY_COMMANDS_MAX - 1)
-
-struct prunable {
-    strata *s;
-    uint64_t limit_ms;
-    struct st_command commands[PRUNE_MAX];
-    size_t count;
-};
-
-static enum st_code visit_prunable(void *arg, const struct st_operation *o)
-{
-    struct prunable *p = arg;
-    bool ended = o->state == ST_OPERATION_COMMITTED || o->state == ST_OPERATION_FAILED ||
-                 o->state == ST_OPERATION_EXPIRED;
-    if (!ended || o->ended_ms >= p->limit_ms)
-        return ST_OK;
-    const char *key = st_arena_text(&p->s->arena, o->key);
-    if (key == NULL)
-        return ST_NO_MEMORY;
-    p->commands[p->count++] =
-        (struct st_command){.kind = ST_CMD_PRUNE, .key = {key, o->key.n}, .limit_ms = p->limit_ms};
-    return p->count == PRUNE_MAX ? ST_SCAN_STOP : ST_OK;
-}
-
-/* The next ones behind a key. Looking holds nobody up, however many there are. */
-static int look_prunable(strata *s, const char *after, struct prunable *p)
-{
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code = st_operation_each(st_strong_ledger(s->strong), ST_OPERATION_NONE,
-                                          st_str_of(after), visit_prunable, p);
-    st_strong_end(s->strong);
-    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
-}
-
-int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count)
-{
-    struct st_ledger_result results[PRUNE_MAX];
-    struct prunable p = {.s = s, .count = PRUNE_MAX};
-    char after[ST_KEY_SIZE_MAX + 1] = "";
-    uint64_t now = s->log.env->wall_ms(s->log.env->ctx);
-    *count = 0;
-    if (older_than_ms >= now)
-        return st_lib_fail(s, ST_USAGE, "nothing is as old as that");
-    p.limit_ms = now - older_than_ms;
-    int code = st_lib_strong_open(s);
-    while (code == STRATA_OK && p.count == PRUNE_MAX) {
-        p.count = 0;
-        st_arena_reset(&s->arena);
-        code = look_prunable(s, after, &p);
-        if (code == STRATA_OK && p.count > 0)
-            code = st_lib_submit(s, p.commands, p.count, results);
-        for (size_t i = 0; i < p.count && code == STRATA_OK; i++)
-            *count += results[i].verdict == ST_VERDICT_DONE;
-        if (p.count > 0)
-            snprintf(after, sizeof after, "%s", p.commands[p.count - 1].key.p);
-    }
-    return code;
-}
-
-/* --- persons ---------------------------------------------------------------------------------- */
-
-static int by_person(strata *s, struct st_command *c, const char *what)
-{
-    struct st_ledger_result result;
-    int code = st_lib_name(s, "key", c->key.p);
-    if (code == STRATA_OK)
-        code = st_lib_text_check(s, "name of the person", c->person.p, true);
-    if (code == STRATA_OK)
-        code = st_lib_text_check(s, "reason or evidence", c->evidence.p, c->kind != ST_CMD_APPROVE);
-    if (code == STRATA_OK)
-        code = st_lib_strong_open(s);
-    if (code == STRATA_OK)
-        code = st_lib_submit(s, c, 1, &result);
-    if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE)
-        return code;
-    return st_lib_fail(s, ST_CONFLICT, "%s cannot be %s: it is %s (%s)", c->key.p, what,
-                       st_operation_state_name(result.state), st_verdict_name(result.verdict));
-}
-
-/* Looks at what is to be settled; writes down what a dead executor left. */
-static int settle_prepare(strata *s, const char *key, size_t result_size, struct known *known)
-{
-    strata_operation o;
-    int code = st_lib_name(s, "key", key);
-    if (code == STRATA_OK && result_size > ST_RESULT_SIZE_MAX)
-        code = st_lib_fail(s, ST_LIMIT, "the result is %zu bytes long; the limit is %d",
-                           result_size, ST_RESULT_SIZE_MAX);
-    if (code == STRATA_OK)
-        code = st_lib_strong_open(s);
-    if (code == STRATA_OK)
-        code = look(s, key, &o, known);
-    if (code == STRATA_OK && orphaned(known)) {
-        code = bury(s, key, known);
-        if (code == STRATA_OK)
-            code = look(s, key, &o, known);
-    }
-    if (code != STRATA_OK)
-        return code;
-    if (known->state == ST_OPERATION_NONE)
-        return unknown_key(s, key);
-    if (o.alive) {
-        st_lib_fail(s, ST_UNAVAILABLE,
-                    "%s: something of it still runs, so its outcome is not final", key);
-        st_lib_hint(s, "end that process first, then settle");
-        return ST_UNAVAILABLE;
-    }
-    return STRATA_OK;
-}
-
-int strata_op_checked(strata *s, const char *key, const char *evidence, const void *result,
-                      size_t result_size)
-{
-    struct known known;
-    struct st_ledger_result answer;
-    int code = st_lib_text_check(s, "evidence", evidence, true);
-    if (code == STRATA_OK)
-        code = settle_prepare(s, key, result_size, &known);
-    if (code != STRATA_OK)
-        return code;
-    /* Only that it happened: that nothing did needs that nothing can come any more, and a
-     * descendant that closed its descriptors does not show. */
-    struct st_command c = {
-        .kind = ST_CMD_SETTLE,
-        .key = st_str_of(key),
-        .token = known.token,
-        .outcome = ST_OUTCOME_COMMITTED,
-        .evidence = st_str_of(evidence),
-        .result = {result, result_size},
-        .quiescent = true,
-        .by_check = true,
-    };
-    code = st_lib_submit(s, &c, 1, &answer);
-    if (code == STRATA_OK && answer.verdict == ST_VERDICT_PERSON)
-        return st_lib_fail(s, ST_DENIED, "%s is not of class queryable: a person settles it", key);
-    if (code == STRATA_OK && answer.verdict != ST_VERDICT_DONE)
-        return st_lib_fail(s, ST_CONFLICT, "%s cannot be settled: it is %s", key,
-                           st_operation_state_name(answer.state));
-    return code;
-}
-
-int strata_op_settle(strata *s, const char *key, int outcome, const char *person,
-                     const char *evidence, const void *result, size_t result_size)
-{
-    struct known known;
-    int code = settle_prepare(s, key, result_size, &known);
-    if (code != STRATA_OK)
-        return code;
-    struct st_command c = {
-        .kind = ST_CMD_SETTLE,
-        .key = st_str_of(key),
-        .token = known.token,
-        .outcome = (enum st_outcome)outcome,
-        .person = st_str_of(person),
-        .evidence = st_str_of(evidence),
-        .result = {result, result_size},
-        .quiescent = true,
-    };
-    code = by_person(s, &c, "settled");
-    if (code == STRATA_OK)
-        st_strong_run_clear(s->strong, known.run);
-    return code;
-}
-
-int strata_op_decide(strata *s, const char *key, bool approve, const char *person,
-                     const char *reason)
-{
-    struct st_command c = {.kind = approve ? ST_CMD_APPROVE : ST_CMD_REJECT,
-                           .key = st_str_of(key),
-                           .person = st_str_of(person),
-                           .evidence = st_str_of(reason)};
-    return by_person(s, &c, approve ? "approved" : "rejected");
-}
-
-int strata_op_again(strata *s, const char *key, const char *person, const char *reason)
-{
-    struct st_command c = {.kind = ST_CMD_AGAIN,
-                           .key = st_str_of(key),
-                           .person = st_str_of(person),
-                           .evidence = st_str_of(reason)};
-    return by_person(s, &c, "run again");
 }

@@ -54,8 +54,8 @@ int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation)
         return code;
     if (results[count - 1].verdict != ST_VERDICT_DONE) {
         st_lib_fail(s, ST_CONFLICT, "%s is registered already", s->agent);
-        st_lib_hint(s,
-                    "take another name; if the earlier one is gone for good, take its name over");
+        st_lib_hint(s, "take another name; if the earlier one is gone for good, take its name over "
+                       "(--force)");
         return ST_CONFLICT;
     }
     s->incarnation = *incarnation = results[count - 1].token;

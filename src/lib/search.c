@@ -51,7 +51,14 @@ int strata_search(strata *s, const char *words, size_t limit,
         return code;
     struct st_buf found;
     st_buf_init(&found, st_alloc_libc());
-    got = st_search(s->index, words, limit, &found);
+    bool more;
+    got = st_search(s->index, words, limit, &found, &more);
+    if (more)
+        st_lib_notice(
+            s,
+            "too many words begin like that: of them the first %d were looked for; `--limit 0` "
+            "looks for all, more letters for fewer",
+            ST_SEARCH_TERMS_MAX);
     if (got == ST_OK)
         got = visit_found(s, &found, visit, arg, &result);
     st_buf_release(&found);

@@ -117,14 +117,9 @@ static strata_agent *agent_of(struct agents *a, struct st_str name)
     for (size_t i = 0; i < a->count; i++)
         if (st_str_equal(st_str_of(a->list[i].agent), name))
             return &a->list[i];
-    if (a->count == a->cap) {
-        size_t cap = a->cap == 0 ? 32 : a->cap * 2;
-        strata_agent *p = realloc(a->list, cap * sizeof *p);
-        a->failed = a->failed || p == NULL;
-        if (p == NULL)
-            return NULL;
-        a->list = p;
-        a->cap = cap;
+    if (!st_grow(&a->list, &a->cap, a->count + 1, sizeof *a->list)) {
+        a->failed = true;
+        return NULL;
     }
     const char *text = st_arena_text(&a->s->arena, name);
     if (text == NULL)

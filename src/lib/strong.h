@@ -1,10 +1,10 @@
 /*
  * strong.h - layer 3 behind include/strata.h: what its files share.
  *   strong.c       opening, submitting
- *   operations.c   once-only operations
+ *   operations.c   once-only operations; operations.h has the others
  *   locks.c        locks
  *   coordinator.c  which copy decides
- *   claims.c       claims on tasks, for layer 2; its interface is claims.h
+ *   claims.c, claims_look.c   claims on tasks, for layer 2; their interface is claims.h
  *   touch.c        extending their terms
  *   reserve.c      reservations of paths
  *   registry.c     the registry of agents

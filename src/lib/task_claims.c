@@ -159,7 +159,7 @@ static int check_open(strata *s, const strata_task *t)
     if (t->finished)
         return st_task_is_finished(s, t);
     if (t->waits > 0) {
-        st_lib_fail(s, ST_CONFLICT, "%s waits for %" PRIu64 " other%s", t->id, t->waits,
+        st_lib_fail(s, ST_CONFLICT, "%s waits for %" PRIu64 " other task%s", t->id, t->waits,
                     t->waits == 1 ? "" : "s");
         st_lib_hint(s, "nothing was recorded; `strata list --blocked` shows what it waits for");
         return ST_CONFLICT;

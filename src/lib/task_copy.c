@@ -55,14 +55,8 @@ static int visit_uncopied(void *arg, const char *name, const struct st_claim_kep
         return 0;
     if (c->count == COPIES_MAX)
         return 1;
-    if (c->count == c->cap) {
-        size_t cap = c->cap == 0 ? 8 : c->cap * 2;
-        struct copy *list = realloc(c->list, cap * sizeof *list);
-        if (list == NULL)
-            return STRATA_NO_MEMORY;
-        c->list = list;
-        c->cap = cap;
-    }
+    if (!st_grow(&c->list, &c->cap, c->count + 1, sizeof *c->list))
+        return STRATA_NO_MEMORY;
     struct copy *one = &c->list[c->count];
     *one = (struct copy){.kept = *kept};
     snprintf(one->entity, sizeof one->entity, "%s", name);
@@ -551,11 +545,17 @@ int st_task_settle(strata *s)
 #ifdef ST_DEFECT_NO_COPY
     return STRATA_OK;
 #endif
-    /* In this order: a report that another process has decided meanwhile is gone only when its end is there to
-     * be copied. */
+    /* In this order: a report that another process has decided meanwhile is gone only when its end is
+     * there to be copied. */
+#ifdef ST_DEFECT_ENDS_BEFORE_REPORTS
+    int code = copy_all(s);
+    if (code == STRATA_OK)
+        code = decide_reports(s);
+#else
     int code = decide_reports(s);
     if (code == STRATA_OK)
         code = copy_all(s);
+#endif
     if (code == STRATA_OK || code == STRATA_UNAVAILABLE) {
         s->settled_ns = s->log.env->boot_ns(s->log.env->ctx);
         s->unsettled = false;

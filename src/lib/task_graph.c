@@ -84,6 +84,13 @@ static enum st_code look_at(struct search *x, size_t node, struct st_str wanted,
     return code;
 }
 
+/* "#12" as 12 */
+static void add_number(struct st_buf *out, struct st_str name)
+{
+    ST_ASSERT(name.p != NULL && name.n > 0);
+    st_buf_add(out, name.p + 1, name.n - 1);
+}
+
 /* The names from the first task to the node, then the last one. */
 static const char *path_text(struct search *x, size_t node, struct st_str last)
 {
@@ -97,11 +104,10 @@ static const char *path_text(struct search *x, size_t node, struct st_str last)
     for (size_t i = node, k = length; way != NULL && k > 0; i = x->nodes[i].before)
         way[--k] = i;
     for (size_t k = 0; way != NULL && k < length; k++) {
-        struct st_str name = name_of(x, way[k]);
-        st_buf_add(&text, name.p + 1, name.n - 1);
+        add_number(&text, name_of(x, way[k]));
         st_buf_add_text(&text, " -> ");
     }
-    st_buf_add(&text, last.p + 1, last.n - 1);
+    add_number(&text, last);
     if (way != NULL && !text.failed)
         result = st_arena_text(&x->s->arena, st_buf_str(&text));
     free(way);

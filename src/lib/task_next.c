@@ -109,9 +109,16 @@ static int nothing_ready(strata *s, const strata_task_query *q)
     if (s->held.count > 3)
         snprintf(why + used, sizeof why - used, ", and %zu more are claimed", s->held.count - 3);
     uint64_t waiting = t.unfinished > t.ready ? t.unfinished - t.ready : 0;
-    st_lib_fail(s, ST_TIMEOUT, "nothing ready%s%s%s%s; %" PRIu64 " wait for others or are held",
-                q->channel != NULL ? " in " : "", q->channel != NULL ? q->channel : "",
-                why[0] != '\0' ? ": " : "", why, waiting);
+    char rest[64] = "";
+    if (waiting > 0)
+        snprintf(rest, sizeof rest, "; %" PRIu64 " more %s or %s held", waiting,
+                 waiting == 1 ? "waits" : "wait", waiting == 1 ? "is" : "are");
+    st_lib_fail(s, ST_TIMEOUT, "nothing ready%s%s: %s%s", q->channel != NULL ? " in " : "",
+                q->channel != NULL ? q->channel : "",
+                why[0] != '\0' ? why
+                : waiting > 0  ? "nobody has taken any"
+                               : "there is no open task",
+                rest);
     st_lib_hint(s, "`strata list --blocked` shows what waits for what");
     return ST_TIMEOUT;
 }

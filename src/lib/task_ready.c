@@ -15,14 +15,8 @@
 
 enum st_code st_listing_add(struct st_listing *l, struct st_task_id id, uint8_t priority)
 {
-    if (l->count == l->cap) {
-        size_t cap = l->cap == 0 ? 64 : l->cap * 2;
-        struct st_listed *p = realloc(l->found, cap * sizeof *p);
-        if (p == NULL)
-            return ST_NO_MEMORY;
-        l->found = p;
-        l->cap = cap;
-    }
+    if (!st_grow(&l->found, &l->cap, l->count + 1, sizeof *l->found))
+        return ST_NO_MEMORY;
     struct st_listed *c = &l->found[l->count++];
     *c = (struct st_listed){.number = id.number, .priority = priority};
     snprintf(c->suffix, sizeof c->suffix, "%.*s", (int)id.suffix.n, id.suffix.p);

@@ -382,6 +382,7 @@ static int check_change(strata *s, void *arg)
     if (code != ST_OK)
         return st_lib_index_fault(s, code);
     if (strcmp(c->state, "open") == 0) {
+        size_t given = x->d->count;
         if (t.result_size > 0)
             draft_op(x->d, ST_OP_UNSET, "result");
         if (t.reason[0] != '\0')
@@ -389,7 +390,12 @@ static int check_change(strata *s, void *arg)
         if (t.retries > 0)
             draft_op(x->d, ST_OP_UNSET, "retries");
         x->r->op_count = x->d->count;
-        return STRATA_OK;
+        /* Only that it is open, which it is: said by nobody else, and not held by another word. */
+        static const char *const open_states[] = {"ready", "waiting", "deferred", "claimed"};
+        bool open = false;
+        for (size_t i = 0; i < sizeof open_states / sizeof *open_states && !t.pending; i++)
+            open = open || strcmp(t.state, open_states[i]) == 0;
+        return open && given == 1 && x->d->count == 1 ? STRATA_EXISTS : STRATA_OK;
     }
     if (!t.finished)
         return STRATA_OK;
@@ -457,7 +463,7 @@ int strata_task_update(strata *s, const char *id, const strata_task_change *c, u
     if (d.code != STRATA_OK)
         return d.code;
     if (d.count == 0)
-        return st_lib_fail(s, ST_USAGE, "nothing to change");
+        return st_lib_fail(s, ST_USAGE, "nothing to change: it is not said what");
     struct st_record r = record_of(&d);
     struct changing x = {c, &d, &r};
     bool judged = HAS(c, state) && c->state != NULL;

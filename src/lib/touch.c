@@ -102,14 +102,8 @@ struct touch {
 static enum st_code add_renewal(struct touch *t, const struct st_lease *lease, const char *key,
                                 uint64_t term_ns)
 {
-    if (t->count == t->cap) {
-        size_t cap = t->cap == 0 ? ST_CLAIMS_MAX : t->cap * 2;
-        struct st_command *p = realloc(t->commands, cap * sizeof *p);
-        if (p == NULL)
-            return ST_NO_MEMORY;
-        t->commands = p;
-        t->cap = cap;
-    }
+    if (!st_grow(&t->commands, &t->cap, t->count + 1, sizeof *t->commands))
+        return ST_NO_MEMORY;
     t->commands[t->count++] =
         (struct st_command){.kind = ST_CMD_LEASE_RENEW,
                             .lease = lease->kind,

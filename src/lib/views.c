@@ -365,10 +365,15 @@ int st_view_absorb(strata *s, struct st_entry *e, struct st_str unseen, struct s
 
 /* --- taking a view out ------------------------------------------------------------------------ */
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static bool only_space(struct st_str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (memchr(" \t\r\n", s.p[i], 4) == NULL)
+        if (!is_space(s.p[i]))
             return false;
     return true;
 }

@@ -169,13 +169,17 @@ static void put_answer(FILE *f, const char *key, const strata_op_answer *x, bool
         return;
     case STRATA_OP_ENDED:
         (void)fprintf(f,
-                      "Do not do it: %s is %s%s%s; nothing happened. A person can have it run "
+                      "Do not do it: %s has %s%s%s; nothing happened. A person can have it run "
                       "again.",
                       key, strata_op_state_name(x->operation.state),
                       x->operation.evidence[0] != '\0' ? ": " : "", x->operation.evidence);
         return;
     case STRATA_OP_PRUNED:
-        (void)fprintf(f, "Do not do it: %s was done before; its result is not kept any more.", key);
+        (void)fprintf(
+            f,
+            "Do not do it, under no other key either: %s was known before; its result is not kept "
+            "any more.",
+            key);
         return;
     default:
         if (own) {

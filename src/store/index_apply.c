@@ -37,14 +37,8 @@ enum st_code st_index_state_load(struct st_index *x)
 
 static bool writer_add(struct st_index *x, struct st_writer w, uint64_t segment, uint64_t offset)
 {
-    if (x->writer_count == x->writer_cap) {
-        size_t cap = x->writer_cap == 0 ? 8 : x->writer_cap * 2;
-        struct st_index_writer *p = realloc(x->writers, cap * sizeof *p);
-        if (p == NULL)
-            return false;
-        x->writers = p;
-        x->writer_cap = cap;
-    }
+    if (!st_grow(&x->writers, &x->writer_cap, x->writer_count + 1, sizeof *x->writers))
+        return false;
     x->writers[x->writer_count++] =
         (struct st_index_writer){.writer = w, .segment = segment, .offset = offset};
     return true;

@@ -115,15 +115,9 @@ void st_history_forget(struct st_index *x)
 
 static enum st_code tail_grow(struct st_index *x, size_t count)
 {
-    if (count <= x->tail_cap)
-        return ST_OK;
-    size_t cap = count < ST_CHUNK_ENTRIES ? ST_CHUNK_ENTRIES : count * 2;
-    struct st_place *p = realloc(x->tail, cap * sizeof *p);
-    if (p == NULL)
-        return st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
-    x->tail = p;
-    x->tail_cap = cap;
-    return ST_OK;
+    return st_grow(&x->tail, &x->tail_cap, count, sizeof *x->tail)
+               ? ST_OK
+               : st_fail(&x->fault, ST_NO_MEMORY, "out of memory for the index");
 }
 
 /* Brings the unfinished chunk into the buffer. */

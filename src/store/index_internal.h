@@ -1,9 +1,12 @@
 /*
  * index_internal.h - shared by the files of the index:
- *   index.c        the database, transactions, the position
- *   index_rows.c   the store interface over kv: a write-back cache
- *   index_apply.c  catching up with the log
- *   index_history.c entries and the records behind them
+ *   index.c          the handle, transactions, the position
+ *   index_file.c     the database and its file
+ *   index_begin.c    catching up, beginning to read
+ *   index_apply.c    applying what the log says
+ *   index_near.c     what is missing to the log's end, looked at without applying
+ *   index_rows.c     the store interface over kv: a write-back cache
+ *   index_history.c  entries and the records behind them
  */
 #ifndef ST_STORE_INDEX_INTERNAL_H
 #define ST_STORE_INDEX_INTERNAL_H
@@ -48,12 +51,15 @@ struct st_row {
     bool dirty;
 };
 
+#define ST_RUNS_MAX 64
+
 struct st_rows {
     struct st_row *slots; /* open addressing; bytes NULL: free */
     size_t cap, count;    /* cap: a power of two */
     size_t last;          /* the slot used last */
-    size_t *dirty;        /* slot numbers */
+    size_t *dirty;        /* slot numbers: sorted runs, then what came since */
     size_t dirty_count, dirty_cap;
+    size_t runs[ST_RUNS_MAX], run_count; /* where each run ends; each is at least twice the next */
     /* A Bloom filter of all keys in the database, which spares the look into it for a new key.
      * NULL: not known, as the table was not empty when this process began. */
     uint64_t *stored;
@@ -136,8 +142,28 @@ struct st_index {
     struct st_fault fault;
 };
 
+/* index_file.c */
 enum st_code st_index_sql_fail(struct st_index *x, const char *doing);
 sqlite3_stmt *st_index_sql(struct st_index *x, int which); /* NULL: fault is set */
+enum st_code st_index_run(struct st_index *x, const char *sql, const char *doing);
+uint64_t st_index_now_ns(const struct st_index *x);
+enum st_code st_index_open_shared(struct st_index *x);
+/* A database in memory instead. */
+enum st_code st_index_open_private(struct st_index *x);
+void st_index_database_close(struct st_index *x);
+/*
+ * SQLite found the file damaged: begins a new one, unless somebody else has done so meanwhile.
+ * Processes that have the old one open go on with it until they find the damage.
+ */
+enum st_code st_index_replace_corrupt(struct st_index *x);
+/* The database in memory is kept while the file is tried, and put back if that is of no use. */
+struct st_index_aside {
+    sqlite3 *db;
+    sqlite3_stmt *sql[ST_SQL_COUNT];
+};
+void st_index_set_aside(struct st_index *x, struct st_index_aside *out);
+void st_index_put_back(struct st_index *x, const struct st_index_aside *a);
+void st_index_drop_aside(struct st_index_aside *a);
 
 /* index.c */
 enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms);

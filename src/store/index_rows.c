@@ -15,6 +15,8 @@
 #include <xxhash.h>
 
 #define ROWS_CAP_FIRST 1024
+/* Changed rows that are looked through one by one at a scan; more of them are sorted in first. */
+#define UNSORTED_MAX 256
 /* Rows kept from one transaction to the next. About 50 MB at the worst typical size. */
 #define ROWS_KEPT_MAX 100000
 /* Bits of the filter, 2 of them to a key: with a million keys it errs in one of 70 cases, with ten
@@ -68,16 +70,15 @@ static bool rows_grow(struct st_rows *rows)
         return false;
     bigger.stored = rows->stored;
     bigger.dirty = rows->dirty;
+    bigger.dirty_count = rows->dirty_count;
     bigger.dirty_cap = rows->dirty_cap;
-    bigger.dirty_count = 0;
-    for (size_t i = 0; i < rows->cap; i++) {
-        if (rows->slots[i].bytes == NULL)
-            continue;
-        size_t slot = slot_of(&bigger, row_key(&rows->slots[i]));
-        bigger.slots[slot] = rows->slots[i];
-        if (rows->slots[i].dirty)
-            bigger.dirty[bigger.dirty_count++] = slot;
-    }
+    bigger.run_count = rows->run_count;
+    memcpy(bigger.runs, rows->runs, sizeof bigger.runs);
+    for (size_t i = 0; i < rows->cap; i++)
+        if (rows->slots[i].bytes != NULL)
+            bigger.slots[slot_of(&bigger, row_key(&rows->slots[i]))] = rows->slots[i];
+    for (size_t i = 0; i < rows->dirty_count; i++) /* in their order */
+        bigger.dirty[i] = slot_of(&bigger, row_key(&rows->slots[rows->dirty[i]]));
     free(rows->slots);
     *rows = bigger;
     return true;
@@ -112,14 +113,8 @@ static bool mark_dirty(struct st_rows *rows, struct st_row *row)
 {
     if (row->dirty)
         return true;
-    if (rows->dirty_count == rows->dirty_cap) {
-        size_t cap = rows->dirty_cap == 0 ? 256 : rows->dirty_cap * 2;
-        size_t *p = realloc(rows->dirty, cap * sizeof *p);
-        if (p == NULL)
-            return false;
-        rows->dirty = p;
-        rows->dirty_cap = cap;
-    }
+    if (!st_grow(&rows->dirty, &rows->dirty_cap, rows->dirty_count + 1, sizeof *rows->dirty))
+        return false;
     rows->dirty[rows->dirty_count++] = (size_t)(row - rows->slots);
     row->dirty = true;
     return true;
@@ -217,7 +212,7 @@ static void rows_drop(struct st_rows *rows)
     } else if (rows->cap > 0) {
         memset(rows->slots, 0, rows->cap * sizeof *rows->slots);
     }
-    rows->count = rows->dirty_count = 0;
+    rows->count = rows->dirty_count = rows->run_count = 0;
 }
 
 void st_rows_clear(struct st_index *x)
@@ -281,11 +276,55 @@ void st_rows_digest(const struct st_index *x, uint64_t digest[2])
         row_difference(&x->rows.slots[x->rows.dirty[i]], digest);
 }
 
+static size_t run_start(const struct st_rows *rows, size_t run)
+{
+    return run == 0 ? 0 : rows->runs[run - 1];
+}
+
+/* Of the last two runs one, merged from behind. */
+static bool runs_merge(struct st_rows *rows)
+{
+    size_t start = run_start(rows, rows->run_count - 2), old = rows->runs[rows->run_count - 2];
+    size_t to = rows->runs[rows->run_count - 1], n = to - old;
+    size_t *list = rows->dirty, *last = malloc(n * sizeof *last);
+    if (last == NULL)
+        return false;
+    memcpy(last, list + old, n * sizeof *last);
+    while (n > 0) {
+        bool first = old > start && compare_rows(&list[old - 1], &last[n - 1], rows) > 0;
+        list[--to] = first ? list[--old] : last[--n];
+    }
+    free(last);
+    rows->run_count--;
+    rows->runs[rows->run_count - 1] = rows->dirty_count;
+    return true;
+}
+
+/* What was changed since the last time becomes a run; all of them one, or as many as keep their sizes
+ * apart: so each row is merged as often as the logarithm of their number says. */
+static bool dirty_sort(struct st_rows *rows, bool all)
+{
+    size_t start = run_start(rows, rows->run_count), n = rows->dirty_count - start;
+    if (n > 1)
+        qsort_r(rows->dirty + start, n, sizeof *rows->dirty, compare_rows, rows);
+    if (n > 0)
+        rows->runs[rows->run_count++] = rows->dirty_count;
+    while (rows->run_count > 1) {
+        size_t last = rows->run_count - 1;
+        size_t before = rows->runs[last - 1] - run_start(rows, last - 1);
+        if (!all && before >= 2 * (rows->runs[last] - rows->runs[last - 1]))
+            break;
+        if (!runs_merge(rows))
+            return false;
+    }
+    return true;
+}
+
 enum st_code st_rows_flush(struct st_index *x)
 {
     struct st_rows *rows = &x->rows;
-    if (rows->dirty_count > 1)
-        qsort_r(rows->dirty, rows->dirty_count, sizeof *rows->dirty, compare_rows, rows);
+    if (!dirty_sort(rows, true))
+        return no_memory(x);
     for (size_t i = 0; i < rows->dirty_count; i++) {
         struct st_row *row = &rows->slots[rows->dirty[i]];
         enum st_code code = row_store(x, row);
@@ -300,7 +339,7 @@ enum st_code st_rows_flush(struct st_index *x)
             filter_add(rows->stored, row_key(row));
         row->dirty = false;
     }
-    rows->dirty_count = 0;
+    rows->dirty_count = rows->run_count = 0;
     if (rows->count > ROWS_KEPT_MAX)
         rows_drop(rows);
     return ST_OK;
@@ -364,7 +403,7 @@ static enum st_code kv_del(void *ctx, struct st_str key)
 /* The changed rows of a prefix, in order. */
 struct overlay {
     size_t *slots;
-    size_t count, next;
+    size_t count, cap, next;
 };
 
 static bool has_prefix(struct st_str key, struct st_str prefix)
@@ -372,20 +411,61 @@ static bool has_prefix(struct st_str key, struct st_str prefix)
     return key.n >= prefix.n && memcmp(key.p, prefix.p, prefix.n) == 0;
 }
 
+/* The first of [low, high), sorted, whose key is not before `from`. */
+static size_t dirty_find(const struct st_rows *rows, size_t low, size_t high, struct st_str from)
+{
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (st_str_compare(row_key(&rows->slots[rows->dirty[middle]]), from) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool overlay_add(struct overlay *o, size_t slot)
+{
+    if (o->count == o->cap) {
+        size_t cap = o->cap == 0 ? 16 : o->cap * 2;
+        size_t *p = realloc(o->slots, cap * sizeof *p);
+        if (p == NULL)
+            return false;
+        o->slots = p;
+        o->cap = cap;
+    }
+    o->slots[o->count++] = slot;
+    return true;
+}
+
+/* Costs what it finds, however many others were changed: a transaction may scan for each record. */
 static enum st_code overlay_collect(struct st_index *x, struct st_str prefix, struct st_str after,
                                     struct overlay *o)
 {
     struct st_rows *rows = &x->rows;
+    struct st_str from = st_str_compare(after, prefix) > 0 ? after : prefix;
+    bool fits = true;
     *o = (struct overlay){0};
-    if (rows->dirty_count == 0)
-        return ST_OK;
-    o->slots = malloc(rows->dirty_count * sizeof *o->slots);
-    if (o->slots == NULL)
+    if (rows->dirty_count - run_start(rows, rows->run_count) > UNSORTED_MAX)
+        fits = dirty_sort(rows, false);
+    for (size_t run = 0; run <= rows->run_count && fits; run++) {
+        bool sorted = run < rows->run_count;
+        size_t i = run_start(rows, run), end = sorted ? rows->runs[run] : rows->dirty_count;
+        if (sorted)
+            i = dirty_find(rows, i, end, from);
+        for (; i < end && fits; i++) {
+            struct st_str key = row_key(&rows->slots[rows->dirty[i]]);
+            bool has = has_prefix(key, prefix);
+            if (sorted && !has)
+                break;
+            if (has && st_str_compare(key, after) > 0)
+                fits = overlay_add(o, rows->dirty[i]);
+        }
+    }
+    if (!fits) {
+        free(o->slots);
+        o->slots = NULL;
         return no_memory(x);
-    for (size_t i = 0; i < rows->dirty_count; i++) {
-        struct st_str key = row_key(&rows->slots[rows->dirty[i]]);
-        if (has_prefix(key, prefix) && st_str_compare(key, after) > 0)
-            o->slots[o->count++] = rows->dirty[i];
     }
     if (o->count > 1)
         qsort_r(o->slots, o->count, sizeof *o->slots, compare_rows, rows);

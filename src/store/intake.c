@@ -52,20 +52,6 @@ static enum st_code no_memory(struct st_log *log)
     return st_fail(&log->fault, ST_NO_MEMORY, "out of memory; nothing was taken in");
 }
 
-/* Makes room for one more element. */
-static bool grow(void **list, size_t *cap, size_t count, size_t size)
-{
-    if (count < *cap)
-        return true;
-    size_t bigger = *cap == 0 ? 16 : *cap * 2;
-    void *p = realloc(*list, bigger * size);
-    if (p == NULL)
-        return false;
-    *list = p;
-    *cap = bigger;
-    return true;
-}
-
 /* --- copying -------------------------------------------------------------------------------------
  */
 
@@ -161,7 +147,7 @@ static enum st_code need_add(struct work *k, size_t run, struct st_str line)
             k->runs[run].tells = true;
             continue;
         }
-        if (!grow((void **)&k->needs, &k->need_cap, k->need_count, sizeof *k->needs))
+        if (!st_grow(&k->needs, &k->need_cap, k->need_count + 1, sizeof *k->needs))
             return no_memory(k->log);
         struct need *n = &k->needs[k->need_count++];
         n->run = run;
@@ -314,7 +300,7 @@ static enum st_code copy_theirs(struct work *k, size_t run, uint64_t checksum, b
 
 static enum st_code take_writer(struct work *k, struct st_writer w)
 {
-    if (!grow((void **)&k->runs, &k->run_cap, k->run_count, sizeof *k->runs))
+    if (!st_grow(&k->runs, &k->run_cap, k->run_count + 1, sizeof *k->runs))
         return no_memory(k->log);
     size_t run = k->run_count++;
     uint64_t named = st_vector_get(&k->context, w), checksum = 0;

@@ -8,6 +8,11 @@ static const char search_schema[] =
     "CREATE VIRTUAL TABLE IF NOT EXISTS fts USING fts5(entity, attribute, value);"
     "CREATE TABLE IF NOT EXISTS fts_row(id INTEGER PRIMARY KEY, k BLOB NOT NULL UNIQUE);";
 
+static const char by_rank[] = "SELECT entity,attribute FROM fts WHERE fts MATCH ?1"
+                              " AND length(value)>0 ORDER BY rank LIMIT ?2";
+static const char by_row[] = "SELECT entity,attribute FROM fts WHERE fts MATCH ?1"
+                             " AND length(value)>0 ORDER BY rowid DESC LIMIT ?2";
+
 struct search {
     struct st_index *x;
     sqlite3_stmt *find, *erase, *insert, *key, *position;
@@ -206,29 +211,6 @@ enum st_code st_search_update(struct st_index *x)
     return ST_OK;
 }
 
-/* Appends an FTS5 query: every word quoted, as it is or as a prefix, all of them. Returns how many
- * words there are. */
-static size_t add_words(struct st_buf *out, const char *words, bool prefix)
-{
-    size_t count = 0;
-    while (count < ST_SEARCH_WORDS_MAX) {
-        words += strspn(words, " \t\r\n");
-        size_t n = strcspn(words, " \t\r\n");
-        if (n == 0)
-            break;
-        st_buf_add_text(out, count > 0 ? " \"" : "\"");
-        for (size_t i = 0; i < n; i++) {
-            if (words[i] == '"')
-                st_buf_add_char(out, '"');
-            st_buf_add_char(out, words[i]);
-        }
-        st_buf_add_text(out, prefix ? "\"*" : "\"");
-        words += n;
-        count++;
-    }
-    return count;
-}
-
 static void add_column(struct st_buf *out, sqlite3_stmt *s, int column)
 {
     st_buf_add(out, sqlite3_column_text(s, column), (size_t)sqlite3_column_bytes(s, column));
@@ -295,42 +277,49 @@ static enum st_code find(struct st_index *x, const char *sql, struct st_str quer
     return code;
 }
 
-static enum st_code find_all(struct st_index *x, struct st_str whole, struct st_str begun,
-                             size_t limit, struct st_buf *out)
+/* So many are asked for that every match is read anyway. */
+static enum st_code find_many(struct st_index *x, const char *words, size_t limit,
+                              struct st_buf *out)
 {
-    static const char by_rank[] = "SELECT entity,attribute FROM fts WHERE fts MATCH ?1"
-                                  " AND length(value)>0 ORDER BY rank LIMIT ?2";
-    static const char by_row[] = "SELECT entity,attribute FROM fts WHERE fts MATCH ?1"
-                                 " AND length(value)>0 ORDER BY rowid DESC LIMIT ?2";
-    bool common = false;
+    struct st_buf query;
     size_t found = 0;
-    if (limit == 0 || limit > ST_SEARCH_RANKED)
-        return find(x, by_row, begun, limit, &found, out);
-    enum st_code code = is_common(x, whole, &common);
+    st_buf_init(&query, x->alloc);
+    enum st_code code = st_search_whole(x, words, true, &query);
     if (code == ST_OK)
-        code = find(x, common ? by_row : by_rank, whole, limit, &found, out);
-    if (code == ST_OK && found < limit)
-        code = find(x, by_row, begun, limit, &found, out);
+        code = find(x, by_row, st_buf_str(&query), limit, &found, out);
+    st_buf_release(&query);
     return code;
 }
 
-enum st_code st_search(struct st_index *x, const char *words, size_t limit, struct st_buf *out)
+static enum st_code find_page(struct st_index *x, const char *words, size_t limit,
+                              struct st_buf *out, bool *more)
 {
-    struct st_buf whole, begun;
-    st_buf_init(&whole, x->alloc);
-    st_buf_init(&begun, x->alloc);
-    enum st_code code = ST_OK;
-    if (add_words(&whole, words, false) == 0)
-        code = st_fail(&x->fault, ST_USAGE, "no words to search for");
-    add_words(&begun, words, true);
-    if (code == ST_OK && (whole.failed || begun.failed))
-        code = st_fail(&x->fault, ST_NO_MEMORY, "out of memory");
+    struct st_buf query;
+    bool common = false;
+    size_t found = 0;
+    st_buf_init(&query, x->alloc);
+    enum st_code code = st_search_whole(x, words, false, &query);
     if (code == ST_OK)
-        code = find_all(x, st_buf_str(&whole), st_buf_str(&begun), limit, out);
-    /* Before the first update there is no table, and nothing to find. */
-    if (code == ST_DAMAGED)
-        code = ST_NOT_FOUND;
-    st_buf_release(&whole);
-    st_buf_release(&begun);
+        code = is_common(x, st_buf_str(&query), &common);
+    if (code == ST_OK)
+        code = find(x, common ? by_row : by_rank, st_buf_str(&query), limit, &found, out);
+    if (code == ST_OK && found < limit) {
+        st_buf_reset(&query);
+        code = st_search_begun(x, words, &query, more);
+        if (code == ST_OK)
+            code = find(x, by_row, st_buf_str(&query), limit, &found, out);
+    }
+    st_buf_release(&query);
     return code;
+}
+
+enum st_code st_search(struct st_index *x, const char *words, size_t limit, struct st_buf *out,
+                       bool *more)
+{
+    *more = false;
+    enum st_code code = limit == 0 || limit > ST_SEARCH_RANKED
+                            ? find_many(x, words, limit, out)
+                            : find_page(x, words, limit, out, more);
+    /* Before the first update there is no table, and nothing to find. */
+    return code == ST_DAMAGED ? ST_NOT_FOUND : code;
 }

@@ -1,5 +1,7 @@
 #include "sync/catalog.h"
 
+#include "store/alloc.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,22 +13,9 @@ void st_catalog_release(struct st_catalog *c)
     memset(c, 0, sizeof *c);
 }
 
-static bool grow(void **list, size_t *cap, size_t count, size_t size)
-{
-    if (count < *cap)
-        return true;
-    size_t bigger = *cap == 0 ? 32 : *cap * 2;
-    void *p = realloc(*list, bigger * size);
-    if (p == NULL)
-        return false;
-    *list = p;
-    *cap = bigger;
-    return true;
-}
-
 bool st_catalog_add_piece(struct st_catalog *c, const struct st_piece *piece)
 {
-    if (!grow((void **)&c->pieces, &c->piece_cap, c->piece_count, sizeof *c->pieces))
+    if (!st_grow(&c->pieces, &c->piece_cap, c->piece_count + 1, sizeof *c->pieces))
         return false;
     c->pieces[c->piece_count++] = *piece;
     return true;
@@ -34,7 +23,7 @@ bool st_catalog_add_piece(struct st_catalog *c, const struct st_piece *piece)
 
 bool st_catalog_add_tree(struct st_catalog *c, const struct st_piece_tree *tree)
 {
-    if (!grow((void **)&c->trees, &c->tree_cap, c->tree_count, sizeof *c->trees))
+    if (!st_grow(&c->trees, &c->tree_cap, c->tree_count + 1, sizeof *c->trees))
         return false;
     c->trees[c->tree_count++] = *tree;
     return true;

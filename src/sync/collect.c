@@ -17,19 +17,6 @@ enum st_code st_collection_no_memory(struct st_collection *k)
     return st_fail(&k->y->fault, ST_NO_MEMORY, "out of memory");
 }
 
-static bool grow(void **list, size_t *cap, size_t count, size_t size)
-{
-    if (count < *cap)
-        return true;
-    size_t bigger = *cap == 0 ? 32 : *cap * 2;
-    void *p = realloc(*list, bigger * size);
-    if (p == NULL)
-        return false;
-    *list = p;
-    *cap = bigger;
-    return true;
-}
-
 /* --- fetching --------------------------------------------------------------------------------- */
 
 enum st_code st_sync_fetch(struct st_sync *y)
@@ -190,7 +177,7 @@ static enum st_code want_writer(struct st_collection *k, size_t ref, const struc
     enum st_code code = first_wanted(k, c, from, end, &segment);
     if (code != ST_OK || segment == 0)
         return code;
-    if (!grow((void **)&k->laid, &k->laid_cap, k->laid_count, sizeof *k->laid))
+    if (!st_grow(&k->laid, &k->laid_cap, k->laid_count + 1, sizeof *k->laid))
         return st_collection_no_memory(k);
     struct st_laid *laid = &k->laid[k->laid_count++];
     *laid = (struct st_laid){.ref = ref,
@@ -204,7 +191,7 @@ static enum st_code want_writer(struct st_collection *k, size_t ref, const struc
             laid->size += c->pieces[i].size;
         if (c->pieces[i].segment < segment)
             continue;
-        if (!grow((void **)&k->wanted, &k->wanted_cap, k->wanted_count, sizeof *k->wanted))
+        if (!st_grow(&k->wanted, &k->wanted_cap, k->wanted_count + 1, sizeof *k->wanted))
             return st_collection_no_memory(k);
         k->wanted[k->wanted_count++] = (struct st_wanted){ref, c->pieces[i]};
     }

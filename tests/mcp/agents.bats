@@ -225,6 +225,9 @@ openclaw mcp unset strata" ]
     run strata hook pre-edit <<<"$edit"
     [ "$status" -eq 2 ]
     has "$output" "src/a.c is reserved by bob"
+    # A hook that there is not, as of a newer plugin, does not stand in an edit's way.
+    run strata hook pre-think <<<"$edit"
+    [ "$status" -eq 1 ]
     STRATA_AGENT=bob strata hook pre-edit <<<"$edit"
     STRATA_AGENT=bob strata hook session-end <<<'{}'
     strata hook pre-edit <<<"$edit"
@@ -236,7 +239,7 @@ openclaw mcp unset strata" ]
     # Nonsense, and no workspace, are passed over.
     strata hook pre-edit <<<'nonsense'
     cd "$BATS_TEST_TMPDIR" && strata hook pre-edit <<<"$edit"
-    run -2 strata hook none
+    run -1 strata hook none
 }
 
 # pre_edit AGENT PATH STATUS: what the hook says to an edit of that file
