@@ -258,7 +258,9 @@ const struct cli_command cli_commands[] = {
     {"fact list", "[ENTITY]", 0, 1,
      ON(OPT_ATTRIBUTE) | ON(OPT_AUTHOR) | ON(OPT_SINCE) | ON(OPT_UNTIL) | ON(OPT_AS_OF) |
          ON(OPT_LIMIT) | ON(OPT_AFTER) | ON(OPT_ALL_ABSENT),
-     "list facts", NULL,
+     "list facts",
+     "Tasks, messages and tracked files are kept in the same way, and are listed when ENTITY names one: "
+     "`strata fact list file:MEMORY.md`.",
      {{"strata fact list", "all facts, the first 50"},
       {"strata fact list api", "one entity"},
       {"strata fact list --author ann --since 1d", "what ann wrote since yesterday"},
