@@ -237,6 +237,7 @@ typedef struct strata_fact_query {
     const char *after_attribute;
     size_t limit;     /* 0: no limit */
     bool with_absent; /* attributes without a value too */
+    bool facts_only;  /* without tasks, messages and tracked files, unless `entity` names one */
 } strata_fact_query;
 
 int strata_fact_each(strata *s, const strata_fact_query *query,

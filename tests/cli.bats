@@ -225,6 +225,18 @@ two_copies() {
     try 2 fact list --after nothing
 }
 
+@test "fact list: tasks, messages and tracked files only where one is named" {
+    local name
+    for name in '!' '#' '#:' file 'file;' zz; do strata fact set "$name" a 1 --no-flush >/dev/null; done
+    strata add "a task" >/dev/null
+    echo text >doc.md && strata track doc.md >/dev/null
+    same "$(strata fact list | cut -d' ' -f1 | tr -d '"' | xargs)" '! # #: file file; zz'
+    same "$(strata fact list --as-of 0s | cut -d' ' -f1 | tr -d '"' | xargs)" '! # #: file file; zz'
+    same "$(strata fact list --limit 2 --after '#/a' 2>/dev/null | cut -d' ' -f1 | xargs)" '#: file'
+    has "$(strata fact list file:doc.md)" 'file:doc.md text = text'
+    has "$(strata fact list '#1')" 'title = a task'
+}
+
 @test "--as-of shows the state of then" {
     strata fact set api port 1 >/dev/null
     sleep 0.05

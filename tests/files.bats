@@ -471,6 +471,22 @@ EOF
     same "$(cat ../outside.md)" secret
 }
 
+@test "a file that cannot be had: what it is, and what to do" {
+    ln -s nowhere dangling.md
+    mkdir dir
+    try 2 track dangling.md
+    has "$stderr" "'dangling.md' is a symbolic link that leads nowhere"
+    (cd dir && run --separate-stderr "$STRATA" track ../dangling.md && has "$stderr" "leads nowhere")
+    try 2 append nodir/x.md text
+    has "$stderr" "make the directory first"
+    try 2 append dir text
+    has "$stderr" "'dir' is no regular file"
+    try 1 untrack new.md
+    has "$stderr" '`strata track` lists what is tracked'
+    try 2 track --seen --take new.md
+    has "$stderr" "--seen and --take do not go together"
+}
+
 @test "hostile files: taken as they are, or refused with a reason" {
     # 50 MB of text around a block
     yes "$(printf 'x%.0s' {1..99})" | head -c 50000000 >big.md

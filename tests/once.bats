@@ -402,7 +402,7 @@ EOF
     try 4 op settle k --outcome failed --evidence "I think so"
     has "$stderr" "STRATA_AGENT says that an agent is calling"
     has "$stderr" "strata pending"
-    for mark in CLAUDECODE CODEX_SANDBOX OPENCLAW_SESSION; do
+    for mark in CLAUDECODE CLAUDE_CODE_ENTRYPOINT CODEX_SANDBOX OPENCLAW_AGENT OPENCLAW_SESSION; do
         run env -u STRATA_AGENT "$mark=1" script -qec \
             "'$STRATA' op settle k --outcome failed --evidence 'I think so'" /dev/null </dev/null
         [ "$status" -eq 4 ]

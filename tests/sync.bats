@@ -119,6 +119,29 @@ logs() {
     same "$output" "origin: nothing new here or there"
 }
 
+@test "two remotes: nobody passes on what another wrote; what has seen it waits, and that is told" {
+    clones a b
+    git init -q --bare other
+    sync b "$PWD/other" --yes
+    "$STRATA" -C b fact set api port 1 >/dev/null
+    sync b "$PWD/other"
+    sync a "$PWD/other" --yes
+    "$STRATA" -C a fact set api port 2 >/dev/null
+    sync a
+    clone c
+    "$STRATA" init --name c c >/dev/null
+    try_in 0 c sync origin --yes
+    has "$stderr" "wait for earlier ones that are not there yet: of a copy that has to sync with this remote, too"
+    same "$(get c api port)" nothing
+    sync b origin
+    sync c
+    same "$(get c api port)" 2
+    # what git says is told on one line
+    mv hub gone
+    try_in 6 a sync origin
+    has "$stderr" "; fatal: "
+}
+
 @test "what a sync merges into tracked files travels with the same sync" {
     clones a b
     printf '%s\n' one two three >a/M.md

@@ -220,7 +220,8 @@ static int write_until_full(strata *s, int first, size_t size)
             continue;
         expect_code(s, code, STRATA_NO_SPACE);
         assert_int_equal(strata_code_exit(code), 6);
-        assert_true(strlen(strata_last_error(s)->hint) > 0);
+        assert_non_null(strstr(strata_last_error(s)->message, "nothing was recorded"));
+        assert_non_null(strstr(strata_last_error(s)->hint, "free some disk space"));
         return i;
     }
 }

@@ -216,7 +216,8 @@ static void test_lost_error(void)
 static void test_names(uint64_t seed)
 {
     sim_reset(sim, seed);
-    CHECK(env->mkdir(env->ctx, "/d") == 0 && env->mkdir(env->ctx, "/d") == -EEXIST);
+    CHECK(env->mkdir(env->ctx, "/d") == 0);
+    CHECK(env->mkdir(env->ctx, "/d") == -EEXIST);
     CHECK(env->open(env->ctx, "/none/f", CREATE) == -ENOENT);
     close_fd(file_open("/d/kept", CREATE));
     CHECK(env->open(env->ctx, "/d/kept", CREATE | ST_OPEN_EXCLUSIVE) == -EEXIST);
@@ -474,7 +475,7 @@ static void mapper_main(struct sim *s, void *arg)
     void *p;
     int fd = file_open("/page", ST_OPEN_WRITE);
     CHECK(env->map(env->ctx, fd, 1024, true, &p) == 0);
-    for (char c = 'b'; c <= 'd'; c++) {
+    for (int c = 'b'; c <= 'd'; c++) {
         memset(p, c, 1024);
         env->point(env->ctx, "stored");
     }

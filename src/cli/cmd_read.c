@@ -187,6 +187,7 @@ int cmd_fact_list(struct cli *c)
     if (status != 0)
         return status;
     query.entity = c->arg_count > 0 ? c->args[0] : NULL;
+    query.facts_only = true;
     query.limit = page.limit != 0 ? page.limit + 1 : 0;
     if (c->json)
         page.list = json_array();

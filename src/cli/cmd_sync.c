@@ -110,7 +110,9 @@ static void put_result(struct syncing *y, const strata_sync_result *r)
                      (unsigned long long)r->ledger_taken,
                      r->ledger_taken == 1 ? "entry" : "entries");
     if (r->waiting > 0)
-        cli_note(y->c, "%llu records wait for earlier ones that are not there yet",
+        cli_note(y->c,
+                 "%llu records wait for earlier ones that are not there yet: of a copy that has "
+                 "to sync with this remote, too",
                  (unsigned long long)r->waiting);
 }
 

@@ -258,7 +258,9 @@ const struct cli_command cli_commands[] = {
     {"fact list", "[ENTITY]", 0, 1,
      ON(OPT_ATTRIBUTE) | ON(OPT_AUTHOR) | ON(OPT_SINCE) | ON(OPT_UNTIL) | ON(OPT_AS_OF) |
          ON(OPT_LIMIT) | ON(OPT_AFTER) | ON(OPT_ALL_ABSENT),
-     "list facts", NULL,
+     "list facts",
+     "Tasks, messages and tracked files are kept in the same way, and are listed when ENTITY names one: "
+     "`strata fact list file:MEMORY.md`.",
      {{"strata fact list", "all facts, the first 50"},
       {"strata fact list api", "one entity"},
       {"strata fact list --author ann --since 1d", "what ann wrote since yesterday"},
@@ -711,7 +713,8 @@ const struct cli_example cli_statuses[] = {
           "workspace"},
     {"4", "not allowed"},
     {"5", "not acquired in time"},
-    {"6", "unavailable: another copy decides, read-only state, no space left; nothing was recorded"},
+    {"6",
+     "unavailable: another copy decides, read-only state, no space left; nothing was recorded"},
     {"7", "in doubt: nobody knows whether it happened, or is kept; look, do not just try again"},
     {"130", "interrupted"},
     {NULL, NULL},
@@ -727,9 +730,10 @@ const struct cli_example cli_environment[] = {
 };
 
 const char cli_description[] =
-    "Facts, files, tasks, messages, locks and once-only operations for agents that share a workspace "
-    "on one machine or a few. When a command has answered, your write is kept: it is the current value, or in `strata "
-    "history` under what replaced it, or in `strata pending` because somebody wrote the same "
+    "Facts, files, tasks, messages, locks and once-only operations for agents that share a "
+    "workspace on one machine or a few. When a command has answered, your write is kept: it is the "
+    "current value, or in `strata history` under what replaced it, or in `strata pending` because "
+    "somebody wrote the same "
     "thing elsewhere at the same time. Of heartbeats only the last is kept, and `count` may lose "
     "its last seconds in a power cut.";
 
@@ -737,7 +741,8 @@ const struct cli_example cli_introduction[] = {
     {"strata init", "set up the workspace, once"},
     {"strata fact set api port 9090", "write; the answer says what was replaced"},
     {"strata fact get api port", "read"},
-    {"strata add \"build frontend\" --after 141", "a task; `strata next` takes the best that is ready"},
+    {"strata add \"build frontend\" --after 141",
+     "a task; `strata next` takes the best that is ready"},
     {"strata once --key deploy-42 -- ./deploy.sh", "what must not happen twice"},
     {"strata pending", "what waits for a decision"},
     {NULL, NULL},

@@ -49,7 +49,7 @@ struct query {
     uint64_t since_ms, until_ms, as_of_ms;
     const char *after_entity, *after_attribute;
     size_t limit;
-    bool with_absent;
+    bool with_absent, facts_only;
 };
 
 static struct query query_of(const strata_fact_query *q)
@@ -68,6 +68,7 @@ static struct query query_of(const strata_fact_query *q)
     TAKE(after_attribute);
     TAKE(limit);
     TAKE(with_absent);
+    TAKE(facts_only);
 #undef TAKE
     return r;
 }
@@ -100,9 +101,22 @@ struct walk {
     void *arg;
     size_t visited;
     int result;
+    const char *skip_to; /* stopped at what is no fact: where it ends */
     /* For the state as it was: names only, looked at afterwards. */
     struct st_buf names;
 };
+
+/* The names of tasks and messages, and those of tracked files, stand together: all of them are passed over
+ * at once. */
+static bool is_skipped(struct walk *w, const struct st_attribute *a)
+{
+    enum st_entity_kind kind = st_entity_kind(a->entity);
+    if (!w->q->facts_only || w->q->entity != NULL || kind == ST_ENTITY_FACT)
+        return false;
+    w->skip_to = kind == ST_ENTITY_NUMBERED ? "#9\xff"
+                                            : ST_DOCUMENT_PREFIX "\xff"; /* no name has this byte */
+    return true;
+}
 
 static bool name_fits(const struct walk *w, const struct st_attribute *a)
 {
@@ -121,6 +135,8 @@ static enum st_code visit_now(void *arg, const struct st_attribute *a)
 {
     struct walk *w = arg;
     strata_attribute out;
+    if (is_skipped(w, a))
+        return ST_SCAN_STOP;
     if (!name_fits(w, a))
         return ST_OK;
     st_arena_reset(&w->s->arena);
@@ -135,6 +151,8 @@ static enum st_code visit_now(void *arg, const struct st_attribute *a)
 static enum st_code collect_name(void *arg, const struct st_attribute *a)
 {
     struct walk *w = arg;
+    if (is_skipped(w, a))
+        return ST_SCAN_STOP;
     if (!name_fits(w, a))
         return ST_OK;
     st_buf_add(&w->names, a->entity.p, a->entity.n);
@@ -177,9 +195,15 @@ int strata_fact_each(strata *s, const strata_fact_query *query,
         return code;
     struct walk w = {.s = s, .q = &q, .visit = visit, .arg = arg};
     st_buf_init(&w.names, st_alloc_libc());
-    enum st_code got = st_attribute_each(st_index_kv(s->index), st_str_of(q.entity),
-                                         st_str_of(q.after_entity), st_str_of(q.after_attribute),
-                                         &s->read, q.as_of_ms != 0 ? collect_name : visit_now, &w);
+    enum st_code got;
+    do {
+        w.skip_to = NULL;
+        got = st_attribute_each(st_index_kv(s->index), st_str_of(q.entity),
+                                st_str_of(q.after_entity), st_str_of(q.after_attribute), &s->read,
+                                q.as_of_ms != 0 ? collect_name : visit_now, &w);
+        q.after_entity = w.skip_to;
+        q.after_attribute = "";
+    } while (got == ST_OK && w.skip_to != NULL);
     if (got == ST_OK && q.as_of_ms != 0)
         got = visit_as_of(&w);
     if (got != ST_OK)

@@ -144,11 +144,16 @@ int st_files_relative(strata *s, const char *given, char out[ST_PATH_SIZE])
     char name[NAME_MAX + 1];
     snprintf(name, sizeof name, "%s", slash + 1);
     struct stat st;
+    if (lstat(full, &st) == 0 && S_ISLNK(st.st_mode) && realpath(full, real) == NULL)
+        return st_lib_fail(s, ST_INVALID, "'%.200s' is a symbolic link that leads nowhere", given);
     if (realpath(full, real) == NULL) {
         /* Not there yet: its directory has to be. */
         *slash = '\0';
-        if (lstat(given, &st) == 0 || realpath(slash == full ? "/" : full, real) == NULL)
-            return st_lib_fail(s, ST_INVALID, "cannot find the directory of '%.200s'", given);
+        if (realpath(slash == full ? "/" : full, real) == NULL) {
+            st_lib_fail(s, ST_INVALID, "cannot find the directory of '%.200s'", given);
+            st_lib_hint(s, "make the directory first");
+            return ST_INVALID;
+        }
         size_t used = strlen(real);
         if (used + strlen(name) + 2 > sizeof real || name[0] == '\0')
             return st_lib_fail(s, ST_INVALID, "'%.200s' is no name of a file", given);

@@ -150,16 +150,21 @@ bool st_files_seen_get(strata *s, const char *path, char dot[ST_ID_SIZE])
            st_dot_parse(st_str_of(dot), &marked) && st_mend_keeps(&s->log, marked);
 }
 
+static int not_tracked(strata *s, const char *path)
+{
+    st_lib_fail(s, ST_NOT_FOUND, "%s is not tracked", path);
+    st_lib_hint(s, "`strata track FILE` tracks it; `strata track` lists what is tracked");
+    return ST_NOT_FOUND;
+}
+
 /* The entry of a file that has to be tracked. */
 static int tracked_entry(strata *s, const char *given, struct st_entry **e)
 {
     char path[ST_PATH_SIZE];
     int code = st_files_relative(s, given, path);
     *e = code == STRATA_OK ? st_files_entry(s, path) : NULL;
-    if (code == STRATA_OK && (*e == NULL || (*e)->kind != ST_ENTRY_FILE)) {
-        code = st_lib_fail(s, ST_NOT_FOUND, "%s is not tracked", path);
-        st_lib_hint(s, "`strata track FILE` tracks it; `strata track` lists what is tracked");
-    }
+    if (code == STRATA_OK && (*e == NULL || (*e)->kind != ST_ENTRY_FILE))
+        code = not_tracked(s, path);
     return code;
 }
 
@@ -287,7 +292,7 @@ int strata_untrack(strata *s, const char *given)
             found = s->files->changed_set = true;
         }
     if (code == STRATA_OK && !found)
-        code = st_lib_fail(s, ST_NOT_FOUND, "%s is not tracked", path);
+        code = not_tracked(s, path);
     return st_files_end(s, code);
 }
 

@@ -199,6 +199,7 @@ class Session(unittest.TestCase):
             self.assertTrue(result["isError"], arguments)
             self.assertNotIn("structuredContent", result)
         self.assertIn("valeu", s.text("fact_set", entity="a", attribute="b", value="c", valeu="d"))
+        self.assertIn("55000", s.text("next", wait_ms=55001))
         self.assertIn("set, add, remove, unset", s.text("fact_set", entity="a", attribute="b", value="c", mode="put"))
         self.assertEqual(json.loads(self.cli("fact", "list", "--json"))["data"]["facts"], [])
 
@@ -687,6 +688,21 @@ class Session(unittest.TestCase):
         entity = {"name": "a", "entityType": "t", "observations": ["o"]}
         self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": [entity]})
         self.assertEqual(s.tool("create_entities", entities=[entity])["structuredContent"], {"entities": []})
+
+    def test_what_is_deleted_takes_its_relations_with_it(self):
+        s = self.start("--memory")
+        s.tool("create_entities", entities=[{"name": n, "entityType": "person", "observations": ["o", "p"]}
+                                            for n in ("ann", "bob", "cid")])
+        s.tool("create_relations", relations=[{"from": f, "to": t, "relationType": "knows"}
+                                              for f, t in (("ann", "bob"), ("bob", "cid"), ("cid", "ann"))])
+        s.tool("delete_observations", deletions=[{"entityName": "cid", "observations": ["o"]}])
+        s.tool("delete_entities", entityNames=["bob", "nobody"])
+        graph = s.tool("read_graph")["structuredContent"]
+        self.assertEqual([(e["name"], e["observations"]) for e in graph["entities"]],
+                         [("ann", ["o", "p"]), ("cid", ["p"])])
+        self.assertEqual([(r["from"], r["to"]) for r in graph["relations"]], [("cid", "ann")])
+        s.tool("delete_relations", relations=[{"from": "cid", "to": "ann", "relationType": "knows"}])
+        self.assertEqual(s.tool("read_graph")["structuredContent"]["relations"], [])
 
     def test_names_of_tasks_and_tracked_files_are_entities_as_any_other(self):
         s = self.start("--memory")
