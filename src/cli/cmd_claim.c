@@ -66,10 +66,12 @@ int task_take_next(struct cli *c, const strata_task_end *end)
         return status;
     int code = strata_task_next(c->s, &q, wait_ms, term_ms, 0, end, &taken);
     if (code == STRATA_TIMEOUT && wait_ms == 0)
-        return cli_error(c, code,
-                         "to wait: --wait 60s; `strata list --blocked` shows what waits for what",
-                         "%s%s%s", end != NULL && taken.ended ? end->id : "",
-                         taken.ended ? " has ended; " : "", strata_last_error(c->s)->message);
+        return cli_error(
+            c, code,
+            "to wait: --wait 60s; `strata list` shows what is held, `strata list --blocked` "
+            "what waits for what",
+            "%s%s%s", end != NULL && taken.ended ? end->id : "", taken.ended ? " has ended; " : "",
+            strata_last_error(c->s)->message);
     return code == STRATA_OK ? print_taken(c, &taken) : cli_fail(c, code);
 }
 

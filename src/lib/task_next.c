@@ -119,7 +119,7 @@ static int nothing_ready(strata *s, const strata_task_query *q)
                 : waiting > 0  ? "nobody has taken any"
                                : "there is no open task",
                 rest);
-    st_lib_hint(s, "`strata list --blocked` shows what waits for what");
+    st_lib_hint(s, "`strata list` shows what is held, `strata list --blocked` what waits for what");
     return ST_TIMEOUT;
 }
 
