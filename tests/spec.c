@@ -260,25 +260,21 @@ static int order_listed(const struct st_item *a, const struct st_item *b)
     return order != 0 ? order : order_u64(a->op, b->op);
 }
 
+static bool contradict(const struct st_item *x, const struct st_item *y, bool times)
+{
+    if (y->kind == ST_ITEM_MEMBER)
+        return x->kind == ST_ITEM_VALUE;
+    if (x->kind != y->kind)
+        return true;
+    return !times && (x->value_kind != y->value_kind || !same_text(x->value, y->value));
+}
+
 static bool pending_of(const struct spec_attribute *a, bool times)
 {
-    for (size_t i = 0; i < a->count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            const struct st_item *x = &a->items[j];
-            const struct st_item *y = &a->items[i];
-            if (x->kind == ST_ITEM_MEMBER && y->kind == ST_ITEM_MEMBER)
-                continue;
-            if (y->kind == ST_ITEM_MEMBER) {
-                if (x->kind == ST_ITEM_VALUE)
-                    return true;
-            } else if (x->kind != y->kind) {
+    for (size_t i = 0; i < a->count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (contradict(&a->items[j], &a->items[i], times))
                 return true;
-            } else if (!times &&
-                       (x->value_kind != y->value_kind || !same_text(x->value, y->value))) {
-                return true;
-            }
-        }
-    }
     return false;
 }
 
