@@ -765,6 +765,9 @@ shared() {
     has "$stderr" "NOTES.md has an older text, as Git has it: the file is left so"
     try 0 track --json
     json '.data.files == [{file: "NOTES.md", pattern: false, held: true}]'
+    try 0 prime
+    has "$output" "## Files that Git has put back"
+    has "$output" "- NOTES.md"
     git stash pop -q
     try 0 track
     same "$output" "NOTES.md"

@@ -73,6 +73,20 @@ static int put_pending(void *arg, const strata_pending *x)
     return 0;
 }
 
+static int put_held(void *arg, const strata_tracked *file)
+{
+    struct prime *p = arg;
+    if (!file->held)
+        return 0;
+    if (p->count++ == 0)
+        (void)fputs("\n## Files that Git has put back: what was written since is not in them\n",
+                    p->f);
+    (void)fputs("- ", p->f);
+    edge_put_name(p->f, file->path);
+    (void)fputc('\n', p->f);
+    return p->count >= LISTED;
+}
+
 static int put_doubt(void *arg, const strata_operation *o)
 {
     struct prime *p = arg;
@@ -137,6 +151,9 @@ int edge_prime(FILE *f, strata *s, const char *agent, uint64_t now_ms, enum edge
     p.count = 0;
     if (code == STRATA_OK)
         code = strata_pending_each(s, STRATA_PENDING_CONFLICT, LISTED, put_pending, &p);
+    p.count = 0;
+    if (code == STRATA_OK)
+        code = strata_file_each(s, put_held, &p);
     p.count = 0;
     /* Where the ledger cannot be read there is nothing to tell of it. */
     if (code == STRATA_OK)

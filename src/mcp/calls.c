@@ -132,9 +132,12 @@ void mcp_tools_call(struct mcp_server *v, const struct request *r)
         mcp_reply_error(v, r->id, MCP_INVALID_PARAMS, NULL, "Unknown tool: %s", name);
         return;
     }
+    json_t *arguments = json_object_get(r->params, "arguments");
+    if (v->face->strict)
+        mcp_soften(tool->input, arguments);
     struct mcp_call call = {
         .context = v->face->context,
-        .arguments = json_object_get(r->params, "arguments"),
+        .arguments = arguments,
         .now_ms = r->now_ms,
         .started_ms = r->now_ms,
         .last = v->waiting_count == MCP_WAITING_MAX,

@@ -198,6 +198,33 @@ static bool check_object(const struct mcp_field *fields, const json_t *o, bool s
     return true;
 }
 
+/* --- numbers as strings ------------------------------------------------------------------------- */
+
+static json_t *digits(const json_t *number)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%lld", (long long)json_integer_value(number));
+    return json_string(text);
+}
+
+void mcp_soften(const struct mcp_field *fields, json_t *arguments)
+{
+    size_t i;
+    json_t *item;
+    for (const struct mcp_field *f = fields; f->name != NULL; f++) {
+        json_t *v = json_object_get(arguments, f->name);
+        if (f->type == MCP_STRING && json_is_integer(v))
+            (void)json_object_set_new(arguments, f->name, digits(v));
+        if (f->type != MCP_ARRAY || f->fields != NULL)
+            continue;
+        json_array_foreach(v, i, item)
+        {
+            if (json_is_integer(item))
+                (void)json_array_set_new(v, i, digits(item));
+        }
+    }
+}
+
 bool mcp_check(const struct mcp_field *fields, const json_t *arguments, bool strict,
                char fault[MCP_FAULT_SIZE])
 {

@@ -25,6 +25,10 @@ struct mcp_field {
 /* {"type":"object",...}; a new reference, NULL when memory ran out. */
 json_t *mcp_schema(const struct mcp_field *fields);
 
+/* Whole numbers among the arguments (NULL: none) where the table has a string, or an array of them, become
+ * their digits: models write {"id": 15} and {"value": 8080}. */
+void mcp_soften(const struct mcp_field *fields, json_t *arguments);
+
 /* Whether the arguments (NULL: none) are as the table says; else why not, as a sentence that names
  * the argument. With strict, members that are not in the table are refused. */
 #define MCP_FAULT_SIZE 512

@@ -188,7 +188,7 @@ class Session(unittest.TestCase):
 
     def test_bad_arguments_are_results(self):
         s = self.start()
-        for arguments in ({}, {"entity": 1, "attribute": "b", "value": "c"},
+        for arguments in ({}, {"entity": 1.5, "attribute": "b", "value": "c"},
                           {"entity": "a", "attribute": "b", "value": "c", "valeu": "d"},
                           {"entity": "a", "attribute": "b", "value": "c", "mode": "put"},
                           {"entity": "", "attribute": "b", "value": "c"},
@@ -202,6 +202,15 @@ class Session(unittest.TestCase):
         self.assertIn("55000", s.text("next", wait_ms=55001))
         self.assertIn("set, add, remove, unset", s.text("fact_set", entity="a", attribute="b", value="c", mode="put"))
         self.assertEqual(json.loads(self.cli("fact", "list", "--json"))["data"]["facts"], [])
+
+    def test_a_whole_number_may_stand_for_a_text(self):
+        s = self.start()
+        self.assertEqual(s.text("fact_set", entity="api", attribute="port", value=8080), "api port = 8080")
+        first = s.tool("add", title="build")["structuredContent"]["id"]
+        s.tool("add", title="deploy", after=[int(first)])
+        self.assertEqual(s.tool("next")["structuredContent"]["id"], first)
+        self.assertIn("nothing ready", s.text("next", agent="bob"))
+        self.assertIn("done", s.text("update", id=int(first), action="done"))
 
     def test_a_write_over_something_unread_is_told(self):
         s = self.start()
