@@ -57,7 +57,11 @@ static int put_agent(void *arg, const strata_agent *a)
     struct out *o = arg;
     char span[EDGE_AGE_SIZE];
     edge_span(a->age_ms, span);
-    (void)fprintf(o->f, "%s on %s, last heard of %s ago", a->agent, a->replica, span);
+    (void)fprintf(o->f, "%s%s%s, last heard of %s ago", a->agent,
+                  a->replica[0] != '\0' ? " on " : "", a->replica, span);
+    if (a->tasks != 0)
+        (void)fprintf(o->f, ", has %llu task%s", (unsigned long long)a->tasks,
+                      a->tasks == 1 ? "" : "s");
     if (a->status[0] != '\0') {
         (void)fputs(": ", o->f);
         edge_put_text(o->f, a->status, strlen(a->status), 0);
