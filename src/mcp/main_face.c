@@ -141,9 +141,20 @@ static int read_task(struct out *o, strata *s, const char *id)
 {
     strata_task t;
     int code = strata_task_get(s, id, &t);
-    if (code == STRATA_OK)
-        tool_put_task(o->f, &t);
-    return code;
+    if (code != STRATA_OK)
+        return code;
+    tool_put_task(o->f, &t);
+    if (t.holder[0] != '\0')
+        (void)fprintf(o->f, "Claimed by: %s\n", t.holder);
+    for (size_t i = 0; i < t.depends_count; i++)
+        (void)fprintf(o->f, "%s%s%s", i == 0 ? "After: " : ", ", t.depends[i],
+                      i + 1 == t.depends_count ? "\n" : "");
+    if (t.reason[0] != '\0') {
+        (void)fputs("Reason: ", o->f);
+        edge_put_text(o->f, t.reason, strlen(t.reason), 0);
+        (void)fputc('\n', o->f);
+    }
+    return STRATA_OK;
 }
 
 #define ENTITY "strata://entity/"
