@@ -136,6 +136,26 @@ second_copy() {
     wait
 }
 
+@test "next: where others have all that is ready it waits, and does not look on and on" {
+    add one
+    strata claim 1 --agent bob >/dev/null
+    cat >"$T/wait.py" <<'EOF'
+import resource, subprocess, sys
+
+def cost(*arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.argv[1], *arguments], capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+once = max(cost("list") for _ in range(3))
+waited = cost("next", "--agent", "cid", "--wait", "2s")
+# Some three looks; without a pause they would be hundreds.
+assert waited < 10 * once, f"{waited} s; one look {once} s"
+EOF
+    python3 "$T/wait.py" "$STRATA"
+}
+
 @test "checkpoint, done: of the holder only; the token says who" {
     add one two
     token=$(strata next --json | jq .data.token)

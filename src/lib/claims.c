@@ -335,6 +335,7 @@ static int take_chosen(strata *s, struct choice *x, uint64_t term_ms, uint64_t r
     uint64_t asked_ns = env->boot_ns(env->ctx);
     if (code == STRATA_OK)
         code = take(s, x, term_ms, run, end, out);
+    out->outrun = out->token == 0 && x->asked_count > 0;
     if (out->token == 0)
         return code;
     out->incarnation = s->incarnation;

@@ -36,8 +36,9 @@ struct st_claim {
     const char *name, *holder; /* of the last grant; "" when nobody ever had it */
     uint64_t token;            /* of the last grant; 0: never given out */
     uint64_t incarnation, run;
-    bool held; /* its term lasts, and the process of its run lives */
-    bool back; /* taken now: its last holder had given it back */
+    bool held;   /* its term lasts, and the process of its run lives */
+    bool back;   /* taken now: its last holder had given it back */
+    bool outrun; /* not taken: one that was seen to be free was somebody's when it was asked for */
     enum st_claim_outcome outcome;
     uint64_t since_ms, left_ms; /* left_ms: until it lapses */
 };

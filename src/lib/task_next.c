@@ -130,8 +130,9 @@ struct taking {
     uint64_t term_ms, run;
     const struct st_claim_end *end; /* to be reported with the next entry; NULL: none */
     strata_task_taken *out;
-    bool again; /* others were faster: not a reason to wait */
-    bool on;    /* it goes on from the last task: what was seen for that may still be used */
+    bool again;  /* others were faster: not a reason to wait */
+    bool looked; /* all that is ready was seen to be held */
+    bool on;     /* it goes on from the last task: what was seen for that may still be used */
     struct st_dot seen; /* on: as far as one has to see */
 };
 
@@ -201,13 +202,20 @@ static void wanted_release(struct wanted *w)
 }
 
 /* After an entry that gave nothing. */
-static int none_given(struct taking *t, const struct wanted *w, int code)
+static int none_given(struct taking *t, const struct wanted *w, bool outrun, int code)
 {
-    if (code == STRATA_CONFLICT) /* the only one has ended, and whoever ended it has not told so */
+    /* The only one has ended, and whoever ended it has not told so. */
+    if (code == STRATA_CONFLICT) {
         code = STRATA_TIMEOUT;
-    else if (code != STRATA_OK && code != STRATA_TIMEOUT)
+        outrun = true;
+    } else if (code != STRATA_OK && code != STRATA_TIMEOUT) {
         return code;
-    t->again = code == STRATA_TIMEOUT && w->c.count > 0;
+    }
+    /* Where all are held, only time helps: whoever looks on and on takes it from who works. Once more, as
+     * what was left to be copied may have been in the way. */
+    bool helps = outrun || !w->all || !t->looked;
+    t->looked = true;
+    t->again = code == STRATA_TIMEOUT && w->c.count > 0 && helps;
     if (t->again && !w->all && t->s->task_window < WINDOW_MAX)
         t->s->task_window = 2 * w->c.count;
     code = t->again && !w->all ? st_task_settle_soon(t->s) : st_task_settle(t->s);
@@ -240,7 +248,7 @@ static int ask_for(struct taking *t, const struct wanted *w)
     code = given(t, end, &c, code);
     bool over = c.token != 0 || code == STRATA_UNAVAILABLE || t->out->id[0] != '\0' ||
                 (end != NULL && code == STRATA_CONFLICT);
-    return over ? code : none_given(t, w, code);
+    return over ? code : none_given(t, w, c.outrun, code);
 }
 
 /* What was seen to be free is asked for without a look. */

@@ -589,6 +589,17 @@ class Session(unittest.TestCase):
         self.assertGreaterEqual(took, 0.6)
         self.assertLess(took, 3)
 
+    def test_a_next_beside_a_task_that_another_holds_answers_at_once(self):
+        s = self.start()
+        s.tool("add", title="build")
+        s.tool("next")
+        took = []
+        for _ in range(3):
+            begin = time.monotonic()
+            self.assertIn("claimed by ann", s.text("next", agent="bob"))
+            took.append(time.monotonic() - begin)
+        self.assertLess(min(took), 0.9)  # it looked on and on for a second
+
     def test_cancellation(self):
         s = self.start()
         waiting = s.send("tools/call", {"name": "next", "arguments": {"wait_ms": 50000}})
