@@ -971,6 +971,14 @@ shared() {
     try 2 append log.md "$(head -c 70000 /dev/zero | tr '\0' x)"
 }
 
+@test "append: where another file has taken the name meanwhile, the line is in that one, too" {
+    echo one >plain.log
+    ln plain.log was
+    STRATA_DIE_AT=append.opened STRATA_THERE='echo other >new && mv new plain.log' "$STRATA_MORTAL" append plain.log two
+    same "$(xargs <plain.log)" "other two"
+    same "$(xargs <was)" "one two"
+}
+
 # --- files as agents really write them ---------------------------------------------------------------
 
 agent_files() {
