@@ -291,6 +291,7 @@ typedef struct strata_agent {
     uint64_t age_ms;      /* how long ago that was by this machine's clock */
     int state;            /* STRATA_AGENT_...: of its process, by its last sign of life */
     uint64_t incarnation; /* of its registration; 0: not registered. status_ms tells its progress */
+    uint64_t tasks;       /* how many it has claimed, as far as this copy knows */
 } strata_agent;
 
 enum {
@@ -973,6 +974,8 @@ typedef struct strata_command {
     uint64_t generation;
     bool forced, by_check;
     uint64_t result_size; /* bytes of its result */
+    bool alternative;     /* wanted only if no alternative before it in the entry was to be had */
+    const char *tree;     /* of a reservation: which work tree its pattern (key) is of; an id */
 } strata_command;
 
 /* The commands of the entries after `after`, at most `limit` entries (0: all). A command is what

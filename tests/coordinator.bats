@@ -113,12 +113,14 @@ same_log() { # DIR
     place=$(cd ../box && coordinator place)
     person 2 coordinator move --to nowhere --reason "it travels"
     person 0 coordinator move --to "$place" --reason "it travels" --by pat
+    has "$output" "strata sync REMOTE --ledger"
     once 116 new
     has "$stderr" "$place"
     try 0 coordinator show
     has "$output" "sealed for $place"
     cd ../box
     person 3 coordinator move --accept # it has not arrived
+    has "$output" "strata sync REMOTE --ledger"
     once 116 new
     merge ../desk
     cp -r . ../stolen
@@ -191,6 +193,24 @@ same_log() { # DIR
     has "$output" "settled doubt"
     [[ $output != *"proposed k"* ]]
     try 2 log --ops --follow
+}
+
+@test "log --ops: tasks and paths, as they are called elsewhere" {
+    strata add one >/dev/null
+    strata add two >/dev/null
+    try 0 next
+    try 0 done 1
+    try 0 reserve 'src/**'
+    try 0 log --ops
+    has "$output" "ann: asked for claim \"#1\""
+    has "$output" "ann: or else for claim \"#2\""
+    has "$output" "finished \"#1\" as done (token"
+    has "$output" "ann: asked for the paths \"src/**\" (work tree "
+    hasnt "$output" "@"
+    tree=$(strata reserve list --json | jq -r '.data[0].tree')
+    try 0 log --ops --json
+    jq -e --arg tree "$tree" '.data.commands[-1] | .key == "src/**" and .tree == $tree' <<<"$output"
+    jq -e '[.data.commands[] | select(.alternative) | .key] == ["#1", "#2"]' <<<"$output"
 }
 
 @test "log verify: the head, and a broken link with file and place" {

@@ -386,6 +386,23 @@ EOF
     json '.data.state == "committed" and .data.attempts == 2'
 }
 
+@test "idempotent: not beside what is left of the last attempt" {
+    cat >leaves.sh <<'END'
+[ -e pid ] && exit 0
+setsid sleep 60 >/dev/null 2>&1 &
+echo $! >pid
+wait
+END
+    again=(once --key k --class idempotent --timeout 300ms -- sh leaves.sh)
+    try 117 "${again[@]}"
+    try 117 "${again[@]}"
+    try 117 "${again[@]}"
+    state_is k in_doubt
+    kill "$(cat pid)"
+    eventually_ends 117 "${again[@]}"
+    state_is k committed
+}
+
 @test "keyed: run again only while the service knows the key" {
     "$STRATA" once --key k --class keyed --valid-for 1s -- sh -c "$effect; exec sleep 60" 3>&- &
     wrapper=$!

@@ -252,6 +252,29 @@ second_copy() {
     same "$(field 4 result)" '"by bob"'
 }
 
+@test "a report is judged by who has the task now, and by how often it was tried" {
+    add one two
+    second_copy
+    strata -C ../there done 1 --agent bob --result "by bob" >/dev/null
+    strata claim 1 --agent cid >/dev/null
+    for _ in 1 2 3 4; do
+        strata claim 2 >/dev/null
+        strata fail 2 --retry-in 0s --reason "no disk" >/dev/null
+    done
+    token=$(strata claim 2 --agent bob --json | jq .data.token)
+    # That copy has not heard of the four times before.
+    strata -C ../there fail 2 --agent bob --token "$token" --retry-in 0s --reason "no network" >/dev/null
+    strata merge-state ../there >/dev/null
+    try 0 show 1 --json
+    json '.data.state == "claimed" and .data.holder == "cid"'
+    has "$(strata show 1)" "refused = 1 was claimed meanwhile"
+    # It is given up with the fifth time, wherever that was.
+    same "$(field 2 state)" '"failed"'
+    same "$(field 2 reason)" '"no network"'
+    has "$(strata log --ops)" "bob: finished \"#2\" as failed"
+    has "$(strata pending)" "failed 5 times"
+}
+
 @test "work: the task on standard input and in the environment; results, failures, checkpoints" {
     add "good one" "bad one"
     cat >solve.sh <<'END'
@@ -383,6 +406,34 @@ END
     kill $reader
     wait $reader || true
     hasnt "$(cat followed)" '"title"'
+}
+
+@test "agent list shows who has a task, with or without a sign of life" {
+    add one two
+    strata next --agent bob >/dev/null
+    try 0 agent list
+    has "$output" "bob: alive, last heard of"
+    has "$output" "has 1 task"
+    try 0 agent list --json
+    json '.data.agents | length == 1 and .[0].agent == "bob" and .[0].tasks == 1 and .[0].age_ms < 60000'
+    strata release 1 --agent bob >/dev/null
+    same "$(strata agent list)" ""
+}
+
+@test "an import says what nobody will get: what a word holds" {
+    cat >issues.jsonl <<'END'
+{"id":"a-1","title":"one","status":"in_progress"}
+{"id":"a-2","title":"two","status":"open"}
+{"id":"a-3","title":"three","status":"closed"}
+END
+    try 0 import issues.jsonl --format beads
+    has "$stderr" '1 tasks are held by a word as `in_progress`, and by nobody'
+    same "$(strata ready --json | jq -c '[.data[].seq]')" '[2]'
+    has "$(strata list)" "in_progress"
+    strata update 1 --state open >/dev/null
+    same "$(strata ready --json | jq -c '[.data[].seq]')" '[1,2]'
+    try 0 import issues.jsonl --format beads --dry-run --json
+    json '.data.held == 1'
 }
 
 @test "import of a list with boxes; doing it again changes nothing" {

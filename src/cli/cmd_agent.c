@@ -59,11 +59,12 @@ static int visit_agent(void *arg, const strata_agent *a)
 
     l->count++;
     if (l->c->json) {
-        json_t *o = json_pack(
-            "{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:I}", "agent", a->agent, "replica", a->replica, "state",
-            agent_state(a->state), "status", cli_json_text(a->status, strlen(a->status)),
-            "status_at", cli_json_time(a->status_ms), "beat_at", cli_json_time(a->beat_ms),
-            "age_ms", (json_int_t)a->age_ms, "incarnation", (json_int_t)a->incarnation);
+        json_t *o = json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:I,s:I,s:I}", "agent", a->agent, "replica",
+                              a->replica, "state", agent_state(a->state), "status",
+                              cli_json_text(a->status, strlen(a->status)), "status_at",
+                              cli_json_time(a->status_ms), "beat_at", cli_json_time(a->beat_ms),
+                              "age_ms", (json_int_t)a->age_ms, "incarnation",
+                              (json_int_t)a->incarnation, "tasks", (json_int_t)a->tasks);
         return json_array_append_new(l->list, o) == 0 ? 0 : STRATA_NO_MEMORY;
     }
     cli_span(a->age_ms, span);
@@ -72,6 +73,8 @@ static int visit_agent(void *arg, const strata_agent *a)
     (void)printf(": %s, last heard of %s ago", agent_state(a->state), span);
     if (a->incarnation != 0)
         (void)printf("; registered, incarnation %" PRIu64, a->incarnation);
+    if (a->tasks != 0)
+        (void)printf("; has %" PRIu64 " task%s", a->tasks, a->tasks == 1 ? "" : "s");
     if (a->status[0] != '\0') {
         cli_age(l->c, a->status_ms, since);
         (void)fputs("; ", stdout);

@@ -78,8 +78,9 @@ static void said(struct cli *c)
         cli_note(c, "the copy in %s decides from now on", c->options[OPT_TO]);
     else
         cli_note(c,
-                 "the log here is sealed; nobody decides until it has arrived at %s and is "
-                 "accepted there (`strata coordinator move --accept`)",
+                 "the log here is sealed; nobody decides until it has arrived at %s "
+                 "(`strata merge-state`, or `strata sync REMOTE --ledger` on both) and is accepted "
+                 "there (`strata coordinator move --accept`)",
                  c->options[OPT_TO]);
 }
 

@@ -51,23 +51,33 @@ static const char *words_of(const char *command)
 struct ops {
     struct cli *c;
     json_t *list;
-    uint64_t last; /* position */
+    uint64_t last, wanted; /* positions: of the last command; of the last that was an alternative */
     size_t count;
 };
 
 static json_t *command_json(const strata_command *k)
 {
-    return json_pack("{s:I,s:o,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:I,s:b,s:b,s:I}",
+    return json_pack("{s:I,s:o,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:I,s:b,s:b,s:b,s:I,s:s}",
                      "position", (json_int_t)k->position, "time", cli_json_time(k->time_ms),
                      "agent", k->agent, "command", k->command, "key", k->key, "kind", k->kind,
                      "class", k->op_class, "token", (json_int_t)k->token, "outcome", k->outcome,
                      "person", k->person, "evidence", k->evidence, "successor", k->successor,
                      "generation", (json_int_t)k->generation, "forced", (int)k->forced, "by_check",
-                     (int)k->by_check, "result_bytes", (json_int_t)k->result_size);
+                     (int)k->by_check, "alternative", (int)k->alternative, "result_bytes",
+                     (json_int_t)k->result_size, "tree", k->tree);
+}
+
+/* Of a claim: what happened to the task. */
+static const char *outcome_of(const strata_command *k)
+{
+    return strcmp(k->command, "claim-finish") != 0 ? k->outcome
+           : strcmp(k->outcome, "committed") == 0  ? "done"
+           : strcmp(k->outcome, "retry") == 0      ? "to be tried again"
+                                                   : k->outcome;
 }
 
 /* "17 2026-11-23T22:51:32Z ann: settled deploy-42 as committed (token 9); by eve: it is there" */
-static void put_command(const strata_command *k)
+static void put_command(const strata_command *k, bool or_else)
 {
     char stamp[CLI_STAMP_SIZE];
     cli_stamp(k->time_ms, stamp);
@@ -75,13 +85,15 @@ static void put_command(const strata_command *k)
                  k->agent[0] != '\0'    ? k->agent
                  : k->person[0] != '\0' ? k->person
                                         : "strata",
-                 words_of(k->command));
+                 or_else ? "or else for" : words_of(k->command));
     if (k->kind[0] != '\0')
         (void)printf(" %s", k->kind);
     if (k->key[0] != '\0') {
         (void)putchar(' ');
         cli_put_name(stdout, k->key);
     }
+    if (k->tree[0] != '\0')
+        (void)printf(" (work tree %s)", k->tree);
     if (k->successor[0] != '\0')
         (void)printf(" %s", k->successor);
     if (k->generation != 0)
@@ -89,7 +101,7 @@ static void put_command(const strata_command *k)
     if (k->forced)
         (void)fputs(", by force", stdout);
     if (k->outcome[0] != '\0')
-        (void)printf(" as %s", k->outcome);
+        (void)printf(" as %s", outcome_of(k));
     if (k->token != 0)
         (void)printf(" (token %llu)", (unsigned long long)k->token);
     if (k->by_check)
@@ -112,7 +124,9 @@ static int visit_command(void *arg, const strata_command *k)
     o->count++;
     if (o->list != NULL)
         return json_array_append_new(o->list, command_json(k)) == 0 ? 0 : STRATA_NO_MEMORY;
-    put_command(k);
+    put_command(k, k->alternative && o->wanted == k->position);
+    if (k->alternative)
+        o->wanted = k->position;
     return ferror(stdout) ? 1 : 0;
 }
 

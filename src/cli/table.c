@@ -556,7 +556,9 @@ const struct cli_command cli_commands[] = {
      "what happened, in order of arrival here",
      "Prints the last events. With --since the first ones after that point, so that a program can "
      "go on where it stopped. What one command wrote of a task is one line, and one to --limit; with "
-     "--json each change counts. --follow --json prints one JSON object per line.",
+     "--json each change counts. --follow --json prints one JSON object per line. With --ops: what "
+     "somebody wanted, in the order that decides who gets it; `op show`, `lock list` and `show` tell "
+     "what became of it.",
      {{"strata log", "the last 50"},
       {"strata log --since 120", "what came after 120"},
       {"strata log --follow --json", "a stream for programs"},

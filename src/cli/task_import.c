@@ -32,6 +32,21 @@ static void tell_unread(struct cli *c, const struct task_items *t)
         cli_note(c, "%zu more places were not read", t->unread_count - TASK_UNREAD_MAX);
 }
 
+/* A word such as in_progress holds a task here as it did there; who it was is not known. */
+static size_t held_count(const struct task_items *t, const char **word)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        const char *state = t->list[i].state;
+        if (state == NULL || strcmp(state, "done") == 0 || strcmp(state, "cancelled") == 0 ||
+            strcmp(state, "failed") == 0 || strcmp(state, "open") == 0)
+            continue;
+        *word = state;
+        count++;
+    }
+    return count;
+}
+
 static int report(struct cli *c, const char *format, const struct task_items *items,
                   const strata_task_imported *r)
 {
@@ -40,13 +55,20 @@ static int report(struct cli *c, const char *format, const struct task_items *it
     if (r->unknown > 0)
         cli_note(c, "%llu links to tasks that are nowhere were left out",
                  (unsigned long long)r->unknown);
+    const char *word = "";
+    size_t held = held_count(items, &word);
+    if (held > 0)
+        cli_note(c,
+                 "%zu tasks are held by a word as `%s`, and by nobody: no agent gets them; "
+                 "`strata list` shows them, `strata update N --state open` frees one",
+                 held, word);
     if (c->json)
-        return cli_json(c,
-                        json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:o}", "file", c->args[0],
-                                  "format", format, "dry_run", dry_run, "added",
-                                  (json_int_t)r->added, "changed", (json_int_t)r->changed, "same",
-                                  (json_int_t)r->same, "unknown", (json_int_t)r->unknown, "records",
-                                  (json_int_t)r->records, "unread", unread_json(items)));
+        return cli_json(c, json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "file",
+                                     c->args[0], "format", format, "dry_run", dry_run, "added",
+                                     (json_int_t)r->added, "changed", (json_int_t)r->changed,
+                                     "same", (json_int_t)r->same, "held", (json_int_t)held,
+                                     "unknown", (json_int_t)r->unknown, "records",
+                                     (json_int_t)r->records, "unread", unread_json(items)));
     if (!c->quiet)
         (void)printf("%s: %llu tasks %s, %llu changed, %llu as before\n", format,
                      (unsigned long long)r->added, dry_run ? "would be added" : "added",

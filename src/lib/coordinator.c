@@ -88,19 +88,30 @@ static const char *lease_of(const struct st_command *c)
     }
 }
 
+static bool is_reservation(const struct st_command *c)
+{
+    bool lease = c->kind >= ST_CMD_LEASE_ACQUIRE && c->kind <= ST_CMD_LEASE_LAPSE;
+    return c->kind == ST_CMD_RESERVE || c->kind == ST_CMD_UNRESERVE ||
+           ((lease || c->kind == ST_CMD_LEASE_REARM) && c->lease == ST_LEASE_PATH);
+}
+
 static enum st_code visit_command(void *arg, const struct st_strong_event *e)
 {
     struct commands *v = arg;
     static const struct st_command unknown;
     const struct st_command *c = e->command != NULL ? e->command : &unknown;
     struct st_arena *a = &v->s->arena;
+    struct st_str key = c->key, tree = {NULL, 0};
+    if (is_reservation(c))
+        key = st_reservation_pattern(key, &tree);
     st_arena_reset(a);
     strata_command out = {
         .position = e->position,
         .time_ms = c->time_ms,
         .agent = st_arena_text(a, e->agent),
         .command = e->command != NULL ? st_command_name(c->kind) : "",
-        .key = st_arena_text(a, c->key),
+        .key = st_arena_text(a, key),
+        .tree = st_arena_text(a, tree),
         .kind = lease_of(c),
         .op_class = c->kind == ST_CMD_PROPOSE ? st_class_name(c->class) : "",
         .token = c->token,
@@ -112,9 +123,10 @@ static enum st_code visit_command(void *arg, const struct st_strong_event *e)
         .forced = c->forced,
         .by_check = c->by_check,
         .result_size = c->result.n,
+        .alternative = c->alternative,
     };
     if (out.agent == NULL || out.key == NULL || out.person == NULL || out.evidence == NULL ||
-        out.successor == NULL)
+        out.successor == NULL || out.tree == NULL)
         return ST_NO_MEMORY;
     v->result = v->visit(v->arg, &out);
     return v->result != 0 ? ST_SCAN_STOP : ST_OK;

@@ -36,14 +36,19 @@ static int full_pattern(strata *s, const char *tree, const char *pattern,
     return STRATA_OK;
 }
 
+struct st_str st_reservation_pattern(struct st_str name, struct st_str *tree)
+{
+    *tree = (struct st_str){NULL, 0};
+    if (name.n <= TREE_SIZE || name.p[0] != '@')
+        return name;
+    *tree = (struct st_str){name.p + 1, TREE_SIZE - 2};
+    return (struct st_str){name.p + TREE_SIZE, name.n - TREE_SIZE};
+}
+
 static bool reservation_of(strata *s, const struct st_lease *from, const char *tree,
                            strata_reservation *out)
 {
-    struct st_str pattern = from->name, id = {NULL, 0};
-    if (pattern.n > TREE_SIZE && pattern.p[0] == '@') {
-        id = (struct st_str){pattern.p + 1, TREE_SIZE - 2};
-        pattern = (struct st_str){pattern.p + TREE_SIZE, pattern.n - TREE_SIZE};
-    }
+    struct st_str id, pattern = st_reservation_pattern(from->name, &id);
     *out = (strata_reservation){
         .pattern = st_arena_text(&s->arena, pattern),
         .holder = st_arena_text(&s->arena, from->holder),

@@ -155,6 +155,19 @@ static void add_slot(void *arg, const struct st_slot *slot)
     one->replica = st_lib_replica_name(a->s, slot->replica);
 }
 
+/* A term is begun anew by what the agent does, or by its process. */
+static void heard(struct agents *a, strata_agent *one, const struct st_lease *lease)
+{
+    const struct st_env *env = a->s->log.env;
+    uint64_t now = env->wall_ms(env->ctx), at = lease->since_ms;
+    uint64_t term = lease->deadline.term_ns / ST_NS_PER_MS;
+    uint64_t left = st_lib_deadline_left(a->s, &lease->deadline, lease->earlier);
+    if (left > 0 && left <= term && now > term - left && now - (term - left) > at)
+        at = now - (term - left);
+    if (at > one->beat_ms)
+        one->beat_ms = at;
+}
+
 /* Only those that are registered now; lapsed ones are as if they had never been. */
 static enum st_code add_registered(void *arg, const struct st_lease *lease)
 {
@@ -165,8 +178,21 @@ static enum st_code add_registered(void *arg, const struct st_lease *lease)
     if (one == NULL)
         return ST_NO_MEMORY;
     one->incarnation = lease->token;
-    if (lease->since_ms > one->beat_ms)
-        one->beat_ms = lease->since_ms;
+    heard(a, one, lease);
+    return ST_OK;
+}
+
+/* Who has a task is at work, whatever else is known of it. */
+static enum st_code add_claimed(void *arg, const struct st_lease *lease)
+{
+    struct agents *a = arg;
+    if (lease->holder.n == 0 || !st_strong_lease_holds(a->s->strong, lease))
+        return ST_OK;
+    strata_agent *one = agent_of(a, lease->holder);
+    if (one == NULL)
+        return ST_NO_MEMORY;
+    one->tasks++;
+    heard(a, one, lease);
     return ST_OK;
 }
 
@@ -176,6 +202,9 @@ static enum st_code read_registry(strata *s, struct agents *a)
         return ST_OK; /* this copy has no ledger: nobody is registered that it knows of */
     enum st_code code =
         st_lease_each(st_strong_ledger(s->strong), ST_LEASE_AGENT, add_registered, a);
+    if (code == ST_OK)
+        code = st_claim_held_each(st_strong_ledger(s->strong), (struct st_str){NULL, 0},
+                                  add_claimed, a);
     st_strong_end(s->strong);
     return code;
 }

@@ -34,6 +34,8 @@ int st_lib_text_check(strata *s, const char *what, const char *text, bool needed
 /* A random number for a run file (st_strong_run_begin); 0: no random numbers. */
 uint64_t st_lib_run_id(strata *s);
 
+/* What the ledger calls a reservation, taken apart: the pattern, and *tree (the id of its work tree). */
+struct st_str st_reservation_pattern(struct st_str name, struct st_str *tree);
 /* Milliseconds until what has these deadlines is over (0: it has none, or is over). */
 uint64_t st_lib_deadline_left(strata *s, const struct st_deadline *newest,
                               const struct st_deadline *earlier);

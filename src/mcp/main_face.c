@@ -57,7 +57,11 @@ static int put_agent(void *arg, const strata_agent *a)
     struct out *o = arg;
     char span[EDGE_AGE_SIZE];
     edge_span(a->age_ms, span);
-    (void)fprintf(o->f, "%s on %s, last heard of %s ago", a->agent, a->replica, span);
+    (void)fprintf(o->f, "%s%s%s, last heard of %s ago", a->agent,
+                  a->replica[0] != '\0' ? " on " : "", a->replica, span);
+    if (a->tasks != 0)
+        (void)fprintf(o->f, ", has %llu task%s", (unsigned long long)a->tasks,
+                      a->tasks == 1 ? "" : "s");
     if (a->status[0] != '\0') {
         (void)fputs(": ", o->f);
         edge_put_text(o->f, a->status, strlen(a->status), 0);
@@ -137,9 +141,20 @@ static int read_task(struct out *o, strata *s, const char *id)
 {
     strata_task t;
     int code = strata_task_get(s, id, &t);
-    if (code == STRATA_OK)
-        tool_put_task(o->f, &t);
-    return code;
+    if (code != STRATA_OK)
+        return code;
+    tool_put_task(o->f, &t);
+    if (t.holder[0] != '\0')
+        (void)fprintf(o->f, "Claimed by: %s\n", t.holder);
+    for (size_t i = 0; i < t.depends_count; i++)
+        (void)fprintf(o->f, "%s%s%s", i == 0 ? "After: " : ", ", t.depends[i],
+                      i + 1 == t.depends_count ? "\n" : "");
+    if (t.reason[0] != '\0') {
+        (void)fputs("Reason: ", o->f);
+        edge_put_text(o->f, t.reason, strlen(t.reason), 0);
+        (void)fputc('\n', o->f);
+    }
+    return STRATA_OK;
 }
 
 #define ENTITY "strata://entity/"

@@ -123,7 +123,7 @@ void tool_put_task(FILE *f, const strata_task *t)
     (void)fputc('\n', f);
 }
 
-/* A claim ends with this process, and is renewed while it lives (session.c). */
+/* A claim ends with this process, and is renewed while it lives (hold.c). */
 enum mcp_progress tool_next(struct mcp_call *call)
 {
     strata_task_taken taken = {.token = 0};

@@ -242,7 +242,8 @@ static enum st_code not_for_here(struct st_strong *s, const struct st_strong_hea
     st_fail(&s->fault, ST_CONFLICT, "the log that is known here is not sealed");
     return st_hint(&s->fault,
                    "nothing was changed; first `strata coordinator move --to %s` at the "
-                   "copy that decides, then take its log in (`strata merge-state`)",
+                   "copy that decides, then take its log in (`strata merge-state`, or `strata sync "
+                   "REMOTE --ledger` on both copies)",
                    head->place);
 }
 

@@ -29,13 +29,13 @@ META = {
 class Server:
     """One server process; with `line` bytes go as they are."""
 
-    def __init__(self, directory, *args, agent="ann", memory_file=None):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("STRATA_")}
+    def __init__(self, directory, *args, agent="ann", memory_file=None, program=STRATA):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("STRATA_") or k == "STRATA_PASSED"}
         environment["STRATA_AGENT"] = agent
         if memory_file is not None:
             environment["MEMORY_FILE_PATH"] = memory_file
         self.process = subprocess.Popen(
-            [STRATA, "mcp", *args], cwd=directory, env=environment,
+            [program, "mcp", *args], cwd=directory, env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.next = 0
         self.rest = b""
@@ -278,6 +278,39 @@ class Session(unittest.TestCase):
         s.process.wait()
         self.assertIn("build", self.start(agent="bob").text("next"))
 
+    @unittest.skipUnless("STRATA_MORTAL" in os.environ, "no program with another clock")
+    def test_what_is_held_is_renewed_and_its_agent_shows_signs_of_life(self):
+        passed = os.environ["STRATA_PASSED"] = os.path.join(self.place.name, "passed")
+        self.addCleanup(os.environ.pop, "STRATA_PASSED")
+        s = self.start(program=os.environ["STRATA_MORTAL"])
+        s.tool("add", title="build")
+        self.assertIn("build", s.text("next"))
+        self.assertIn("is yours", s.text("reserve", path="src/**"))
+        beat = json.loads(self.cli("agent", "list", "--json"))["data"]["agents"][0]["beat_at"]
+
+        # Neither is for longer than ten minutes; asking for the list of tools is no sign of the agent.
+        for minutes in range(2, 22, 2):
+            with open(passed + ".new", "w", encoding="ascii") as f:
+                f.write(str(minutes * 60 + minutes))
+            os.replace(passed + ".new", passed)  # an empty file would set the clock back
+            for _ in range(2):
+                s.request("tools/list")
+        commands = json.loads(self.cli("log", "--ops", "--json", "--limit", "0"))["data"]["commands"]
+        self.assertEqual([c["key"] for c in commands if c["command"] == "lease-renew"], ["#1"] * 10)
+        self.assertEqual(len([c for c in commands if c["command"] == "reserve" and c["token"] != 0]), 10)
+        self.assertNotIn("lease-lapse", [c["command"] for c in commands])
+        self.assertGreater(json.loads(self.cli("agent", "list", "--json"))["data"]["agents"][0]["beat_at"], beat)
+
+    def test_who_holds_something_is_not_forgotten_for_another(self):
+        s = self.start()
+        for i in range(32):
+            self.assertIn("is yours", s.text("reserve", path=f"src/{i}.c", agent=f"a{i}"))
+        refused = s.tool("fact_set", entity="e", attribute="a", value="1", agent="b")
+        self.assertTrue(refused["isError"])
+        self.assertIn("32 agents of this client hold something", refused["content"][0]["text"])
+        self.assertIn("is free", s.text("reserve", path="src/0.c", action="release", agent="a0"))
+        self.assertFalse(s.tool("fact_set", entity="e", attribute="a", value="1", agent="b")["isError"])
+
     def reservations(self):
         return json.loads(self.cli("reserve", "list", "--json"))["data"]
 
@@ -498,6 +531,17 @@ class Session(unittest.TestCase):
             text = s.answer(s.send("resources/read", {"uri": uri}, meta=None))["result"]["contents"][0]["text"]
             self.assertTrue(text or uri == "strata://pending", uri)
 
+    def test_a_task_tells_who_has_it_and_what_it_comes_after(self):
+        s = self.start()
+        for number, after in enumerate(([], ["1"], ["1", "2"]), 1):
+            s.tool("add", title=f"task {number}", after=after)
+        s.tool("next")
+        read = [s.request("resources/read", {"uri": f"strata://task/{n}"})["result"]["contents"][0]["text"] for n in (1, 3)]
+        self.assertIn("Claimed by: ann", read[0])
+        self.assertIn("After: 1, 2", read[1])
+        s.text("update", id="1", action="fail", text="no network")
+        self.assertIn("Reason: no network", s.request("resources/read", {"uri": "strata://task/1"})["result"]["contents"][0]["text"])
+
     def test_what_was_given_up_is_pending(self):
         self.cli("add", "build")
         for _ in range(5):
@@ -691,6 +735,19 @@ class Session(unittest.TestCase):
         self.assertEqual(s.close(), 0)
         graph = self.start("--memory", memory_file=file).tool("read_graph")["structuredContent"]
         self.assertEqual([e["name"] for e in graph["entities"]], ["new"])
+
+    def test_nobody_serves_while_another_takes_the_memory_file_in(self):
+        file = os.path.join(self.place.name, "memory.jsonl")
+        with open(file, "w", encoding="utf-8") as f:
+            f.write('{"type":"entity","name":"old","entityType":"t","observations":["o"]}\n')
+        with open(self.place.name + "/.strata/memory-files", "w", encoding="utf-8") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            s = self.start("--memory", memory_file=file)
+            asked = s.send("tools/call", {"name": "read_graph", "arguments": {}})
+            with self.assertRaises(TimeoutError):
+                s.receive(timeout=0.5)
+        graph = s.answer(asked)["result"]["structuredContent"]
+        self.assertEqual([e["name"] for e in graph["entities"]], ["old"])
 
     def test_what_is_there_is_not_made_again(self):
         s = self.start("--memory")
