@@ -124,6 +124,17 @@ line() {
     same "$(strata fact get api host)" example
 }
 
+@test "facts: a rendering that was forgotten is kept again before it is edited" {
+    strata fact set x y 1 >/dev/null
+    strata view add facts --entity x >/dev/null
+    rm .git/strata/views/kept/*
+    strata fact set other z 1 >/dev/null # nothing that this page shows
+    sed -i 's/| y | 1 |/| y | 2 |/' x.md
+    try 0 fact get x y
+    same "$output" 2
+    hasnt "$stderr" "not known"
+}
+
 @test "facts: several values of one attribute have a line each; to delete one settles it" {
     mkdir ../other && strata --dir ../other init --name other >/dev/null
     strata fact set x y 0 >/dev/null
@@ -825,6 +836,11 @@ died_replacing() {
     try 0 pending --unseen
     has "$output" "added by bob"
     has "$(strata history file:MEMORY.md)" "added by bob"
+    # what the same editor takes out again is his own
+    sed -i /four/d MEMORY.md
+    try 0 status
+    hasnt "$stderr" lately
+    same "$(strata pending --unseen --json | jq '.data.pending | length')" 1
 }
 
 # what everybody has read of NOTES.md, whatever this work tree has
