@@ -925,11 +925,16 @@ meanwhile() {
     meanwhile referenced a 'find a/.git/objects/?? -type f -newer before -delete'
     write a later
     sync a
+    # Or of what it has only the records.
+    write a lone
+    meanwhile referenced a 'for o in $(git -C a ls-tree -r "$(git -C a for-each-ref --format="%(refname)" refs/strata)" |
+        cut -c 13-52); do rm -f a/.git/objects/*/${o#??}; done'
+    sync a
     sync b
     for i in $(seq "$n"); do
         same "a$i $(get b "a$i" n1)" "a$i 1"
     done
-    same "$(get b late n1)$(get b later n1)$(get a b n1)" 111
+    same "$(get b late n1)$(get b later n1)$(get b lone n1)$(get a b n1)" 1111
     git -C a fsck --strict --connectivity-only >/dev/null 2>fsck.err || { cat fsck.err; return 1; }
 }
 
