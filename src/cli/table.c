@@ -357,7 +357,7 @@ const struct cli_command cli_commands[] = {
      "has the last checkpoint. Exit status 5 when nothing is ready within --wait; the error says "
      "who has what.",
      {{"strata next --agent ann", "what ann is to do now"},
-      {"strata next --wait 60s --json", "data.seq, data.title, data.token, data.checkpoint"}},
+      {"strata next --wait 60s --json", "for scripts: data.seq, data.title, data.token, data.checkpoint"}},
      cmd_next, false},
     {"claim", "N", 1, 1, ON(OPT_TERM), "take one task", NULL,
      {{"strata claim 143", "exit 5 when somebody has it"}}, cmd_claim, false},
@@ -434,7 +434,7 @@ const struct cli_command cli_commands[] = {
      {{"strata op list --state in_doubt", "what waits for a person"}},
      cmd_op_list, false},
     {"op show", "KEY", 1, 1, 0, "one operation, with its result", NULL,
-     {{"strata op show deploy-42 --json", "data.state, data.token, data.attempts, data.result"}},
+     {{"strata op show deploy-42 --json", "for scripts: data.state, data.token, data.attempts, data.result"}},
      cmd_op_show, false},
     {"op settle", "KEY", 1, 1,
      ON(OPT_OUTCOME) | ON(OPT_EVIDENCE) | ON(OPT_RESULT) | ON(OPT_BY),
@@ -491,7 +491,7 @@ const struct cli_command cli_commands[] = {
      {{"strata op prune --older-than 90d", "results of the last 90 days stay"}}, cmd_op_prune, false},
     {"lock", "NAME -- COMMAND [ARGUMENT ...]", 1, 4096, ON(OPT_TTL),
      "run a command while holding a lock",
-     "The lock is renewed while the command lives. When it cannot be renewed in time, or this "
+     "The lock is renewed while the command lives; its term is 30s if --ttl is not given. When it cannot be renewed in time, or this "
      "program is killed, the command and its process group are asked to end, and ended before the "
      "lock's term is over. A descendant that left the group is not: it can know by STRATA_FENCE, a "
      "number that only grows, in its environment. --wait says how long to wait for the lock; not "
@@ -539,8 +539,8 @@ const struct cli_command cli_commands[] = {
      "let another copy decide (for persons)",
      "--to DIR hands over to the copy of this workspace in DIR, at once. Where it cannot be reached "
      "from here: --to PLACE (`strata coordinator show` there prints it) seals the log here; when it "
-     "has arrived there (`strata merge-state`), --accept there goes on from exactly there. In "
-     "between nobody decides.\n\n"
+     "has arrived there (`strata merge-state`, or `strata sync REMOTE --ledger` on both), --accept "
+     "there goes on from exactly there. In between nobody decides.\n\n"
      "--force is for when the copy that decided is gone for good. What ran there after this copy was "
      "made is not known here: every operation that had not ended, and every key that is not known "
      "here, is in doubt from then on, and is not run. Locks and claims that only the lost part knew "

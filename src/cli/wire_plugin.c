@@ -42,7 +42,7 @@ static const char hooks_json[] =
 static const char skill_md[] =
     "---\n"
     "name: strata\n"
-    "description: Work with other agents on this workspace: shared facts, tasks, messages, and "
+    "description: Work with other agents on this workspace - shared facts, tasks, messages, and "
     "actions that must not happen twice. Use at the start of work and before mail, deployments and "
     "payments.\n"
     "---\n\n"

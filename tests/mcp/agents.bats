@@ -41,6 +41,9 @@ called() { cat "$BATS_TEST_TMPDIR/called"; }
         jq -e . ".git/strata/plugin/$file" >/dev/null
     done
     has "$(cat .git/strata/plugin/skills/strata/SKILL.md)" "name: strata"
+    # The head is YAML, where a plain text has no colon with a space behind it, and no #.
+    head=$(sed -n '2,/^---$/p' .git/strata/plugin/skills/strata/SKILL.md | sed '$d')
+    [ "$(grep -c '^[a-z]*: [A-Za-z][^:#]*$' <<<"$head")" -eq "$(wc -l <<<"$head")" ]
     # Every hook that is named is one that there is.
     for hook in $(jq -r '.. | .command? // empty' .git/strata/plugin/hooks/hooks.json | sed 's/strata hook //'); do
         strata hook "$hook" </dev/null
