@@ -1,8 +1,9 @@
 /*
  * die_at.c - linked into the program instead of its real environment: the process kills itself
- * (SIGKILL) when it comes to a labelled point for the n-th time.
+ * (SIGKILL) when it comes to a labelled point for the n-th time, or has somebody else do something then.
  *
  *   STRATA_DIE_AT=<label>[:<n>]   n: 1 if not given
+ *   STRATA_THERE=<command>        instead of dying: runs the command with sh and goes on
  *   STRATA_POINTS=<file>          appends every label that is passed to the file
  */
 #include "store/env.h"
@@ -37,8 +38,13 @@ static void at_point(void *ctx, const char *label)
     if (wanted == NULL || strncmp(wanted, label, n) != 0 || (wanted[n] != '\0' && wanted[n] != ':'))
         return;
     unsigned long which = wanted[n] == ':' ? strtoul(wanted + n + 1, NULL, 10) : 1;
-    if (++passed == which)
+    if (++passed != which)
+        return;
+    const char *command = getenv("STRATA_THERE");
+    if (command == NULL)
         kill(getpid(), SIGKILL);
+    else if (system(command) != 0)
+        abort();
 }
 
 const struct st_env *__wrap_st_env_posix(void)

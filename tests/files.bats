@@ -124,6 +124,17 @@ line() {
     same "$(strata fact get api host)" example
 }
 
+@test "facts: a rendering that was forgotten is kept again before it is edited" {
+    strata fact set x y 1 >/dev/null
+    strata view add facts --entity x >/dev/null
+    rm .git/strata/views/kept/*
+    strata fact set other z 1 >/dev/null # nothing that this page shows
+    sed -i 's/| y | 1 |/| y | 2 |/' x.md
+    try 0 fact get x y
+    same "$output" 2
+    hasnt "$stderr" "not known"
+}
+
 @test "facts: several values of one attribute have a line each; to delete one settles it" {
     mkdir ../other && strata --dir ../other init --name other >/dev/null
     strata fact set x y 0 >/dev/null
@@ -305,6 +316,69 @@ as_git() {
     same "$(strata pending)" "nothing is pending"
 }
 
+# no_marker FILE...: each has one whole block, and no conflict marker of Git in it
+no_marker() {
+    local f
+    for f in "$@"; do
+        same "$f: $(grep -c strata:begin "$f") $(grep -c strata:end "$f")" "$f: 1 1"
+        same "$(sed -n '/strata:begin/,/strata:end/p' "$f" | grep -E '^(<{7}|={7}|>{7}|\|{7})')" ""
+    done
+}
+
+@test "both branches changed a board and a table that Git has: no marker in a block, logs or none, driver or none" {
+    local f all="BOARD.md FACTS.md" pull="as_git pull -q --no-rebase --no-edit ../other"
+    strata init --git-merge BOARD.md --git-merge FACTS.md >/dev/null
+    strata beat base >/dev/null
+    strata fact set x y base >/dev/null
+    strata view add heartbeat --file BOARD.md --committed >/dev/null
+    strata view add facts --committed >/dev/null
+    git add $all && as_git commit -qm base
+    git clone -q . ../other
+    (cd ../other && "$STRATA" init --new --name other && "$STRATA" merge-state ../work --adopt &&
+        "$STRATA" view add heartbeat --file BOARD.md && "$STRATA" view add facts) >/dev/null 2>&1
+    sed -i 's/base/ours/; $ i - bob: here' BOARD.md
+    sed -i 's/base/ours/; $ i | x | here | 1 |' FACTS.md
+    sed -i 's/base/theirs/; $ i - cid: there' ../other/BOARD.md
+    sed -i 's/base/theirs/; $ i | x | there | 1 |' ../other/FACTS.md
+    strata view render >/dev/null && as_git commit -qam ours
+    (cd ../other && "$STRATA" view render >/dev/null && as_git commit -qam theirs)
+    # without the other's log
+    $pull
+    for f in $all; do
+        no_marker "$f"
+        same "$(grep -oE '\b(ours|here|theirs|there)\b' "$f" | sort | xargs)" "here ours theirs there"
+    done
+    try 0 status
+    no_marker $all
+    same "$(strata fact get x y)" ours
+    # by Git alone: its markers are in the block until the next command, and what it had is kept
+    git reset -q --hard HEAD^
+    mv .git/info/attributes ../attributes
+    rm -r .git/strata/views/aside
+    ! $pull 2>/dev/null >&2
+    grep -q '^<<<<<<<' BOARD.md && grep -q '^<<<<<<<' FACTS.md
+    try 0 status
+    has "$stderr" "BOARD.md"
+    has "$stderr" "FACTS.md"
+    no_marker $all
+    same "$(cat .git/strata/views/aside/* | grep -cE 'theirs|there')" 4
+    has "$(cat $all)" here
+    # with both logs: what they show together
+    git reset -q --hard
+    mv ../attributes .git/info/attributes
+    strata merge-state ../other >/dev/null 2>&1
+    $pull
+    no_marker $all
+    mkdir merged && cp $all merged
+    strata view render >/dev/null
+    for f in $all; do
+        cmp "$f" "merged/$f"
+        has "$(cat "$f")" here
+        has "$(cat "$f")" there
+    done
+    same "$(grep -cE '\| (ours|theirs) \|' FACTS.md)" 2 # pending; of ann's statuses the later one
+}
+
 @test "edits that were committed on two branches before any command saw them are both taken in" {
     strata init --git-merge FACTS.md >/dev/null
     strata fact set x y 1 >/dev/null
@@ -373,6 +447,25 @@ as_git() {
     rm AGENTS.md && mv ../target AGENTS.md
     strata uninit >/dev/null
     same "$(cat AGENTS.md)" mine
+}
+
+@test "uninit says that views and tracked files stay, and what ends that" {
+    try 0 uninit
+    hasnt "$output" "work tree"
+    strata view add facts >/dev/null
+    strata view add heartbeat >/dev/null
+    echo one >MEMORY.md && strata track MEMORY.md >/dev/null
+    try 0 uninit
+    has "$output" '2 views of this work tree stay, and are written as before: `strata view list`; `strata view remove`'
+    has "$output" '1 tracked file of it stays tracked: `strata track`; `strata untrack` ends that'
+    try 0 uninit --json
+    json '.data | .views == 2 and .tracked == 1 and .unwired == []'
+    strata view remove facts >/dev/null
+    strata view remove heartbeat >/dev/null
+    strata untrack MEMORY.md >/dev/null
+    try 0 uninit
+    hasnt "$output" "view"
+    hasnt "$output" "tracked"
 }
 
 @test "init --git-merge refuses what Git would never match" {
@@ -496,6 +589,17 @@ EOF
     cmp -n 50000000 big.md saved
     has "$(tail -2 big.md)" "| x | y | 1 |"
     strata view remove facts >/dev/null
+    # no document, and it says why
+    try 2 track saved
+    has "$stderr" "the limit of a tracked file is 245760"
+    # merged, in the middle and at both ends
+    { echo ours; cat saved; } >ours
+    { head -c 25000000 saved; echo theirs; tail -c 25000000 saved; printf end; } >theirs
+    try 0 merge-driver saved ours theirs 7 big.md
+    same "$(stat -c %s ours)" 50000015
+    same "$(head -n 1 ours) $(grep -n theirs ours) $(tail -c 3 ours)" "ours 250002:theirs end"
+    same "$(grep -vc '^x\{99\}$' ours)" 3
+    rm saved ours theirs
     # over the limit: named, and untouched
     truncate -s 70000000 huge.md
     try 2 view add facts --file huge.md
@@ -732,6 +836,11 @@ died_replacing() {
     try 0 pending --unseen
     has "$output" "added by bob"
     has "$(strata history file:MEMORY.md)" "added by bob"
+    # what the same editor takes out again is his own
+    sed -i /four/d MEMORY.md
+    try 0 status
+    hasnt "$stderr" lately
+    same "$(strata pending --unseen --json | jq '.data.pending | length')" 1
 }
 
 # what everybody has read of NOTES.md, whatever this work tree has
@@ -876,6 +985,14 @@ shared() {
     same "$(tail -2 log.md)" $'by hand\nlast'
     try 4 append ../outside.md x
     try 2 append log.md "$(head -c 70000 /dev/zero | tr '\0' x)"
+}
+
+@test "append: where another file has taken the name meanwhile, the line is in that one, too" {
+    echo one >plain.log
+    ln plain.log was
+    STRATA_DIE_AT=append.opened STRATA_THERE='echo other >new && mv new plain.log' "$STRATA_MORTAL" append plain.log two
+    same "$(xargs <plain.log)" "other two"
+    same "$(xargs <was)" "one two"
 }
 
 # --- files as agents really write them ---------------------------------------------------------------

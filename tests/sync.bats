@@ -894,6 +894,50 @@ stored() { # stored REPOSITORY: bytes of all its objects
     git -C a fsck --strict >/dev/null 2>fsck.err || { cat fsck.err; return 1; }
 }
 
+# meanwhile LABEL CLONE COMMAND: a sync of the clone, in the middle of which the command is run
+meanwhile() {
+    rm -f reached
+    run --separate-stderr env STRATA_DIE_AT="sync.$1" STRATA_THERE="touch reached; $3" "$STRATA_MORTAL" -C "$2" sync
+    [ -e reached ] || { echo "no sync came to $1"; return 1; }
+}
+
+@test "gc and repack in the middle of a sync and between, pruning at once: no record lost" {
+    clones a b
+    # what `git gc --prune=now` does, without that which has nothing to do with objects
+    local n=0 label tidy='git -C a repack -adq; git -C a prune --expire=now'
+    write b b
+    sync b
+    for label in hashed committed referenced; do
+        n=$((n + 1))
+        write a "a$n"
+        meanwhile "$label" a "$tidy"
+        # What nothing refers to yet is away: then git says so, and the next one does it again.
+        case $label in
+        hashed | committed) [ "$status" -ne 0 ] && has "$stderr" "git" ;;
+        *) same "$label $status" "$label 0" ;;
+        esac
+    done
+    git -C a maintenance run --quiet --task=gc
+    git -C hub gc -q --prune=now
+    # One that looked before our reference was there for what is needed, and then takes away the rest.
+    write a late
+    touch before
+    meanwhile referenced a 'find a/.git/objects/?? -type f -newer before -delete'
+    write a later
+    sync a
+    # Or of what it has only the records.
+    write a lone
+    meanwhile referenced a 'for o in $(git -C a ls-tree -r "$(git -C a for-each-ref --format="%(refname)" refs/strata)" |
+        cut -c 13-52); do rm -f a/.git/objects/*/${o#??}; done'
+    sync a
+    sync b
+    for i in $(seq "$n"); do
+        same "a$i $(get b "a$i" n1)" "a$i 1"
+    done
+    same "$(get b late n1)$(get b later n1)$(get b lone n1)$(get a b n1)" 1111
+    git -C a fsck --strict --connectivity-only >/dev/null 2>fsck.err || { cat fsck.err; return 1; }
+}
+
 # --- somebody hostile -----------------------------------------------------------------------------
 
 forge() { # forge REF MODE NAME FILE: adds an entry to the tree of a reference of the hub

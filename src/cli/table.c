@@ -181,7 +181,8 @@ const struct cli_command cli_commands[] = {
     {"uninit", "", 0, 0, ON(OPT_YES),
      "take the wiring back; the data stays",
      "Undoes what init changed outside of the state directory. The facts, the history and "
-     "everything else that was written stay where they are, and `strata init` goes on with them.\n\n"
+     "everything else that was written stay where they are, and `strata init` goes on with them. So do views "
+     "and tracked files: `strata view remove` and `strata untrack` end those.\n\n"
      "It asks before it calls a client, and prints what is left to do where it may not. What a client "
      "has once for all workspaces of a user stays until the last of them that needs it is unwired.",
      {{"strata uninit", "take the wiring back"},

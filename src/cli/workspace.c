@@ -271,7 +271,40 @@ int cmd_init(struct cli *c)
     return 0;
 }
 
-static void put_unwired(const char *state_dir, const struct wire_report *wiring)
+/* What goes on being looked after in this work tree. */
+struct kept_files {
+    size_t views, tracked;
+};
+
+static int count_view(void *arg, const strata_view *v)
+{
+    (void)v;
+    ((struct kept_files *)arg)->views++;
+    return 0;
+}
+
+static int count_tracked(void *arg, const strata_tracked *file)
+{
+    (void)file;
+    ((struct kept_files *)arg)->tracked++;
+    return 0;
+}
+
+static void put_kept_files(const struct kept_files *k)
+{
+    if (k->views > 0)
+        (void)printf("%zu %s of this work tree %s, and %s written as before: `strata view list`; "
+                     "`strata view remove` takes one out\n",
+                     k->views, k->views == 1 ? "view" : "views", k->views == 1 ? "stays" : "stay",
+                     k->views == 1 ? "is" : "are");
+    if (k->tracked > 0)
+        (void)printf(
+            "%zu tracked %s of it %s tracked: `strata track`; `strata untrack` ends that\n",
+            k->tracked, k->tracked == 1 ? "file" : "files", k->tracked == 1 ? "stays" : "stay");
+}
+
+static void put_unwired(const char *state_dir, const struct wire_report *wiring,
+                        const struct kept_files *kept)
 {
     size_t count = json_array_size(wiring->wired);
     for (size_t i = 0; i < count; i++)
@@ -280,6 +313,7 @@ static void put_unwired(const char *state_dir, const struct wire_report *wiring)
         (void)fputs("nothing outside of the state directory was wired, so nothing had to be "
                     "taken back\n",
                     stdout);
+    put_kept_files(kept);
     (void)fputs("your data stays in ", stdout);
     cli_put_text(stdout, state_dir, strlen(state_dir), 0);
     (void)fputs("; `strata init` goes on with it\n", stdout);
@@ -289,6 +323,7 @@ static void put_unwired(const char *state_dir, const struct wire_report *wiring)
 int cmd_uninit(struct cli *c)
 {
     struct wire_report wiring = {0};
+    struct kept_files kept = {0};
     bool removed = false;
     int status = cli_open(c);
     if (status == 0)
@@ -299,13 +334,16 @@ int cmd_uninit(struct cli *c)
     status = unwire_agents(c, state_dir, &wiring);
     if (status == 0 && removed)
         (void)json_array_append_new(wiring.wired, json_string("git-merge"));
+    if (status == 0 && strata_view_each(c->s, count_view, &kept) == STRATA_OK)
+        (void)strata_file_each(c->s, count_tracked, &kept);
     if (status == 0 && c->json)
-        status = cli_json(c, json_pack("{s:o,s:O,s:O,s:O,s:b}", "state_dir",
+        status = cli_json(c, json_pack("{s:o,s:O,s:O,s:O,s:b,s:I,s:I}", "state_dir",
                                        cli_json_text(state_dir, strlen(state_dir)), "unwired",
                                        wiring.wired, "left", wiring.left, "shared", wiring.shared,
-                                       "data_kept", 1));
+                                       "data_kept", 1, "views", (json_int_t)kept.views, "tracked",
+                                       (json_int_t)kept.tracked));
     else if (status == 0)
-        put_unwired(state_dir, &wiring);
+        put_unwired(state_dir, &wiring, &kept);
     wire_report_release(&wiring);
     return status;
 }

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* One write(2) at the end, flushed. *again: another file is there by now. */
-static enum st_code append_once(const char *path, struct st_str text, bool *again,
+static enum st_code append_once(strata *s, const char *path, struct st_str text, bool *again,
                                 struct st_fault *fault)
 {
     struct stat mine, there;
@@ -26,6 +26,9 @@ static enum st_code append_once(const char *path, struct st_str text, bool *agai
     if (fstat(fd, &mine) == 0 && mine.st_size > 0)
         (void)!pread(fd, &last, 1, mine.st_size - 1);
     st_line_append(&line, last, text);
+    const struct st_env *env = s->log.env;
+    if (env->point != NULL)
+        env->point(env->ctx, "append.opened");
     enum st_code code = ST_OK;
     if (line.failed)
         code = st_fail(fault, ST_NO_MEMORY, "out of memory");
@@ -52,7 +55,7 @@ static int append_plain(strata *s, const char *relative, const char *path, struc
     struct st_fault fault;
     bool again = true;
     for (int i = 0; again && i < ST_FILES_TRIES; i++)
-        if (append_once(path, line, &again, &fault) != ST_OK)
+        if (append_once(s, path, line, &again, &fault) != ST_OK)
             return st_lib_fault(s, &fault);
     if (!again)
         return STRATA_OK;

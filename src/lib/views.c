@@ -229,6 +229,17 @@ static int keep_rendering(struct job *j)
     return code == ST_OK ? STRATA_OK : st_lib_fault(s, &fault);
 }
 
+/* The file has it already, from another copy of the workspace perhaps: what is edited next, is edited of it. */
+static int adopt_rendering(struct job *j)
+{
+    strata *s = j->s;
+    if (strcmp(j->e->rendering, j->hash) != 0) {
+        memcpy(j->e->rendering, j->hash, sizeof j->hash);
+        s->files->changed = true;
+    }
+    return st_kept_has(s->files->kept, j->hash) ? STRATA_OK : keep_rendering(j);
+}
+
 /*
  * Steps until the file has what it should. `text` is what is to be taken in, `made_from` what the
  * file has (the same, but after a death).
@@ -245,8 +256,10 @@ static int step_until_done(struct job *j, struct st_buf *text, struct st_buf *ma
         st_buf_init(&displaced, st_alloc_libc());
         code = compose(j, st_buf_str(text), &next);
         st_blocks_find(st_buf_str(text), j->key, j->view->classify, &b);
-        done = code == STRATA_OK &&
-               (leave_alone(j, &b) || st_str_equal(st_buf_str(&next), st_buf_str(made_from)));
+        bool same = st_str_equal(st_buf_str(&next), st_buf_str(made_from));
+        done = code == STRATA_OK && (leave_alone(j, &b) || same);
+        if (done && same)
+            code = adopt_rendering(j);
         if (code == STRATA_OK && !done) {
             code = keep_rendering(j);
             if (code == STRATA_OK)

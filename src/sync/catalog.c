@@ -171,6 +171,7 @@ static enum st_code refused(struct listing *l, const char *path, const char *why
 
 struct entry {
     bool directory;
+    bool gone; /* a blob that git does not have (any more): its size is no number then */
     const char *id;
     uint64_t size;
     const char *path;
@@ -189,6 +190,8 @@ static bool entry_split(char *line, struct entry *e)
     e->directory = strcmp(line, "040000") == 0 && strcmp(type, "tree") == 0;
     e->id = id;
     e->path = path;
+    size += strspn(size, " ");
+    e->gone = !e->directory && (*size < '0' || *size > '9');
     e->size = e->directory ? 0 : strtoull(size, NULL, 10);
     bool plain = strcmp(line, "100644") == 0 && strcmp(type, "blob") == 0;
     return (e->directory || plain) && st_object_id_valid(id);
@@ -274,8 +277,12 @@ static enum st_code take_listing(struct listing *l, char *text, size_t n)
     for (char *line = text; code == ST_OK && line < text + n;) {
         char *next = line + strlen(line) + 1;
         struct entry e;
-        code = entry_split(line, &e) ? take_entry(l, &e)
-                                     : refused(l, line, "neither a plain file nor a directory");
+        if (!entry_split(line, &e))
+            code = refused(l, line, "neither a plain file nor a directory");
+        else if (e.gone)
+            code = st_fail(l->git->fault, ST_NOT_FOUND, "an object of its commit is gone");
+        else
+            code = take_entry(l, &e);
         line = next;
     }
     return code;

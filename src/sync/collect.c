@@ -1,5 +1,5 @@
 /*
- * collect.c - what others have published: fetched, checked, and laid out like the logs of a state
+ * collect.c - what others have published, once fetched: checked, and laid out like the logs of a state
  * directory, in <state>/sync/in, for intake to take in from.
  *
  * Of each writer only the segments are laid out that hold something new, each from its beginning.
@@ -15,45 +15,6 @@
 enum st_code st_collection_no_memory(struct st_collection *k)
 {
     return st_fail(&k->y->fault, ST_NO_MEMORY, "out of memory");
-}
-
-/* --- fetching --------------------------------------------------------------------------------- */
-
-enum st_code st_sync_fetch(struct st_sync *y)
-{
-    static const char *const options[] = {
-        "fetch",     "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
-        "--refmap=", "--"};
-    size_t n = sizeof options / sizeof options[0], wanted = 0;
-    const char **args = calloc(n + y->ref_count + 2, sizeof *args);
-    size_t size = strlen(y->space) + 64;
-    char *specs = calloc(y->ref_count + 1, size);
-    if (args == NULL || specs == NULL) {
-        free(args);
-        free(specs);
-        return st_fail(&y->fault, ST_NO_MEMORY, "out of memory");
-    }
-    memcpy(args, options, sizeof options);
-    args[n++] = y->remote;
-    for (size_t i = 0; i < y->ref_count; i++) {
-        const struct st_remote_ref *r = &y->refs[i];
-        if (r->taken || strcmp(r->fetched, r->id) == 0)
-            continue;
-        char *spec = specs + size * wanted++;
-        snprintf(spec, size, "+refs/strata/%016" PRIx64 ":%s%016" PRIx64, r->replica, y->space,
-                 r->replica);
-        args[n++] = spec;
-    }
-    struct st_git_call call = {.args = args, .network = true};
-    enum st_code code = ST_OK;
-    if (wanted > 0) {
-        st_sync_say(y, "fetching");
-        code = st_git_must(&y->git, &call);
-        st_point(y->log, "sync.fetched");
-    }
-    free(args);
-    free(specs);
-    return code == ST_OK && wanted > 0 ? st_sync_local_refs(y) : code;
 }
 
 /* --- one reference ---------------------------------------------------------------------------- */

@@ -4,7 +4,8 @@
  *   board.c     heartbeats
  *   catalog.c   what a replica publishes
  *   sync.c      lock, remote, references
- *   collect.c   fetching, and what is wanted of it; see collection.h
+ *   fetch.c     what others have pushed
+ *   collect.c   what is wanted of it; see collection.h
  *   layout.c    laying that out, checking it
  *   publish.c   from the log to a commit; see publication.h
  *   push.c      from there to the remote
@@ -26,7 +27,7 @@ void st_sync_say(struct st_sync *y, const char *step);
 enum st_code st_sync_refuse(struct st_sync *y, struct st_remote_ref *ref);
 /* The first part of st_sync_look(): what the remote has, and what of it is here. */
 enum st_code st_sync_list(struct st_sync *y);
-/* Fetches what is listed, not here, and not taken in. */
+/* Fetches what is listed, not here, and not taken in. References whose objects are gone are dropped. */
 enum st_code st_sync_fetch(struct st_sync *y);
 /* One blob of at most ST_MANIFEST_SIZE_MAX, with a NUL behind it. */
 enum st_code st_sync_blob(struct st_sync *y, const char *id, struct st_buf *out);
