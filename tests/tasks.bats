@@ -321,6 +321,12 @@ END
     same "$(field 3 checkpoint)" '"kept\n"'
 }
 
+@test "work: the command gets its own arguments, whatever stood before it" {
+    add one
+    try 0 work --agent bob --wait 0s -- echo hi
+    same "$(field 1 result)" '"hi"'
+}
+
 @test "work: a command that thinks longer than the term keeps its task" {
     add "think"
     "$STRATA" work --wait 0s --term 1s -- sh -c \

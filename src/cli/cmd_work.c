@@ -299,6 +299,9 @@ int cmd_work(struct cli *c)
 {
     struct worker w = {.c = c, .run_fd = -1, .checkpoint = "/tmp/strata-work-XXXXXX"};
     int status = read_options(c, &w);
+    if (status == 0)
+        c->args[c->arg_count] =
+            NULL; /* where words of the command line were: it has room for one more */
     int error = status == 0 ? child_check(c->args[0]) : 0;
     if (error != 0)
         status = cli_error(c, STRATA_USAGE, NULL, "cannot run %s: %s", c->args[0], strerror(error));
