@@ -138,7 +138,10 @@ second_copy() {
 
 @test "next: where others have all that is ready it waits, and does not look on and on" {
     add one
-    strata claim 1 --agent bob >/dev/null
+    # whose process lives: its claim does not lapse, however often somebody asks
+    "$STRATA" work --agent bob -- sh -c "echo >>$EFFECTS; exec sleep 60" 2>/dev/null 3>&- &
+    worker=$!
+    eventually ran 1
     cat >"$T/wait.py" <<'EOF'
 import resource, subprocess, sys
 
@@ -154,6 +157,8 @@ waited = cost("next", "--agent", "cid", "--wait", "2s")
 assert waited < 10 * once, f"{waited} s; one look {once} s"
 EOF
     python3 "$T/wait.py" "$STRATA"
+    kill -TERM $worker
+    wait $worker || true
 }
 
 @test "checkpoint, done: of the holder only; the token says who" {
