@@ -268,6 +268,10 @@ int cli_find_agent(struct cli *c);
 
 /* After the command: writes the files of the work tree that show something else now. */
 void cli_update_files(struct cli *c);
+/* What cli_open() opens with: for what has to open it in another way. */
+strata_options cli_open_options(const struct cli *c);
+/* As cli_fail(), for a call without a handle. */
+int cli_fail_with(struct cli *c, int code, const strata_error *error);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
 /* --class, --token, and --term or --ttl: usage errors name the option. */
