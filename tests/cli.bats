@@ -433,6 +433,16 @@ line 2" >/dev/null
     same "$(strata fact get api port)" 1
 }
 
+@test "doctor misses the ledger, and says what brings it back" {
+    two_copies
+    cd a
+    rm -rf .strata/strong
+    try 1 doctor
+    has "$output" "the ledger of operations, locks and claims is gone: \`strata merge-state\` of a copy"
+    strata merge-state ../b >/dev/null
+    try 0 doctor
+}
+
 # --- two copies -----------------------------------------------------------------------------------------
 
 @test "merge-state: an empty workspace becomes a copy of the other" {

@@ -1,6 +1,7 @@
 /* doctor.c - checking everything: all logs, the index, what lies about. Repairs move aside and
  * rebuild, they never delete. */
 #include "lib/internal.h"
+#include "strong/strong.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -167,6 +168,16 @@ static void check_clocks(struct doctor *d)
                    st.replicas[i].name, st.replicas[i].ahead_ms / 1000);
 }
 
+/* Every workspace is founded with one (st_strong_found). */
+static void check_ledger(struct doctor *d)
+{
+    const struct st_log *log = &d->s->log;
+    if (!st_strong_exists(log->env, log->dir))
+        report(d, 2, log->dir, false,
+               "the ledger of operations, locks and claims is gone: `strata merge-state` of a copy "
+               "brings it back, `strata coordinator move --force` begins a new one");
+}
+
 int strata_doctor(strata *s, bool fix, int (*visit)(void *arg, const strata_finding *f), void *arg)
 {
     struct doctor d = {.s = s, .fix = fix && !s->log.read_only, .visit = visit, .arg = arg};
@@ -174,6 +185,7 @@ int strata_doctor(strata *s, bool fix, int (*visit)(void *arg, const strata_find
     check_index(&d);
     check_quarantine(&d);
     check_clocks(&d);
+    check_ledger(&d);
     if (d.result < 0)
         return d.result;
     if (!d.bad)
