@@ -5,6 +5,7 @@
 #include "lib/files.h"
 
 #include "files/lines.h"
+#include "store/log_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +27,7 @@ static enum st_code append_once(strata *s, const char *path, struct st_str text,
     if (fstat(fd, &mine) == 0 && mine.st_size > 0)
         (void)!pread(fd, &last, 1, mine.st_size - 1);
     st_line_append(&line, last, text);
-    const struct st_env *env = s->log.env;
-    if (env->point != NULL)
-        env->point(env->ctx, "append.opened");
+    st_point(&s->log, "append.opened");
     enum st_code code = ST_OK;
     if (line.failed)
         code = st_fail(fault, ST_NO_MEMORY, "out of memory");

@@ -426,14 +426,8 @@ static size_t dirty_find(const struct st_rows *rows, size_t low, size_t high, st
 
 static bool overlay_add(struct overlay *o, size_t slot)
 {
-    if (o->count == o->cap) {
-        size_t cap = o->cap == 0 ? 16 : o->cap * 2;
-        size_t *p = realloc(o->slots, cap * sizeof *p);
-        if (p == NULL)
-            return false;
-        o->slots = p;
-        o->cap = cap;
-    }
+    if (!st_grow(&o->slots, &o->cap, o->count + 1, sizeof *o->slots))
+        return false;
     o->slots[o->count++] = slot;
     return true;
 }
