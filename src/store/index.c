@@ -56,7 +56,7 @@ void st_index_close(struct st_index *x)
     if (x == NULL)
         return;
     if (x->writing)
-        st_index_write_end(x, false);
+        (void)st_index_write_end(x, ST_UNAVAILABLE);
     st_index_forget(x);
     st_rows_release(x);
     st_index_database_close(x);
@@ -150,9 +150,7 @@ enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms)
     x->writing = code == ST_OK;
     if (code == ST_OK)
         code = st_index_position_load(x);
-    if (code != ST_OK)
-        st_index_write_end(x, false);
-    return code;
+    return code == ST_OK ? ST_OK : st_index_write_end(x, code);
 }
 
 /* The index lock is held. Readers of older pages are not waited for: the next commit tries again.
@@ -167,10 +165,9 @@ static void checkpoint(struct st_index *x)
     x->wal_pages = 0;
 }
 
-enum st_code st_index_write_end(struct st_index *x, bool commit)
+enum st_code st_index_write_end(struct st_index *x, enum st_code code)
 {
-    enum st_code code = ST_OK;
-    if (x->writing && commit) {
+    if (x->writing && code == ST_OK) {
         if (x->state_loaded)
             code = st_state_save(&x->state);
         if (code == ST_OK)
@@ -189,7 +186,7 @@ enum st_code st_index_write_end(struct st_index *x, bool commit)
             checkpoint(x);
         }
     }
-    if (x->writing && (!commit || code != ST_OK)) {
+    if (x->writing && code != ST_OK) {
         struct st_fault keep = x->fault;
         st_index_run(x, "ROLLBACK", "write");
         x->fault = keep;

@@ -94,11 +94,12 @@ enum st_code st_index_begin_since(struct st_index *x, struct st_dot at);
  * could not be had within wait_ms. */
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);
 /* The same in as many steps as its caller likes, in one transaction: begins it, applies up to `tail`, ends
- * it. Nothing else may be asked of the index in between. After an error the end must not commit.
- * ST_UNAVAILABLE: the lock could not be had. ST_LIMIT: there is too much to apply for one transaction. */
-enum st_code st_index_batch_begin(struct st_index *x, uint64_t wait_ms);
-enum st_code st_index_batch_add(struct st_index *x, const struct st_tail *tail);
-enum st_code st_index_batch_end(struct st_index *x, bool commit);
+ * it. Nothing else may be asked of the index in between. The end commits if `code`, which all went with, is
+ * ST_OK; it returns that, or its own failure. ST_UNAVAILABLE: the lock could not be had. ST_LIMIT: there is
+ * too much to apply for one transaction. */
+enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms);
+enum st_code st_index_write_add(struct st_index *x, const struct st_tail *tail);
+enum st_code st_index_write_end(struct st_index *x, enum st_code code);
 /* The last record of the own log that the state is made of. Between begin and end. */
 struct st_dot st_index_applied(const struct st_index *x);
 /* Tells the log the context that the state is made of, so that nobody need read it there. Between

@@ -31,21 +31,14 @@ static enum st_code catch_up_writing(struct st_index *x, const struct st_tail *t
             done = false;
             code = st_index_clear(x);
         }
-        enum st_code end = st_index_write_end(x, code == ST_OK);
-        if (code == ST_OK)
-            code = end;
+        code = st_index_write_end(x, code);
         if (code != ST_OK)
             return code;
     }
     return ST_OK;
 }
 
-enum st_code st_index_batch_begin(struct st_index *x, uint64_t wait_ms)
-{
-    return st_index_write_begin(x, wait_ms);
-}
-
-enum st_code st_index_batch_add(struct st_index *x, const struct st_tail *tail)
+enum st_code st_index_write_add(struct st_index *x, const struct st_tail *tail)
 {
     bool done = true;
     enum st_code code = st_index_compare(x, tail);
@@ -54,9 +47,13 @@ enum st_code st_index_batch_add(struct st_index *x, const struct st_tail *tail)
     return code == ST_OK && !done ? ST_LIMIT : code;
 }
 
-enum st_code st_index_batch_end(struct st_index *x, bool commit)
+/* The end of the log; a failure is the index's then. */
+static enum st_code tail_of(struct st_index *x, struct st_tail *tail)
 {
-    return st_index_write_end(x, commit);
+    enum st_code code = st_log_tail(x->log, tail);
+    if (code != ST_OK)
+        x->fault = x->log->fault;
+    return code;
 }
 
 static enum st_code catch_up_alone(struct st_index *x, const struct st_tail *tail)
@@ -101,12 +98,9 @@ static bool recoverable(enum st_code code)
 static enum st_code begin_once(struct st_index *x)
 {
     struct st_tail tail;
-    enum st_code code = st_log_tail(x->log, &tail);
-    if (code != ST_OK) {
-        x->fault = x->log->fault;
-        return code;
-    }
-    code = read_begin(x);
+    enum st_code code = tail_of(x, &tail);
+    if (code == ST_OK)
+        code = read_begin(x);
     if (code != ST_OK)
         return code;
     code = st_index_compare(x, &tail);
@@ -248,11 +242,9 @@ enum st_code st_index_begin_for(struct st_index *x, struct st_str entity)
 enum st_code st_index_begin_alone(struct st_index *x)
 {
     struct st_tail tail;
-    enum st_code code = st_log_tail(x->log, &tail);
-    if (code != ST_OK) {
-        x->fault = x->log->fault;
+    enum st_code code = tail_of(x, &tail);
+    if (code != ST_OK)
         return code;
-    }
     code = read_begin(x);
     if (code == ST_OK)
         code = catch_up_alone(x, &tail);
@@ -297,9 +289,7 @@ void st_index_end(struct st_index *x)
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms)
 {
     struct st_tail tail;
-    enum st_code code = st_log_tail(x->log, &tail);
-    if (code != ST_OK)
-        x->fault = x->log->fault;
+    enum st_code code = tail_of(x, &tail);
     return code == ST_OK ? catch_up_writing(x, &tail, wait_ms) : code;
 }
 
@@ -308,9 +298,7 @@ enum st_code st_index_rebuild(struct st_index *x)
     enum st_code code = st_index_write_begin(x, x->log->wait_ms);
     if (code == ST_OK) {
         code = st_index_clear(x);
-        enum st_code end = st_index_write_end(x, code == ST_OK);
-        if (code == ST_OK)
-            code = end;
+        code = st_index_write_end(x, code);
     }
     if (code == ST_OK)
         code = st_index_begin(x);

@@ -166,8 +166,6 @@ void st_index_put_back(struct st_index *x, const struct st_index_aside *a);
 void st_index_drop_aside(struct st_index_aside *a);
 
 /* index.c */
-enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms);
-enum st_code st_index_write_end(struct st_index *x, bool commit);
 enum st_code st_index_position_load(struct st_index *x);
 /* Forgets everything that is in memory. */
 void st_index_forget(struct st_index *x);

@@ -202,9 +202,7 @@ enum st_code st_search_update(struct st_index *x)
         if (code != ST_OK)
             return code;
         code = update_batch(x, &done);
-        enum st_code end = st_index_write_end(x, code == ST_OK);
-        if (code == ST_OK)
-            code = end;
+        code = st_index_write_end(x, code);
         if (code != ST_OK)
             return code;
     }

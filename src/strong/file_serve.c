@@ -62,7 +62,7 @@ static bool answer_alone(struct st_file *f, size_t count)
 
 static enum st_code apply(struct st_file *f, const struct st_tail *tail)
 {
-    enum st_code code = st_index_batch_add(f->index, tail);
+    enum st_code code = st_index_write_add(f->index, tail);
     return code == ST_OK ? ST_OK : st_file_index_fault(f, code);
 }
 
@@ -99,15 +99,15 @@ static enum st_code serve_rounds(struct st_file *f)
 /* ST_UNAVAILABLE: somebody else serves. */
 static enum st_code serve(struct st_file *f)
 {
-    enum st_code code = st_index_batch_begin(f->index, 0);
+    enum st_code code = st_index_write_begin(f->index, 0);
     if (code != ST_OK)
         return code;
     f->serving = true;
     code = serve_rounds(f);
     f->serving = false;
-    enum st_code end = st_index_batch_end(f->index, code == ST_OK);
+    code = st_index_write_end(f->index, code);
     st_answers_wake_next(f);
-    return code == ST_OK ? end : code;
+    return code;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
