@@ -50,13 +50,13 @@ int st_claim_look_all(strata *s, const char *const *names, size_t count, struct 
                       struct st_claim_entry *e)
 {
     memset(out, 0, count * sizeof *out);
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code = ST_OK;
-    for (size_t i = 0; i < count && code == ST_OK; i++)
-        code = st_claim_look_one(s, names[i], &out[i], e);
-    st_strong_end(s->strong);
-    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
+    int code = st_lib_strong_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    enum st_code got = ST_OK;
+    for (size_t i = 0; i < count && got == ST_OK; i++)
+        got = st_claim_look_one(s, names[i], &out[i], e);
+    return st_lib_strong_end(s, got);
 }
 
 int st_claims_look(strata *s, const char *const *names, size_t count, struct st_claim *out)
@@ -126,16 +126,13 @@ int st_claims_held_each(strata *s, const char *agent,
 {
     struct listing l = {s, visit, arg, 0};
     int code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = st_lib_strong_begin(s);
     if (code != STRATA_OK)
         return code;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got =
-        st_claim_held_each(st_strong_ledger(s->strong), st_str_of(agent), visit_held, &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
+    code = st_lib_strong_end(
+        s, st_claim_held_each(st_strong_ledger(s->strong), st_str_of(agent), visit_held, &l));
+    return code == STRATA_OK && l.result < 0 ? l.result : code;
 }
 
 static bool lend(strata *s, struct st_str *text)
@@ -180,9 +177,7 @@ int st_claims_position(strata *s, const char *name, uint64_t *position)
         return st_lib_strong_fault(s);
     enum st_code got = st_claim_kept_read(st_strong_ledger(s->strong), st_str_of(name), &kept);
     *position = got == ST_OK ? kept.position : 0;
-    st_strong_end(s->strong);
-    return got == ST_OK || got == ST_NOT_FOUND ? STRATA_OK
-                                               : st_lib_fail(s, got, "the ledger cannot be read");
+    return st_lib_strong_end(s, got == ST_NOT_FOUND ? ST_OK : got);
 }
 
 /* --- the outbox ------------------------------------------------------------------------------- */
@@ -212,16 +207,13 @@ int st_claims_uncopied(strata *s,
 {
     struct outbox o = {s, visit, arg, 0};
     int code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = st_lib_strong_begin(s);
     if (code != STRATA_OK)
         return code;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got =
-        st_claim_uncopied_each(st_strong_ledger(s->strong), s->claims_copied, visit_uncopied, &o);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return o.result < 0 ? o.result : STRATA_OK;
+    code = st_lib_strong_end(s, st_claim_uncopied_each(st_strong_ledger(s->strong),
+                                                       s->claims_copied, visit_uncopied, &o));
+    return code == STRATA_OK && o.result < 0 ? o.result : code;
 }
 
 void st_claims_copied(strata *s, uint64_t position, size_t count, struct st_dot by)

@@ -207,14 +207,12 @@ static enum st_code visit_lock(void *arg, const struct st_lease *lease)
 int strata_lock_each(strata *s, int (*visit)(void *arg, const strata_lock *l), void *arg)
 {
     int code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = st_lib_strong_begin(s);
     if (code != STRATA_OK)
         return code;
     struct locks l = {s, visit, arg, 0};
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got = st_lease_each(st_strong_ledger(s->strong), ST_LEASE_LOCK, visit_lock, &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
+    code = st_lib_strong_end(
+        s, st_lease_each(st_strong_ledger(s->strong), ST_LEASE_LOCK, visit_lock, &l));
+    return code == STRATA_OK && l.result < 0 ? l.result : code;
 }

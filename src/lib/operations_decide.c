@@ -180,12 +180,11 @@ static enum st_code visit_prunable(void *arg, const struct st_operation *o)
 /* The next ones behind a key. Looking holds nobody up, however many there are. */
 static int look_prunable(strata *s, const char *after, struct prunable *p)
 {
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code = st_operation_each(st_strong_ledger(s->strong), ST_OPERATION_NONE,
-                                          st_str_of(after), visit_prunable, p);
-    st_strong_end(s->strong);
-    return code == ST_OK ? STRATA_OK : st_lib_fail(s, code, "the ledger cannot be read");
+    int code = st_lib_strong_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    return st_lib_strong_end(s, st_operation_each(st_strong_ledger(s->strong), ST_OPERATION_NONE,
+                                                  st_str_of(after), visit_prunable, p));
 }
 
 int strata_op_prune(strata *s, uint64_t older_than_ms, uint64_t *count)

@@ -132,12 +132,12 @@ static enum st_code visit_operation(void *arg, const struct st_operation *o)
 int strata_op_each(strata *s, int state, const char *after, size_t limit,
                    int (*visit)(void *arg, const strata_operation *o), void *arg)
 {
+    struct listing l = {s, state, limit, 0, visit, arg, 0};
     int code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = st_lib_strong_begin(s);
     if (code != STRATA_OK)
         return code;
-    struct listing l = {s, state, limit, 0, visit, arg, 0};
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
     struct st_ledger *ledger = st_strong_ledger(s->strong);
     enum st_code got = st_operation_each(ledger, (enum st_operation_state)state, st_str_of(after),
                                          visit_operation, &l);
@@ -146,10 +146,8 @@ int strata_op_each(strata *s, int state, const char *after, size_t limit,
         (limit == 0 || l.count < limit))
         got = st_operation_each(ledger, ST_OPERATION_EXECUTING, st_str_of(after), visit_operation,
                                 &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
+    code = st_lib_strong_end(s, got);
+    return code == STRATA_OK && l.result < 0 ? l.result : code;
 }
 
 /* --- executors that are gone ------------------------------------------------------------------- */

@@ -16,15 +16,13 @@ static int need_agent(strata *s)
 
 static int read_lease(strata *s, struct st_lease *lease)
 {
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code code =
+    int code = st_lib_strong_begin(s);
+    if (code != STRATA_OK)
+        return code;
+    enum st_code got =
         st_lease_read(st_strong_ledger(s->strong), ST_LEASE_AGENT, st_str_of(s->agent), lease);
     lease->name = lease->holder = st_str_of(s->agent); /* what was read was lent */
-    st_strong_end(s->strong);
-    return code == ST_OK || code == ST_NOT_FOUND
-               ? STRATA_OK
-               : st_lib_fail(s, code, "the ledger cannot be read");
+    return st_lib_strong_end(s, got == ST_NOT_FOUND ? ST_OK : got);
 }
 
 int strata_agent_register(strata *s, bool takeover, uint64_t *incarnation)

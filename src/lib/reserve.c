@@ -96,16 +96,13 @@ int strata_reserve_each(strata *s, const char *tree, const char *path, const cha
         .s = s, .path = st_str_of(path), .pattern = st_str_of(pattern), .visit = visit, .arg = arg};
     tree_id(tree, l.tree);
     int code = st_lib_strong_open(s);
+    if (code == STRATA_OK)
+        code = st_lib_strong_begin(s);
     if (code != STRATA_OK)
         return code;
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got =
-        st_lease_each(st_strong_ledger(s->strong), ST_LEASE_PATH, visit_reservation, &l);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
-    return l.result < 0 ? l.result : STRATA_OK;
+    code = st_lib_strong_end(
+        s, st_lease_each(st_strong_ledger(s->strong), ST_LEASE_PATH, visit_reservation, &l));
+    return code == STRATA_OK && l.result < 0 ? l.result : code;
 }
 
 /* --- reserving -------------------------------------------------------------------------------- */
@@ -167,12 +164,12 @@ static int reserve(strata *s, const strata_reserve_request *r, const char *patte
 {
     struct preparation p = {.s = s, .pattern = st_str_of(pattern), .shared = r->shared};
     struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
-    if (st_strong_begin(s->strong) != ST_OK)
-        return st_lib_strong_fault(s);
-    enum st_code got = st_lease_each(st_strong_ledger(s->strong), ST_LEASE_PATH, prepare_one, &p);
-    st_strong_end(s->strong);
-    if (got != ST_OK)
-        return st_lib_fail(s, got, "the ledger cannot be read");
+    int code = st_lib_strong_begin(s);
+    if (code == STRATA_OK)
+        code = st_lib_strong_end(
+            s, st_lease_each(st_strong_ledger(s->strong), ST_LEASE_PATH, prepare_one, &p));
+    if (code != STRATA_OK)
+        return code;
     p.commands[p.count++] = (struct st_command){
         .kind = ST_CMD_RESERVE,
         .key = st_str_of(pattern),
@@ -181,7 +178,7 @@ static int reserve(strata *s, const strata_reserve_request *r, const char *patte
         .evidence = st_str_of(p.own == 0 ? r->reason : NULL),
         .deadline = st_strong_deadline(s->strong, r->ttl_ms * ST_NS_PER_MS),
     };
-    int code = st_lib_submit(s, p.commands, p.count, results);
+    code = st_lib_submit(s, p.commands, p.count, results);
     if (code != STRATA_OK)
         return code;
     struct st_ledger_result *last = &results[p.count - 1];

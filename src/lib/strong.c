@@ -36,6 +36,17 @@ int st_lib_strong_open(strata *s)
     return ST_UNAVAILABLE;
 }
 
+int st_lib_strong_begin(strata *s)
+{
+    return st_strong_begin(s->strong) == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
+}
+
+int st_lib_strong_end(strata *s, enum st_code got)
+{
+    st_strong_end(s->strong);
+    return got == ST_OK ? STRATA_OK : st_lib_fail(s, got, "the ledger cannot be read");
+}
+
 int st_lib_submit(strata *s, struct st_command *commands, size_t count,
                   struct st_ledger_result *results)
 {

@@ -25,6 +25,9 @@ int st_lib_strong_fault(strata *s);
 /* st_strong_submit() in the name of the handle's agent and incarnation. */
 int st_lib_submit(strata *s, struct st_command *commands, size_t count,
                   struct st_ledger_result *results);
+/* Begins to read the ledger, which is open. The end takes the code that reading went with. */
+int st_lib_strong_begin(strata *s);
+int st_lib_strong_end(strata *s, enum st_code got);
 /* ST_OK, or ST_UNAVAILABLE and what to do: another copy decides. Not while something is read. */
 int st_lib_decides(strata *s);
 /* The agent's name was taken over by a later start: an error that says so. */
