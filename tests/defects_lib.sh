@@ -2,7 +2,8 @@
 # defects_lib.sh - every deliberate defect of the index, of intake and of the tasks must be caught by a test
 # of the library; with small segments, several to a log. See defects.sh.
 . "$(dirname "$0")/defects.sh"
-defects_of src/store/index*.c src/store/intake.c src/store/search*.c src/store/mend*.c src/lib/task*.c
+defects_of src/store/index*.c src/store/intake.c src/store/search*.c src/store/mend*.c src/lib/task*.c \
+    src/lib/operations*.c
 flags="$flags -DST_SEGMENT_SIZE=4096"
 library_here
 environment=-Wl,--wrap=st_env_posix
@@ -24,6 +25,7 @@ test_of() {
     MEND_*) echo mend test_both_lives_go_on ;;
     NEAR_*) echo gap 'test_*' ;;
     NUMBER_NOT_RAISED) echo tasks test_a_copy_that_joined_has_numbers_of_its_own ;;
+    RUN_KEPT_IN_DOUBT) echo operations test_a_run_file_serves_again ;;
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;
     SEARCH_GATHERS) echo index test_search_for_a_beginning_is_bounded ;;
     STALE_ROWS) echo gap test_a_gap_is_never_seen ;;

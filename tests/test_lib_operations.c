@@ -2,6 +2,7 @@
  * is given, terms without a descriptor, many keys. */
 #include "lib_world.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -204,6 +205,54 @@ static void test_the_wall_clock_ends_no_term(void **state)
     strata_close(b);
 }
 
+static int run_files(void)
+{
+    int n = 0;
+    DIR *d = opendir(world_file("w", "strong/run"));
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    (void)closedir(d);
+    return n;
+}
+
+/* The file of an executor serves the next operation of its handle, but never one of which somebody may
+ * yet ask whether it is alive; and nobody's file stays. */
+static void test_a_run_file_serves_again(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *a = world_open("w", "anna"), *b = world_open("w", "bert");
+    strata_op_answer op = begin(a, "done", 0, false);
+    ok(a, strata_op_report(a, "done", op.token, "ok", 2, op.executor));
+    assert_int_equal(run_files(), 1);
+    op = begin(a, "unknown", 0, false);
+    assert_int_equal(run_files(), 1);
+    expect_code(b, strata_op_settle(b, "unknown", STRATA_SETTLE_FAILED, "pat", "I think", NULL, 0),
+                STRATA_UNAVAILABLE);
+    ok(a, strata_op_abandon(a, "unknown", op.token, op.executor));
+    op = begin(a, "next", 0, false); /* it lives, and the one before it does not */
+    strata_op_answer other = begin(a, "beside it", 0, false);
+    ok(b, strata_op_settle(b, "unknown", STRATA_SETTLE_FAILED, "pat", "I looked", NULL, 0));
+    assert_int_equal(begin(b, "next", 0, false).answer, STRATA_OP_BUSY);
+    ok(a, strata_op_report(a, "beside it", other.token, "ok", 2, other.executor));
+    assert_int_equal(begin(b, "next", 0, false).answer, STRATA_OP_BUSY);
+    ok(a, strata_op_report(a, "next", op.token, "ok", 2, op.executor));
+    strata_close(a);
+    assert_int_equal(run_files(), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)begin(world_open("w", "carl"), "killed", 0, false);
+        raise(SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(run_files(), 1);
+    assert_int_equal(begin(b, "killed", 0, false).answer, STRATA_OP_DOUBT);
+    assert_int_equal(run_files(), 0);
+    strata_close(b);
+}
+
 /* The longest of everything is kept whole; one byte more is an error that names the limit. */
 static void test_limits(void **state)
 {
@@ -282,6 +331,7 @@ int main(void)
         TEST(test_who_could_not_share_shares_later),
         TEST(test_a_term_decides_where_nobody_lives_on),
         TEST(test_the_wall_clock_ends_no_term),
+        TEST(test_a_run_file_serves_again),
         TEST(test_limits),
         TEST(test_many_keys_are_pruned_in_parts),
     };

@@ -965,6 +965,168 @@ static void test_a_look_that_is_lost(void **state)
     look_lost(true);
 }
 
+/* --- executors --------------------------------------------------------------------------------- */
+
+/* What somebody else does at the worst moment; once. */
+static void (*before_lock)(int fd);
+static void (*before_unlink)(void);
+static uint64_t next_number; /* 0: random */
+
+static int run_lock_try(void *ctx, int fd)
+{
+    void (*hook)(int) = before_lock;
+    before_lock = NULL;
+    if (hook != NULL)
+        hook(fd);
+    return st_env_posix()->lock_try(ctx, fd);
+}
+
+static int run_unlink(void *ctx, const char *path)
+{
+    void (*hook)(void) = before_unlink;
+    before_unlink = NULL;
+    if (hook != NULL)
+        hook();
+    return st_env_posix()->unlink(ctx, path);
+}
+
+static int run_random(void *ctx, void *buf, size_t n)
+{
+    uint64_t number = next_number << 11;
+    if (next_number == 0 || n != sizeof number)
+        return st_env_posix()->random(ctx, buf, n);
+    memcpy(buf, &number, n);
+    return 0;
+}
+
+static struct st_strong *open_runs(struct place *p)
+{
+    static struct st_env hooked;
+    struct st_strong *s = NULL;
+    struct st_fault fault;
+    hooked = *st_env_posix();
+    hooked.lock_try = run_lock_try;
+    hooked.unlink = run_unlink;
+    hooked.random = run_random;
+    assert_int_equal(
+        st_strong_open(&s, &hooked, st_alloc_libc(), p->path, false, "test", 0, &fault), ST_OK);
+    return s;
+}
+
+static int count_one(void *arg, const char *name)
+{
+    (void)name;
+    ++*(int *)arg;
+    return 0;
+}
+
+static int run_files(const struct place *p)
+{
+    char path[256];
+    int n = 0;
+    snprintf(path, sizeof path, "%s/strong/run", p->path);
+    assert_int_equal(st_env_posix()->list(NULL, path, count_one, &n), 0);
+    return n;
+}
+
+/* The same file as often as there is something to run, unless a descendant still has it; what nobody
+ * has is removed. */
+static void test_a_run_serves_again(void **state)
+{
+    (void)state;
+    struct place p;
+    uint64_t first, run;
+    int fd;
+    place_new(&p, "runs", true, true);
+    struct st_strong *a = open_runs(&p), *b = open_runs(&p);
+    next_number = 0xabc5;
+    OK(a, st_strong_run_begin(a, &first, &fd));
+    next_number = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_true(st_strong_run_alive(b, first));
+        close(fd);
+        st_strong_run_keep(a, first);
+        assert_false(st_strong_run_alive(b, first));
+        OK(a, st_strong_run_begin(a, &run, &fd));
+        assert_int_equal(run, first);
+        assert_int_equal(run_files(&p), 1);
+    }
+    int descendant = dup(fd); /* as a child has it */
+    close(fd);
+    st_strong_run_keep(a, first);
+    OK(a, st_strong_run_begin(a, &run, &fd));
+    assert_int_not_equal(run, first);
+    close(fd);
+    st_strong_run_keep(a, run);
+    assert_true(st_strong_run_alive(b, first));
+    assert_false(st_strong_run_alive(b, run));
+    st_strong_close(a);
+    assert_int_equal(run_files(&p), 1);
+    next_number =
+        0xdef5; /* who makes one of the same digit looks, and removes nothing that lives */
+    OK(b, st_strong_run_begin(b, &run, &fd));
+    assert_int_equal(run_files(&p), 2);
+    st_strong_run_end(b, run, fd);
+    close(descendant);
+    struct st_strong *c = open_runs(&p);
+    OK(c, st_strong_run_begin(c, &run, &fd));
+    assert_int_equal(run_files(&p), 1);
+    assert_true(st_strong_run_alive(b, run));
+    st_strong_run_end(c, run, fd);
+    next_number = 0;
+    st_strong_close(b);
+    st_strong_close(c);
+}
+
+static struct st_strong *taker;
+static uint64_t taken;
+static int taken_fd;
+
+static void remove_it(int fd)
+{
+    char link[64], path[256];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    assert_true(n > 0);
+    path[n] = '\0';
+    assert_non_null(strstr(path, "/run/"));
+    assert_int_equal(unlink(path), 0);
+}
+
+static void take_it(void)
+{
+    OK(taker, st_strong_run_begin(taker, &taken, &taken_fd));
+}
+
+/* Whoever removes what a process left may come between the opening of a file and its lock; and whoever
+ * takes its file again, between a look at it and its removal. */
+static void test_a_run_is_found_by_its_name(void **state)
+{
+    (void)state;
+    struct place p;
+    uint64_t run;
+    int fd;
+    place_new(&p, "runs", true, true);
+    struct st_strong *a = open_runs(&p), *b = open_runs(&p);
+    for (int i = 0; i < 2; i++) { /* a new one, and one that serves again */
+        before_lock = remove_it;
+        OK(a, st_strong_run_begin(a, &run, &fd));
+        assert_null(before_lock);
+        assert_true(st_strong_run_alive(b, run));
+        close(fd);
+        st_strong_run_keep(a, run);
+    }
+    taker = a;
+    before_unlink = take_it;
+    st_strong_run_clear(b, run);
+    assert_null(before_unlink);
+    assert_true(st_strong_run_alive(b, taken));
+    st_strong_run_end(a, taken, taken_fd);
+    st_strong_close(a);
+    st_strong_close(b);
+    assert_int_equal(run_files(&p), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -986,6 +1148,8 @@ int main(void)
         TEST(test_other_clock),
         TEST(test_many_deadlines),
         TEST(test_a_look_that_is_lost),
+        TEST(test_a_run_serves_again),
+        TEST(test_a_run_is_found_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

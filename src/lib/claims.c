@@ -478,10 +478,7 @@ int st_claims_run_begin(strata *s, uint64_t *run, int *fd)
         code = st_lib_strong_open(s);
     if (code != STRATA_OK)
         return code;
-    *run = st_lib_run_id(s);
-    if (*run == 0)
-        return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
-    return st_strong_run_begin(s->strong, *run, fd) == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
+    return st_strong_run_begin(s->strong, run, fd) == ST_OK ? STRATA_OK : st_lib_strong_fault(s);
 }
 
 void st_claims_run_end(strata *s, uint64_t run, int fd)

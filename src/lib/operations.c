@@ -155,9 +155,7 @@ static int answer(strata *s, struct begin *b, strata_op_answer *out)
 
 static int begin_run(strata *s, struct begin *b, strata_op_answer *out)
 {
-    if (b->term_ms == 0 && (b->run = st_lib_run_id(s)) == 0)
-        return st_lib_fail(s, ST_IO, "no random numbers; nothing was recorded");
-    if (b->run != 0 && st_strong_run_begin(s->strong, b->run, &b->fd) != ST_OK)
+    if (b->term_ms == 0 && st_strong_run_begin(s->strong, &b->run, &b->fd) != ST_OK)
         return st_lib_strong_fault(s);
     int code = answer(s, b, out);
     if (code == STRATA_OK && b->granted) {
@@ -206,13 +204,22 @@ int strata_op_begin(strata *s, const strata_op_request *request, strata_op_answe
 
 /* --- ending ----------------------------------------------------------------------------------- */
 
-/* The file of an executor that is gone. That of the operation begun last is known. */
-static void clear_run(strata *s, const char *key, int executor)
+/* The file of an executor that is gone. That of the operation begun last is known; it serves again when
+ * nobody will ask whether this one is alive. */
+static void end_run(strata *s, const char *key, int executor, const struct st_ledger_result *r)
 {
     strata_operation o;
     struct st_known_operation known = {.run = s->op_run};
     bool mine = s->op_run != 0 && executor == s->op_fd;
-    if (mine || st_operation_look(s, key, &o, &known) == STRATA_OK)
+#ifdef ST_DEFECT_RUN_KEPT_IN_DOUBT
+    bool over = true;
+#else
+    bool over = r->verdict == ST_VERDICT_DONE && r->state == ST_OPERATION_COMMITTED;
+#endif
+    close(executor);
+    if (mine && over)
+        st_strong_run_keep(s->strong, known.run);
+    else if (mine || st_operation_look(s, key, &o, &known) == STRATA_OK)
         st_strong_run_clear(s->strong, known.run);
     s->op_run = 0;
 }
@@ -246,10 +253,8 @@ static int end_with(strata *s, struct st_command *c, int executor)
     if (code == STRATA_OK)
         code = st_lib_submit(s, c, 1, &result);
     /* Only now: until the report is on disk, the executor counts as alive. */
-    if (executor >= 0 && code == STRATA_OK) {
-        close(executor);
-        clear_run(s, c->key.p, executor);
-    }
+    if (executor >= 0 && code == STRATA_OK)
+        end_run(s, c->key.p, executor, &result);
     if (code != STRATA_OK || result.verdict == ST_VERDICT_DONE || result.verdict == ST_VERDICT_SAME)
         return code;
     return not_accepted(s, c, &result);

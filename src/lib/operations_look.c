@@ -158,7 +158,10 @@ int st_operation_bury(strata *s, const char *key, const struct st_known_operatio
     struct st_ledger_result result;
     if (known->run == 0)
         c.deadline = known->deadline; /* stale should it be renewed before this is ordered */
-    return st_lib_submit(s, &c, 1, &result);
+    int code = st_lib_submit(s, &c, 1, &result);
+    if (code == STRATA_OK)
+        st_strong_run_clear(s->strong, known->run);
+    return code;
 }
 
 bool st_operation_orphaned(const struct st_known_operation *known)

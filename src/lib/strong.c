@@ -107,12 +107,3 @@ int st_lib_text_check(strata *s, const char *what, const char *text, bool needed
                ? STRATA_OK
                : st_lib_fail(s, ST_INVALID, "the %s has control characters or invalid UTF-8", what);
 }
-
-uint64_t st_lib_run_id(strata *s)
-{
-    uint64_t id = 0;
-    while (id == 0)
-        if (s->log.env->random(s->log.env->ctx, &id, sizeof id) < 0)
-            return 0;
-    return id >> 11 != 0 ? id >> 11 : 1; /* fits a JSON number, should it ever be shown as one */
-}

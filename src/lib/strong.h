@@ -34,8 +34,6 @@ int st_lib_decides(strata *s);
 int st_lib_replaced(strata *s);
 /* Evidence, reasons, names of persons: `what` in errors. */
 int st_lib_text_check(strata *s, const char *what, const char *text, bool needed);
-/* A random number for a run file (st_strong_run_begin); 0: no random numbers. */
-uint64_t st_lib_run_id(strata *s);
 
 /* What the ledger calls a reservation, taken apart: the pattern, and *tree (the id of its work tree). */
 struct st_str st_reservation_pattern(struct st_str name, struct st_str *tree);

@@ -183,6 +183,7 @@ void st_strong_close(struct st_strong *s)
 {
     if (s == NULL)
         return;
+    st_strong_run_clear(s, s->spare_run);
     s->order->engine->close(s->order);
     st_ledger_release(&s->ledger);
     st_command_scratch_release(&s->scratch);

@@ -184,13 +184,15 @@ bool st_strong_expire(struct st_strong *s, const struct st_lease *lease, struct 
 
 /* --- executors (run.c) ------------------------------------------------------------------------ */
 
-/* Locks the run file of an incarnation. *fd is close-on-exec: who starts a child lets it inherit.
- */
-enum st_code st_strong_run_begin(struct st_strong *s, uint64_t incarnation, int *fd);
-/* Whether somebody still holds it. An incarnation without a file: nobody. */
-bool st_strong_run_alive(struct st_strong *s, uint64_t incarnation);
-void st_strong_run_end(struct st_strong *s, uint64_t incarnation, int fd);
+/* Locks a run file, and tells its number. *fd is close-on-exec: who starts a child lets it inherit. */
+enum st_code st_strong_run_begin(struct st_strong *s, uint64_t *run, int *fd);
+/* Whether somebody still holds it. A number without a file: nobody. */
+bool st_strong_run_alive(struct st_strong *s, uint64_t run);
+void st_strong_run_end(struct st_strong *s, uint64_t run, int fd);
+/* The descriptor is closed, and all that this run was for has ended so that nobody will ask again whether it is
+ * alive: the file serves this handle again, if no descendant holds it by then. */
+void st_strong_run_keep(struct st_strong *s, uint64_t run);
 /* Removes the run file if nobody holds it. */
-void st_strong_run_clear(struct st_strong *s, uint64_t incarnation);
+void st_strong_run_clear(struct st_strong *s, uint64_t run);
 
 #endif

@@ -24,6 +24,8 @@ struct st_strong {
     struct st_order *order; /* taken */
     const struct st_env *env;
     char run_dir[ST_PATH_SIZE]; /* "": none */
+    uint64_t spare_run;         /* run.c: a file that serves again; 0: none */
+    bool swept;                 /* run.c: this handle has looked for what others left */
     struct st_ledger ledger;
     struct st_command_scratch scratch, event_scratch;
     struct st_buf raw[ST_ENTRY_COMMANDS_MAX];
