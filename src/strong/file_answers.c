@@ -8,11 +8,13 @@
  *          32   when somebody looked, for st_strong_looked()
  *          40   the round: how far it goes, times two; its last bit tells odd from even
  *          48   the futex words of odd rounds, and of rows; how many wait for rows
- *          64   SLOTS slots; entry n has slot n % SLOTS
+ *          64   SLOTS slots for the answers to few commands, then as many for many; entry n has slot
+ *               n % SLOTS of its kind
  *
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
  * once (who apply the same entry write the same), and a process that is killed in between leaves
- * nothing wrong. Native byte order. The file may be deleted when nobody works here. Without it, as on a
+ * nothing wrong; nor does one that has slots of another size. Most entries are of few commands: their
+ * answers lie close together, since every process has a page fault for each page of them. Native byte order. The file may be deleted when nobody works here. Without it, as on a
  * full disk, everybody works for himself.
  */
 #include "strong/file.h"
@@ -45,11 +47,16 @@ struct slot_result {
 };
 
 struct slot {
+    uint64_t checksum; /* of the rest, as far as it is used */
     uint64_t epoch, number;
     uint64_t count;
     struct slot_result results[ST_ENTRY_COMMANDS_MAX];
-    uint64_t checksum;
 };
+#define SLOT_HEAD    offsetof(struct slot, results)
+#define SLOT_SIZE(n) (SLOT_HEAD + (n) * sizeof(struct slot_result))
+
+/* An operation is begun with three commands, a task taken with four. */
+#define FEW 4
 
 struct st_answers {
     uint32_t magic, version;
@@ -58,9 +65,10 @@ struct st_answers {
     uint64_t looked;
     uint64_t round;
     uint32_t wake_odd, wake_rows, rows_sleepers, reserved;
-    struct slot slots[SLOTS];
+    unsigned char few[SLOTS][SLOT_SIZE(FEW)];
+    unsigned char many[SLOTS][SLOT_SIZE(ST_ENTRY_COMMANDS_MAX)];
 };
-_Static_assert(offsetof(struct st_answers, slots) == 64, "as the head of this file says");
+_Static_assert(offsetof(struct st_answers, few) == 64, "as the head of this file says");
 
 void st_answers_open(struct st_file *f, bool patient)
 {
@@ -96,15 +104,24 @@ void st_answers_close(struct st_file *f)
 
 static uint64_t slot_checksum(const struct slot *s)
 {
-    return st_checksum(s, offsetof(struct slot, checksum)) | 1;
+    const size_t from = sizeof s->checksum;
+    return st_checksum((const char *)s + from, SLOT_SIZE(s->count) - from) | 1;
+}
+
+static unsigned char *slot_of(struct st_answers *a, uint64_t number, size_t count)
+{
+    return count <= FEW ? a->few[number % SLOTS] : a->many[number % SLOTS];
 }
 
 void st_answers_put(struct st_file *f, struct st_mark mark, const struct st_ledger_result *results,
                     size_t count)
 {
-    struct slot s = {.epoch = mark.epoch, .number = mark.number, .count = count};
+    struct slot s;
     if (f->answers == NULL)
         return;
+    s.epoch = mark.epoch;
+    s.number = mark.number;
+    s.count = count;
     for (size_t i = 0; i < count; i++)
         s.results[i] = (struct slot_result){
             .token = results[i].token,
@@ -114,7 +131,7 @@ void st_answers_put(struct st_file *f, struct st_mark mark, const struct st_ledg
             .before = (uint8_t)results[i].before,
         };
     s.checksum = slot_checksum(&s);
-    memcpy(&f->answers->slots[mark.number % SLOTS], &s, sizeof s);
+    memcpy(slot_of(f->answers, mark.number, count), &s, SLOT_SIZE(count));
 }
 
 bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_result *results,
@@ -123,7 +140,7 @@ bool st_answers_get(struct st_file *f, struct st_mark mark, struct st_ledger_res
     struct slot s;
     if (f->answers == NULL)
         return false;
-    memcpy(&s, &f->answers->slots[mark.number % SLOTS], sizeof s);
+    memcpy(&s, slot_of(f->answers, mark.number, count), SLOT_SIZE(count));
     if (s.number != mark.number || s.epoch != mark.epoch || s.count != count ||
         s.checksum != slot_checksum(&s))
         return false;
