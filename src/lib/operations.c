@@ -130,8 +130,9 @@ static int new_operation(strata *s, const struct begin *b, strata_operation *out
     };
     if (b->term_ms != 0)
         o.deadline = st_strong_deadline(s->strong, b->term_ms * ST_NS_PER_MS);
-    return st_operation_for_caller(s, &o, out) ? STRATA_OK
-                                               : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
+    return st_operation_for_caller(s, &o, true, out) /* it is the caller's */
+               ? STRATA_OK
+               : st_lib_fail(s, ST_NO_MEMORY, "out of memory");
 }
 
 static int answer(strata *s, struct begin *b, strata_op_answer *out)

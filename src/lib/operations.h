@@ -23,8 +23,9 @@ struct st_known_operation {
  * there is none. */
 int st_operation_look(strata *s, const char *key, strata_operation *out,
                       struct st_known_operation *known);
-/* Copies what the store lends into the handle's arena. False: no memory. */
-bool st_operation_for_caller(strata *s, const struct st_operation *from, strata_operation *out);
+/* Copies what the store lends into the handle's arena; `alive`: somebody is at it. False: no memory. */
+bool st_operation_for_caller(strata *s, const struct st_operation *from, bool alive,
+                             strata_operation *out);
 /* Known before and pruned, or never heard of; a copy that does not decide cannot know that. */
 int st_operation_unknown(strata *s, const char *key);
 /* It was given out, and nobody is at it any more. */

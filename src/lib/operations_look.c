@@ -10,7 +10,15 @@ const char *strata_op_state_name(int state)
     return st_operation_state_name((enum st_operation_state)state);
 }
 
-bool st_operation_for_caller(strata *s, const struct st_operation *from, strata_operation *out)
+static bool operation_alive(strata *s, const struct st_operation *o)
+{
+    bool running = o->state == ST_OPERATION_GRANTED || o->state == ST_OPERATION_EXECUTING;
+    return (running || (o->state == ST_OPERATION_IN_DOUBT && o->run != 0)) &&
+           st_lib_alive(s, o->run, &o->deadline, o->earlier);
+}
+
+bool st_operation_for_caller(strata *s, const struct st_operation *from, bool alive,
+                             strata_operation *out)
 {
     char *result = st_arena_take(&s->arena, from->result.n + 1);
     *out = (strata_operation){
@@ -23,6 +31,7 @@ bool st_operation_for_caller(strata *s, const struct st_operation *from, strata_
         .holder = st_arena_text(&s->arena, from->holder),
         .needs_approval = from->needs_approval,
         .approved = from->approved,
+        .alive = alive,
         .proposed_ms = from->proposed_ms,
         .started_ms = from->started_ms,
         .ended_ms = from->ended_ms,
@@ -36,9 +45,6 @@ bool st_operation_for_caller(strata *s, const struct st_operation *from, strata_
         return false;
     if (from->result.n > 0)
         memcpy(result, from->result.p, from->result.n);
-    bool running = from->state == ST_OPERATION_GRANTED || from->state == ST_OPERATION_EXECUTING;
-    out->alive = (running || (from->state == ST_OPERATION_IN_DOUBT && from->run != 0)) &&
-                 st_lib_alive(s, from->run, &from->deadline, from->earlier);
     /* Nobody has written it down yet, but that is what it is. */
     if (from->state == ST_OPERATION_EXECUTING && !out->alive)
         out->state = STRATA_OP_IN_DOUBT;
@@ -64,7 +70,7 @@ int st_operation_look(strata *s, const char *key, strata_operation *out,
             .class = o.class,
             .needs_approval = o.needs_approval,
             .approved = o.approved};
-        if (!st_operation_for_caller(s, &o, out))
+        if (!st_operation_for_caller(s, &o, operation_alive(s, &o), out))
             result = st_lib_fail(s, ST_NO_MEMORY, "out of memory");
         known->alive = out->alive;
     } else if (code != ST_NOT_FOUND) {
@@ -119,7 +125,7 @@ static enum st_code visit_operation(void *arg, const struct st_operation *o)
     struct listing *l = arg;
     strata_operation out;
     st_arena_reset(&l->s->arena);
-    if (!st_operation_for_caller(l->s, o, &out))
+    if (!st_operation_for_caller(l->s, o, operation_alive(l->s, o), &out))
         return ST_NO_MEMORY;
     if (l->state != STRATA_OP_UNKNOWN && out.state != l->state)
         return ST_OK;
