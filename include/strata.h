@@ -976,10 +976,14 @@ typedef struct strata_command {
     uint64_t result_size; /* bytes of its result */
     bool alternative;     /* wanted only if no alternative before it in the entry was to be had */
     const char *tree;     /* of a reservation: which work tree its pattern (key) is of; an id */
+    /* What came of it: "done"; "same": it was so already; "skipped": an alternative before it was had;
+     * "refused", "mismatch", "stale", "held", "ended", "pruned", "person", "sealed", "invalid": not carried
+     * out. "": not known any more; of the latest 4,096 entries of a copy that decides it is. */
+    const char *verdict;
 } strata_command;
 
 /* The commands of the entries after `after`, at most `limit` entries (0: all). A command is what
- * somebody wanted; whether it was carried out is for strata_op_get() and the like to say. */
+ * somebody wanted; whether it was carried out is its verdict, or for strata_op_get() and the like to say. */
 int strata_commands(strata *s, uint64_t after, uint64_t limit,
                     int (*visit)(void *arg, const strata_command *c), void *arg);
 

@@ -195,6 +195,27 @@ same_log() { # DIR
     try 2 log --ops --follow
 }
 
+@test "log --ops: who was refused does not look like who got it" {
+    try 0 lock acquire db --ttl 60s
+    try 5 --agent bob lock acquire db --ttl 60s
+    once 0 k2
+    once 0 k2
+    try 0 log --ops --json
+    jq -e '[.data.commands[] | select(.command == "lease-acquire" and .key == "db") | [.agent, .verdict]]
+        == [["ann", "done"], ["bob", "held"]]' <<<"$output"
+    jq -e '[.data.commands[] | select(.key == "k2") | [.command, .verdict]] == [["propose", "done"],
+        ["grant", "done"], ["start", "done"], ["report", "done"], ["propose", "same"],
+        ["grant", "refused"], ["start", "stale"]]' <<<"$output"
+    try 0 log --ops
+    [[ $output =~ "ann: asked for lock "db[^$'\n']*" -> done" ]]
+    [[ $output =~ "bob: asked for lock "db[^$'\n']*" -> refused: somebody else has it" ]]
+    rm .strata/strong/answers # who remembers it is gone
+    try 0 log --ops
+    hasnt "$output" "->"
+    try 0 log --ops --json
+    jq -e 'all(.data.commands[]; .verdict == "")' <<<"$output"
+}
+
 @test "log --ops: tasks and paths, as they are called elsewhere" {
     strata add one >/dev/null
     strata add two >/dev/null

@@ -57,14 +57,14 @@ struct ops {
 
 static json_t *command_json(const strata_command *k)
 {
-    return json_pack("{s:I,s:o,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:I,s:b,s:b,s:b,s:I,s:s}",
-                     "position", (json_int_t)k->position, "time", cli_json_time(k->time_ms),
-                     "agent", k->agent, "command", k->command, "key", k->key, "kind", k->kind,
-                     "class", k->op_class, "token", (json_int_t)k->token, "outcome", k->outcome,
-                     "person", k->person, "evidence", k->evidence, "successor", k->successor,
-                     "generation", (json_int_t)k->generation, "forced", (int)k->forced, "by_check",
-                     (int)k->by_check, "alternative", (int)k->alternative, "result_bytes",
-                     (json_int_t)k->result_size, "tree", k->tree);
+    return json_pack(
+        "{s:I,s:o,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:I,s:b,s:b,s:b,s:I,s:s,s:s}", "position",
+        (json_int_t)k->position, "time", cli_json_time(k->time_ms), "agent", k->agent, "command",
+        k->command, "key", k->key, "kind", k->kind, "class", k->op_class, "token",
+        (json_int_t)k->token, "outcome", k->outcome, "person", k->person, "evidence", k->evidence,
+        "successor", k->successor, "generation", (json_int_t)k->generation, "forced",
+        (int)k->forced, "by_check", (int)k->by_check, "alternative", (int)k->alternative,
+        "result_bytes", (json_int_t)k->result_size, "tree", k->tree, "verdict", k->verdict);
 }
 
 /* Of a claim: what happened to the task. */
@@ -76,7 +76,31 @@ static const char *outcome_of(const strata_command *k)
                                                    : k->outcome;
 }
 
-/* "17 2026-11-23T22:51:32Z ann: settled deploy-42 as committed (token 9); by eve: it is there" */
+/* What came of it. */
+static const char *verdict_words(const strata_command *k)
+{
+    static const struct {
+        const char *verdict, *words;
+    } words[] = {
+        {"same", "nothing to do, it was so already"},
+        {"refused", "refused, as it stood"},
+        {"mismatch", "refused: the key stands for something else"},
+        {"stale", "refused: the token is not the current one"},
+        {"held", "refused: somebody else has it"},
+        {"pruned", "refused: known before, and pruned"},
+        {"person", "refused: that is for a person"},
+        {"sealed", "refused: this log had ended"},
+        {"invalid", "refused: over a limit or not well-formed"},
+        {"skipped", "not wanted any more"},
+        {"ended", "refused: it has an outcome"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(words[i].verdict, k->verdict) == 0)
+            return words[i].words;
+    return k->verdict;
+}
+
+/* "17 2026-11-23T22:51:32Z ann: settled deploy-42 as committed (token 9); by eve: it is there -> done" */
 static void put_command(const strata_command *k, bool or_else)
 {
     char stamp[CLI_STAMP_SIZE];
@@ -114,6 +138,8 @@ static void put_command(const strata_command *k, bool or_else)
         (void)fputs(": ", stdout);
         cli_put_text(stdout, k->evidence, strlen(k->evidence), EVIDENCE_MAX);
     }
+    if (k->verdict[0] != '\0')
+        (void)printf(" -> %s", verdict_words(k));
     (void)putchar('\n');
 }
 

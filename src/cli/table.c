@@ -562,7 +562,7 @@ const struct cli_command cli_commands[] = {
      {{"strata log", "the last 50"},
       {"strata log --since 120", "what came after 120"},
       {"strata log --follow --json", "a stream for programs"},
-      {"strata log --ops", "once-only operations, locks, claims: who wanted what, on what evidence"}},
+      {"strata log --ops", "once-only operations, locks, claims: who wanted what, on what evidence, and what came of it"}},
      cmd_log, false},
     {"log verify", "", 0, 0, 0, "check every link of the ordered log, and print its head",
      "Two copies with the same head have the same once-only operations, locks and claims in the same "

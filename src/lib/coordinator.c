@@ -124,6 +124,8 @@ static enum st_code visit_command(void *arg, const struct st_strong_event *e)
         .by_check = c->by_check,
         .result_size = c->result.n,
         .alternative = c->alternative,
+        .verdict =
+            e->command != NULL && e->result != NULL ? st_verdict_name(e->result->verdict) : "",
     };
     if (out.agent == NULL || out.key == NULL || out.person == NULL || out.evidence == NULL ||
         out.successor == NULL || out.tree == NULL)

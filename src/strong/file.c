@@ -236,6 +236,7 @@ static enum st_code file_each(struct st_order *o, uint64_t place,
         struct st_index_entry at;
         struct st_record r;
         struct st_str commands[ST_ENTRY_COMMANDS_MAX];
+        struct st_ledger_result results[ST_ENTRY_COMMANDS_MAX];
         struct st_entry e;
         enum st_code code = st_index_entry(f->index, number, &at);
         if (code == ST_OK)
@@ -243,6 +244,9 @@ static enum st_code file_each(struct st_order *o, uint64_t place,
         if (code != ST_OK)
             return st_file_index_fault(f, code);
         entry_of(&r, number, commands, &e);
+        if (st_answers_get(f, (struct st_mark){r.dot.writer.epoch, r.dot.counter}, results,
+                           e.count))
+            e.results = results;
         if (e.count > 0)
             code = visit(arg, &e);
         if (code != ST_OK)

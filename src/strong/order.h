@@ -52,6 +52,8 @@ struct st_entry {
     const struct st_str *commands; /* core/command.h */
     size_t count;                  /* 1 to ST_ENTRY_COMMANDS_MAX */
     uint64_t place;                /* set by the engine: where it lies, for each(); never 0 */
+    /* Set by each(), of each command, for as long as the engine remembers; else NULL. */
+    const struct st_ledger_result *results;
 };
 
 /* Names one entry of one log for as long as somebody waits for it. number 0: none. */

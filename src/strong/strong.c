@@ -457,6 +457,7 @@ static enum st_code visit_entry(void *arg, uint64_t position, const struct st_en
             .incarnation = e->incarnation,
             .command = code == ST_OK ? &c : NULL,
             .raw = e->commands[i],
+            .result = e->results != NULL ? &e->results[i] : NULL,
         };
         code = v->visit(v->arg, &event);
     }

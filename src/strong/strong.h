@@ -119,6 +119,7 @@ struct st_strong_event {
     uint64_t incarnation;
     const struct st_command *command; /* NULL: of a newer version */
     struct st_str raw;
+    const struct st_ledger_result *result; /* NULL: it is not known any more what came of it */
 };
 /* Visits the commands of the entries after a position, in order, at most `limit` entries (0: all).
  * `visit` returns ST_SCAN_STOP to end it early. */
