@@ -99,6 +99,16 @@ EOF
     try 1 op show nobody
 }
 
+@test "the environment is the caller's but for key and token; a script without an interpreter's name runs" {
+    # shellcheck disable=SC2016
+    printf 'echo "$KEPT $STRATA_OP_KEY"\ntr "\\0" "\\n" </proc/$$/environ | grep -c ^STRATA_OP_KEY=\n' >script
+    chmod +x script
+    KEPT=yes STRATA_OP_KEY=outer try 0 once --key env-3 -- ./script
+    same "$output" $'yes env-3\n1'
+    KEPT=yes STRATA_OP_KEY=outer try 0 once --key env-4 -- sh ./script
+    same "$output" $'yes env-4\n1'
+}
+
 @test "other arguments under the same key: 113, nothing runs" {
     try 0 once --key k -- sh -c "$effect"
     try 113 once --key k -- sh -c "$effect" other

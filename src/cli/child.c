@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,67 @@ static void become(const struct child *c, const struct pipes *p)
     ssize_t ignored = write(p->report[1], &error, sizeof error);
     (void)ignored;
     _exit(127);
+}
+
+/* The environment of this process, with the child's in front; its texts are borrowed. NULL: no memory. */
+static char **environment_of(const struct child *c)
+{
+    size_t own = 0, all = 0;
+    while (c->environment != NULL && c->environment[own] != NULL)
+        own++;
+    while (environ[all] != NULL)
+        all++;
+    char **list = calloc(own + all + 1, sizeof *list);
+    if (list == NULL)
+        return NULL;
+    for (size_t i = 0; i < own; i++)
+        list[i] = (char *)(uintptr_t)c->environment[i];
+    size_t n = own;
+    for (size_t i = 0; i < all; i++) {
+        bool replaced = false;
+        for (size_t k = 0; k < own && !replaced; k++)
+            replaced = strncmp(environ[i], list[k], strcspn(list[k], "=") + 1) == 0;
+        if (!replaced)
+            list[n++] = environ[i];
+    }
+    return list;
+}
+
+/* What become() does, without a copy of this process's memory, which is what is dear about a short command.
+ * -1: it could not be executed like this. */
+static pid_t spawn(const struct child *c, const struct pipes *p)
+{
+    static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t set;
+    pid_t pid;
+    char **list = environment_of(c);
+    if (list == NULL || posix_spawn_file_actions_init(&files) != 0)
+        return free(list), -1;
+    posix_spawnattr_init(&attributes); /* sets fields, no more */
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+        sigaddset(&set, defaults[i]);
+    posix_spawnattr_setsigdefault(&attributes, &set);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
+    int error =
+        isatty(0) ? posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0) : 0;
+    if (error == 0 && p->out[1] >= 0)
+        error = posix_spawn_file_actions_adddup2(&files, p->out[1], 1);
+    if (error == 0 && p->err[1] >= 0)
+        error = posix_spawn_file_actions_adddup2(&files, p->err[1], 2);
+    if (error == 0 && c->inherit_fd >= 0) /* to itself: not closed on exec any more */
+        error = posix_spawn_file_actions_adddup2(&files, c->inherit_fd, c->inherit_fd);
+    if (error == 0 && c->dir != NULL)
+        error = posix_spawn_file_actions_addchdir_np(&files, c->dir);
+    if (error == 0)
+        error = posix_spawnp(&pid, c->argv[0], &files, &attributes, c->argv, list);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    free(list);
+    return error == 0 ? pid : -1;
 }
 
 /* --- the wrapper's side ----------------------------------------------------------------------- */
@@ -330,7 +392,10 @@ bool child_run(struct child *c)
         return false;
     signal(SIGPIPE, SIG_IGN);
     fflush(NULL);
-    pid_t pid = fork();
+    /* Who waits for a guardian cannot be waited for. Why it could not be executed is told by a fork. */
+    pid_t pid = c->until_ms == NULL ? spawn(c, &p) : -1;
+    if (pid < 0)
+        pid = fork();
     if (pid < 0) {
         pipes_close(&p);
         return false;
