@@ -51,14 +51,16 @@ void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable)
         ;
 }
 
-static void wake_all(const struct st_log *log)
+/* Those who sleep here, and those whose records are up to `counter`. */
+static void wake_all(struct st_log *log, uint64_t epoch, uint64_t counter)
 {
     st_atomic_add(&log->page->wake, 1u);
     if (st_atomic_load(&log->page->sleepers) != 0)
         log->env->futex_wake_all(log->env->ctx, &log->page->wake);
+    st_posts_wake(log, epoch, counter);
 }
 
-void st_page_freeze(const struct st_log *log, uint64_t epoch)
+void st_page_freeze(struct st_log *log, uint64_t epoch)
 {
     struct st_page *page = log->page;
     uint64_t tag = st_mark(epoch, 0) >> 48, old = st_atomic_load(&page->durable);
@@ -66,7 +68,13 @@ void st_page_freeze(const struct st_log *log, uint64_t epoch)
            !__atomic_compare_exchange_n(&page->durable, &old, old | ST_MARK_FROZEN, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
-    wake_all(log);
+    wake_all(log, epoch, UINT64_MAX);
+}
+
+/* When the flush lock is free again: who is not served by this flush wants it. */
+static void wake_flushed(struct st_log *log)
+{
+    wake_all(log, log->identity.epoch, st_page_durable(log->page));
 }
 
 /* Clears the mark of a flush, unless it is another's by now. */
@@ -109,7 +117,6 @@ static enum st_code flush_to(struct st_log *log, uint64_t target)
         st_page_publish(page, epoch, target);
     st_point(log, "flush.published");
     flushing_clear(page, mark);
-    wake_all(log);
     return r < 0 ? unknown(log) : ST_OK;
 }
 
@@ -201,6 +208,7 @@ enum st_code st_flush_all(struct st_log *log)
         code = rescue(log);
     if (r >= 0)
         flush_unlock(log);
+    wake_flushed(log);
     struct st_tail tail;
     st_page_tail(log->page, &tail);
     if (code == ST_OK && st_page_durable(log->page) < tail.counter)
@@ -223,7 +231,7 @@ static enum st_code help(struct st_log *log)
     return code;
 }
 
-static enum st_code not_in_time(struct st_log *log)
+enum st_code st_log_not_in_time(struct st_log *log)
 {
     st_fail(&log->fault, ST_TIMEOUT,
             "the write is in the log, but it was not flushed within %" PRIu64 " ms", log->wait_ms);
@@ -232,23 +240,38 @@ static enum st_code not_in_time(struct st_log *log)
                    "process that flushes hangs");
 }
 
-/* One round of helping or sleeping. What goes wrong here is no answer to the question whether
- * the record is on disk: the verdict is, or the time-out. */
-static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
+/* What goes wrong here is no answer to the question whether the record is on disk: the verdict is, or the
+ * time-out. */
+bool st_flush_try(struct st_log *log, bool stalled)
 {
-    const struct st_env *env = log->env;
     bool lost = stalled || !st_page_valid(log);
     if (!lost && flush_lock_try(log) >= 0) {
         enum st_code code = flush_once(log, &lost);
         flush_unlock(log);
+        wake_flushed(log);
         if (code == ST_OK && !lost)
-            return;
+            return true;
     }
-    if (lost && help(log) == ST_OK)
+    return lost && help(log) == ST_OK;
+}
+
+/* One round of helping or sleeping. */
+static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
+{
+    const struct st_env *env = log->env;
+    if (st_flush_try(log, stalled)) {
+        st_posts_hand_over(log);
         return;
+    }
     st_atomic_add(&log->page->sleepers, 1u);
     env->futex_wait(env->ctx, &log->page->wake, seen_wake, SLEEP_NS_MAX);
     st_atomic_add(&log->page->sleepers, (uint32_t)-1);
+}
+
+enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter)
+{
+    enum verdict v = verdict_of(log, epoch, counter);
+    return v == VERDICT_DURABLE ? ST_OK : v == VERDICT_UNKNOWN ? unknown(log) : ST_NOT_FOUND;
 }
 
 bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter)
@@ -274,7 +297,7 @@ enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t co
 #endif
         uint64_t now = env->boot_ns(env->ctx);
         if (now - start >= log->wait_ms * ST_NS_PER_MS)
-            return not_in_time(log);
+            return st_log_not_in_time(log);
         uint64_t durable = st_page_durable(log->page);
         if (durable != watermark)
             moved = now;
