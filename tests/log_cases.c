@@ -482,6 +482,46 @@ static void case_killed_for_others(struct model *m, uint64_t seed)
     finish(m);
 }
 
+static void act_much_later(struct actor *a, struct st_log *log)
+{
+    log->env->sleep_ns(log->env->ctx, 3000000000u);
+    act_write(a, log);
+}
+
+/* Killed, or stopped, when it has just left its record for others, with nobody there to append it. Others come
+ * when that is long over: it is not written then; who is stopped writes it when it goes on. */
+static void case_posted_and_gone(struct model *m, uint64_t seed)
+{
+    begin(m, "killed or stopped with a record posted", seed);
+    struct sim *s = m->sim;
+    struct actor flusher = {0}, first = {0}, gone = {0}, later[4] = {0};
+    bool killed = seed % 2 == 0;
+    int number = actor_start(&flusher, m, act_write);
+    sim_inject(s, &(struct sim_injection){.act = SIM_STOP_AFTER,
+                                          .calls = 1u << SIM_POINT,
+                                          .text = "flush.marked",
+                                          .process = number,
+                                          .stop_ns = 500000000u});
+    actor_start(&first, m, act_later);
+    int last = actor_start(&gone, m, act_last);
+    sim_inject(s, &(struct sim_injection){.act = killed ? SIM_KILL_AFTER : SIM_STOP_AFTER,
+                                          .calls = 1u << SIM_POINT,
+                                          .text = "post.posted",
+                                          .process = last,
+                                          .stop_ns = 9000000000u});
+    for (int i = 0; i < 4; i++)
+        actor_start(&later[i], m, act_much_later);
+    size_t attempt = m->count + 2; /* of `gone`, the third to begin */
+    sim_run(s);
+    bool posted = sim_counts(s)->hits == 2;
+    finish(m);
+    EXPECT(m, m->attempts[attempt].found == !(posted && killed));
+    EXPECT(m, killed || gone.code == ST_OK);
+    static uint64_t met;
+    met = (seed > 1 ? met : 0) + posted;
+    EXPECT(m, met > seed / 2 || seed < SEEDS);
+}
+
 /* Stopped with the flush lock: the others become durable within their wait. */
 static void case_stopped_flusher(struct model *m, uint64_t seed)
 {
@@ -613,12 +653,25 @@ static void case_context(struct model *m, uint64_t seed)
 uint64_t cases_run(struct model *m, int only)
 {
     static void (*const cases[])(struct model * m, uint64_t seed) = {
-        case_failed_flush, case_lost_flusher,     case_lost_flusher_renew,
-        case_torn_tail,    case_adopted,          case_rot,
-        case_copy,         case_restore,          case_restore_same_boot,
-        case_boot,         case_stopped_appender, case_stopped_flusher,
-        case_rotation,     case_read_only,        case_full,
-        case_context,      case_look_meanwhile,   case_killed_for_others,
+        case_failed_flush,
+        case_lost_flusher,
+        case_lost_flusher_renew,
+        case_torn_tail,
+        case_adopted,
+        case_rot,
+        case_copy,
+        case_restore,
+        case_restore_same_boot,
+        case_boot,
+        case_stopped_appender,
+        case_stopped_flusher,
+        case_rotation,
+        case_read_only,
+        case_full,
+        case_context,
+        case_look_meanwhile,
+        case_killed_for_others,
+        case_posted_and_gone,
     };
     uint64_t runs = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -242,6 +242,15 @@ enum st_code st_record_put(struct st_log *log, struct st_writer w, const struct 
     return ST_OK;
 }
 
+enum st_code st_cannot_append(struct st_log *log, int negative_errno)
+{
+    st_fail_system(&log->fault, negative_errno,
+                   "nothing was recorded: cannot append to the log in %s", log->dir);
+    return log->fault.code == ST_NO_SPACE
+               ? st_hint(&log->fault, "free some disk space and try again")
+               : log->fault.code;
+}
+
 enum st_code st_lines_write(struct st_log *log, int fd, uint64_t offset, bool *left)
 {
     const struct st_env *env = log->env;
@@ -253,11 +262,7 @@ enum st_code st_lines_write(struct st_log *log, int fd, uint64_t offset, bool *l
         st_point(log, "append.written");
         return ST_OK;
     }
-    st_fail_system(&log->fault, e, "nothing was recorded: cannot append to the log in %s",
-                   log->dir);
-    return log->fault.code == ST_NO_SPACE
-               ? st_hint(&log->fault, "free some disk space and try again")
-               : log->fault.code;
+    return st_cannot_append(log, e);
 }
 
 /* Writes r as the next record behind *tail and moves *tail. On failure nothing is left behind. */

@@ -10,11 +10,6 @@
 /* Rounds of one process. Each costs the caller of who serves as much as its own record took. */
 #define ROUNDS_MAX 8
 
-/* So many who wait make a crowd. */
-#ifndef ST_CROWD
-#define ST_CROWD 8u
-#endif
-
 /* Upper bound of one sleep: as in log_flush.c. Nanoseconds. */
 #define SLEEP_NS_MAX 20000000ull
 
@@ -27,8 +22,7 @@ static uint64_t now_ns(const struct st_log *log)
 static bool is_crowd(const struct st_log *log)
 {
     const struct st_page *page = log->page;
-    return page != NULL &&
-           st_atomic_load(&page->sleepers) + st_atomic_load(&page->posts) >= ST_CROWD;
+    return page != NULL && st_page_sleepers(page) + st_atomic_load(&page->posts) >= ST_CROWD;
 }
 
 static enum st_code append(struct st_log *log, struct st_record *r)
@@ -77,45 +71,17 @@ static enum st_code serve(struct st_log *log, bool stalled, bool *busy)
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-static enum st_code lost(struct st_log *log)
-{
-    st_fail(
-        &log->fault, ST_OUTCOME_UNKNOWN,
-        "this process was stopped for so long that nobody knows any more what became of its write");
-    return st_hint(&log->fault,
-                   "look with `strata log` whether it is there before writing it again");
-}
-
-static enum st_code refused(struct st_log *log, const struct st_posted *p)
-{
-    if (p->system != 0)
-        st_fail_system(&log->fault, -p->system,
-                       "nothing was recorded: cannot append to the log in %s", log->dir);
-    else
-        st_fail(&log->fault, p->code, "%s: %s",
-                p->code == ST_OUTCOME_UNKNOWN ? "the log was interrupted" : "nothing was recorded",
-                st_code_text(p->code));
-    log->fault.code = p->code;
-    return p->code;
-}
-
 /* ST_NOT_FOUND: not decided yet. */
 static enum st_code decided(struct st_log *log, struct st_post *post, struct st_record *r)
 {
     struct st_posted p;
-    enum st_post_state state = st_post_look(log, post, &p);
-    if (state == ST_POST_WAITS)
-        return ST_NOT_FOUND;
-    if (state == ST_POST_LOST)
-        return lost(log);
-    enum st_code code = p.code == ST_OK
-                            ? st_log_verdict(log, p.head.dot.writer.epoch, p.head.dot.counter)
-                            : refused(log, &p);
-    if (code == ST_NOT_FOUND)
-        return code;
+    enum st_code code = st_post_learn(log, post, &p);
+    if (code == ST_OK)
+        code = st_log_verdict(log, p.head.dot.writer.epoch, p.head.dot.counter);
     if (code == ST_OK)
         st_record_told(log, r, &p.head, st_str_of(p.suffix));
-    st_post_end(log, post);
+    if (code != ST_NOT_FOUND)
+        st_post_end(log, post);
     return code;
 }
 
@@ -134,6 +100,8 @@ static enum st_code write_posted(struct st_log *log, struct st_post *post, struc
     for (;;) {
         struct st_post_watch watch = st_post_watch(log, post);
         enum st_code code = decided(log, post, r);
+        if (code == ST_UNAVAILABLE)
+            return write_alone(log, r);
         if (code != ST_NOT_FOUND)
             return code;
         if (now - start >= log->wait_ms * ST_NS_PER_MS)

@@ -54,9 +54,12 @@ void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable)
 /* Those who sleep here, and those whose records are up to `counter`. */
 static void wake_all(struct st_log *log, uint64_t epoch, uint64_t counter)
 {
-    st_atomic_add(&log->page->wake, 1u);
-    if (st_atomic_load(&log->page->sleepers) != 0)
-        log->env->futex_wake_all(log->env->ctx, &log->page->wake);
+    struct st_page *page = log->page;
+    uint32_t wake = st_atomic_add(&page->wake, 1u);
+    /* On the value before, or, if somebody was that quick, on this one. */
+    uint32_t sleepers = st_atomic_load(&page->sleepers);
+    if ((sleepers & 0xffff) != 0 && ((wake - (sleepers >> 16)) & 0xffff) <= 1)
+        log->env->futex_wake_all(log->env->ctx, &page->wake);
     st_posts_wake(log, epoch, counter);
 }
 
@@ -69,12 +72,6 @@ void st_page_freeze(struct st_log *log, uint64_t epoch)
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
     wake_all(log, epoch, UINT64_MAX);
-}
-
-/* When the flush lock is free again: who is not served by this flush wants it. */
-static void wake_flushed(struct st_log *log)
-{
-    wake_all(log, log->identity.epoch, st_page_durable(log->page));
 }
 
 /* Clears the mark of a flush, unless it is another's by now. */
@@ -117,6 +114,7 @@ static enum st_code flush_to(struct st_log *log, uint64_t target)
         st_page_publish(page, epoch, target);
     st_point(log, "flush.published");
     flushing_clear(page, mark);
+    wake_all(log, epoch, target);
     return r < 0 ? unknown(log) : ST_OK;
 }
 
@@ -208,7 +206,6 @@ enum st_code st_flush_all(struct st_log *log)
         code = rescue(log);
     if (r >= 0)
         flush_unlock(log);
-    wake_flushed(log);
     struct st_tail tail;
     st_page_tail(log->page, &tail);
     if (code == ST_OK && st_page_durable(log->page) < tail.counter)
@@ -248,11 +245,23 @@ bool st_flush_try(struct st_log *log, bool stalled)
     if (!lost && flush_lock_try(log) >= 0) {
         enum st_code code = flush_once(log, &lost);
         flush_unlock(log);
-        wake_flushed(log);
         if (code == ST_OK && !lost)
             return true;
     }
     return lost && help(log) == ST_OK;
+}
+
+/* Somebody is about to sleep on this value of the word, if it still has that. */
+static void sleeper_add(struct st_page *page, uint32_t wake)
+{
+    uint32_t old = st_atomic_load(&page->sleepers), now;
+    do {
+        uint16_t later = (uint16_t)((old >> 16) - wake);
+        if (later != 0 && later < 0x8000 && (old & 0xffff) != 0)
+            return; /* it has another by now, on which others sleep */
+        now = later == 0 && (old & 0xffff) != 0xffff ? old + 1 : wake << 16 | 1;
+    } while (!__atomic_compare_exchange_n(&page->sleepers, &old, now, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_SEQ_CST));
 }
 
 /* One round of helping or sleeping. */
@@ -263,9 +272,12 @@ static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
         st_posts_hand_over(log);
         return;
     }
-    st_atomic_add(&log->page->sleepers, 1u);
-    env->futex_wait(env->ctx, &log->page->wake, seen_wake, SLEEP_NS_MAX);
-    st_atomic_add(&log->page->sleepers, (uint32_t)-1);
+    sleeper_add(log->page, seen_wake);
+    /* Woken by a flush that did not cover it, and too quick to get its lock: the next flush is mostly of that
+     * same process, and covers both, but it may be gone. */
+    bool flushing = st_atomic_load(&log->page->flushing) != 0;
+    env->futex_wait(env->ctx, &log->page->wake, seen_wake,
+                    flushing ? SLEEP_NS_MAX : SLEEP_NS_MAX / 20);
 }
 
 enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter)

@@ -15,7 +15,7 @@
 #ifndef ST_STORE_LOG_INTERNAL_H
 #define ST_STORE_LOG_INTERNAL_H
 
-#include "store/log.h"
+#include "store/log_post.h"
 
 #define ST_PAGE_MAGIC   0x53545031u /* "STP1" */
 #define ST_PAGE_VERSION 2u
@@ -86,6 +86,13 @@ static inline bool st_page_frozen(const struct st_page *page)
     return (st_atomic_load(&page->durable) & ST_MARK_FROZEN) != 0;
 }
 
+/* How many have gone to sleep since the word was changed last: those of earlier words were woken, or killed. */
+static inline uint32_t st_page_sleepers(const struct st_page *page)
+{
+    uint32_t sleepers = st_atomic_load(&page->sleepers);
+    return sleepers >> 16 == (st_atomic_load(&page->wake) & 0xffff) ? sleepers & 0xffff : 0;
+}
+
 /* Raises the watermark of an epoch, unless it is frozen or of another epoch. */
 void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable);
 /* Freezes it, if it is of this epoch, and wakes all that wait. */
@@ -141,13 +148,6 @@ int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, ui
 enum st_code st_segment_open(struct st_log *log, uint64_t segment);
 void st_segment_close(struct st_log *log);
 
-/* A record without its place: what it says, and the numbers it takes. */
-struct st_draft {
-    struct st_str text; /* st_record_draft() */
-    uint64_t number;    /* the highest that the command has seen of others, or 0 */
-    uint32_t new_count;
-};
-
 /* Checks the record; the text is lent until the next one. Makes room for st_record_told(). */
 enum st_code st_draft_make(struct st_log *log, const struct st_record *r, struct st_draft *out);
 /* The append lock is held: the segment that the next record goes to, as log->fd; *tail is where. */
@@ -159,6 +159,7 @@ enum st_code st_record_put(struct st_log *log, struct st_writer w, const struct 
 /* Writes log->line. On failure nothing is left behind, or (*left) some of it, which the next to take the
  * lock will find. */
 enum st_code st_lines_write(struct st_log *log, int fd, uint64_t offset, bool *left);
+enum st_code st_cannot_append(struct st_log *log, int negative_errno);
 /* Fills in where the record stands, and the names of its new numbers. */
 void st_record_told(struct st_log *log, struct st_record *r, const struct st_record *head,
                     struct st_str suffix);
@@ -190,53 +191,6 @@ bool st_flush_try(struct st_log *log, bool stalled);
 /* ST_NOT_FOUND: not known yet. ST_OUTCOME_UNKNOWN. */
 enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter);
 enum st_code st_log_not_in_time(struct st_log *log);
-
-/* --- log_post.c ------------------------------------------------------------------------------- */
-
-/* A record that this process has left there. */
-struct st_post {
-    uint32_t slot;
-    uint64_t serial;
-};
-
-/* What became of it. */
-struct st_posted {
-    enum st_code code;
-    int system;            /* errno, 0 when it was not the system */
-    struct st_record head; /* as of st_record_put() */
-    char suffix[ST_SUFFIX_SIZE_MAX + 1];
-};
-
-/* False: it has to be appended by this process. */
-bool st_post(struct st_log *log, const struct st_draft *draft, struct st_post *post);
-/* False: somebody is about to append it, or has. */
-bool st_post_withdraw(struct st_log *log, struct st_post *post);
-enum st_post_state {
-    ST_POST_WAITS,
-    ST_POST_DONE, /* *out tells; the slot is to be given back, now or later */
-    ST_POST_LOST, /* this process was stopped for so long that nobody knows any more */
-};
-enum st_post_state st_post_look(struct st_log *log, struct st_post *post, struct st_posted *out);
-void st_post_end(struct st_log *log, struct st_post *post);
-/* What to sleep on: to be had before looking what became of it, in vain. */
-struct st_post_watch {
-    uint32_t parity, seen;
-};
-struct st_post_watch st_post_watch(struct st_log *log, const struct st_post *post);
-void st_post_sleep(struct st_log *log, const struct st_post_watch *w, uint64_t most_ns);
-
-/* The append lock is held: appends all that is posted, with one write. */
-enum st_code st_posts_collect(struct st_log *log);
-/* Those whose records stand up to `counter` of this epoch, or in another. */
-void st_posts_wake(struct st_log *log, uint64_t epoch, uint64_t counter);
-/* One of those who still wait for something, to see to it. */
-void st_posts_hand_over(struct st_log *log);
-uint32_t st_posts_waiting(struct st_log *log);
-/* Whether this process is the one to see to what is posted; `anyway`: whoever said so last may have been
- * killed. To be ended. */
-bool st_posts_serve(struct st_log *log, bool anyway);
-void st_posts_served(struct st_log *log);
-void st_posts_close(struct st_log *log);
 
 /* --- log_read.c --------------------------------------------------------------------------------- */
 

@@ -14,9 +14,10 @@
  *
  * Who appends may be killed at any moment. The next one under the append lock finds the slot placed, and
  * looks at that place: with this checksum, it is that line and was written; else it is posted as before.
- * Who posted may be killed, too: its record is appended all the same, as if it had been killed a moment
- * later, and the slot is taken again when nobody has fetched it for a minute. (One killed while filling
- * keeps its slot until the system starts again.)
+ * Who posted looks after its slot until that is done. Where it has not done so for a second it was killed, or
+ * is stopped: then its record is dropped, which must not come when nobody expects it any more. The slot is free
+ * again when nobody has fetched what became of it for a minute. (One killed while filling keeps its slot until
+ * the system starts again.)
  *
  * The file is of one boot and one inode: what a copy of the directory, or the last boot, has in it was of
  * other processes. Without it, without a free slot, or with a draft that is larger than one, everybody appends
@@ -31,6 +32,9 @@
 
 /* As long as anybody may be stopped and still hear what became of its record. Nanoseconds. */
 #define KEPT_NS (60ull * 1000 * 1000 * 1000)
+/* Who has not looked after its record for so long does not wait for it: far more than one sleep (log_commit.c)
+ * takes on a busy machine. Nanoseconds. */
+#define ALIVE_NS (1000ull * 1000 * 1000)
 
 enum state { FREE, FILLING, POSTED, PLACED, DONE };
 #define STATE_BITS  3
@@ -45,7 +49,7 @@ struct slot {
     struct st_dot dot;
     uint64_t previous, time_ms, time_logical, placed_number, checksum;
     uint64_t segment, offset; /* where its line begins */
-    uint64_t done_ns, done_clock;
+    uint64_t ns, clock;       /* when who posted has looked after it; when it was done */
     char suffix[ST_SUFFIX_SIZE_MAX + 1];
     char text[ST_POST_SIZE];
 };
@@ -54,11 +58,11 @@ struct st_posts {
     uint32_t magic, slot_size;
     uint8_t boot_id[16];
     uint64_t inode, birth_ns;
-    uint32_t serving; /* somebody is about to look what is posted; it may have been killed */
-    uint32_t first;   /* where the next process begins to look for a free slot */
-    uint32_t rounds;  /* how often somebody has looked what is posted */
-    uint32_t wakes[2],
-        sleepers[2]; /* futex words for those of even and odd rounds; who sleeps there */
+    uint32_t serving;  /* somebody is about to look what is posted; it may have been killed */
+    uint32_t first;    /* where the next process begins to look for a free slot */
+    uint32_t rounds;   /* how often somebody has looked what is posted */
+    uint32_t wakes[2]; /* futex words for those of even and odd rounds */
+    uint32_t sleepers[2];
     uint32_t reserved;
     uint64_t words[ST_POSTS];
     struct slot slots[ST_POSTS];
@@ -132,12 +136,16 @@ void st_posts_close(struct st_log *log)
 
 /* --- posting ---------------------------------------------------------------------------------- */
 
-static bool is_forgotten(const struct st_log *log, const struct slot *s)
+static void stamp(const struct st_log *log, struct slot *s)
 {
-    const struct st_env *env = log->env;
-    uint64_t now = env->boot_ns(env->ctx);
-    return s->done_clock == env->clock_id(env->ctx) && now > s->done_ns &&
-           now - s->done_ns > KEPT_NS;
+    s->clock = log->env->clock_id(log->env->ctx);
+    s->ns = log->env->boot_ns(log->env->ctx);
+}
+
+static bool is_older(const struct st_log *log, const struct slot *s, uint64_t ns)
+{
+    uint64_t now = log->env->boot_ns(log->env->ctx);
+    return s->clock == log->env->clock_id(log->env->ctx) && now > s->ns && now - s->ns > ns;
 }
 
 static bool claim(struct st_log *log, struct st_posts *p, struct st_post *post)
@@ -145,15 +153,13 @@ static bool claim(struct st_log *log, struct st_posts *p, struct st_post *post)
     for (uint32_t i = 0; i < ST_POSTS; i++) {
         uint32_t at = (log->post_first + i) % ST_POSTS;
         uint64_t word = st_atomic_load(&p->words[at]);
-        bool again = STATE(word) == DONE && is_forgotten(log, &p->slots[at]);
-        if (STATE(word) != FREE && !again)
+        if (STATE(word) != FREE)
             continue;
         uint64_t next = ((word >> STATE_BITS) + 1) << STATE_BITS | FILLING;
         if (!__atomic_compare_exchange_n(&p->words[at], &word, next, false, __ATOMIC_SEQ_CST,
                                          __ATOMIC_SEQ_CST))
             continue;
-        if (!again)
-            st_atomic_add(&log->page->posts, 1u);
+        st_atomic_add(&log->page->posts, 1u);
         *post = (struct st_post){.slot = at, .serial = next >> STATE_BITS};
         log->post_first = at; /* its memory is at hand */
         return true;
@@ -171,6 +177,7 @@ bool st_post(struct st_log *log, const struct st_draft *draft, struct st_post *p
     s->new_count = draft->new_count;
     s->quiet = log->quiet;
     s->size = (uint32_t)draft->text.n;
+    stamp(log, s);
     memcpy(s->text, draft->text.p, draft->text.n);
     st_point(log, "post.filled");
     st_atomic_store(&p->words[post->slot], post->serial << STATE_BITS | POSTED);
@@ -178,53 +185,66 @@ bool st_post(struct st_log *log, const struct st_draft *draft, struct st_post *p
     return true;
 }
 
-static void forget(struct st_log *log, struct st_post *post)
+static bool vacate(struct st_log *log, uint32_t at, uint64_t word)
 {
-    st_atomic_add(&log->page->posts, (uint32_t)-1);
-    post->serial = 0;
+    bool mine = advance(log->posts, at, word, FREE);
+    if (mine)
+        st_atomic_add(&log->page->posts, (uint32_t)-1);
+    return mine;
 }
 
-bool st_post_withdraw(struct st_log *log, struct st_post *post)
+bool st_post_withdraw(struct st_log *log, const struct st_post *post)
 {
-    bool gone = advance(log->posts, post->slot, post->serial << STATE_BITS | POSTED, FREE);
-    if (gone)
-        forget(log, post);
-    return gone;
+    return vacate(log, post->slot, post->serial << STATE_BITS | POSTED);
 }
 
-/* Nobody changes a slot that is done but who posted, and who takes it a minute later. */
-static enum st_post_state fetch(struct st_log *log, struct st_post *post, struct st_posted *out)
+static enum st_code lost(struct st_log *log)
 {
-    struct st_posts *p = log->posts;
-    const struct slot *s = &p->slots[post->slot];
-    *out = (struct st_posted){
-        .code = (enum st_code)s->code,
-        .system = s->system,
-        .head = {.dot = s->dot,
-                 .previous = s->previous,
-                 .time = {s->time_ms, (uint32_t)s->time_logical},
-                 .number = s->placed_number,
-                 .checksum = s->checksum},
-    };
+    st_fail(&log->fault, ST_OUTCOME_UNKNOWN,
+            "this process was stopped for so long that nobody knows any more what became of its "
+            "write");
+    return st_hint(&log->fault,
+                   "look with `strata log` whether it is there before writing it again");
+}
+
+static enum st_code refused(struct st_log *log, const struct slot *s)
+{
+    enum st_code code = (enum st_code)s->code;
+    if (s->system != 0)
+        return st_cannot_append(log, -s->system);
+    return st_fail(&log->fault, code, "%s: %s",
+                   code == ST_OUTCOME_UNKNOWN ? "the log was interrupted" : "nothing was recorded",
+                   st_code_text(code));
+}
+
+static enum st_code fetch(struct st_log *log, const struct slot *s, struct st_posted *out)
+{
+    if (s->code != ST_OK)
+        return refused(log, s);
+    out->head = (struct st_record){.dot = s->dot,
+                                   .previous = s->previous,
+                                   .time = {s->time_ms, (uint32_t)s->time_logical},
+                                   .number = s->placed_number,
+                                   .checksum = s->checksum};
     memcpy(out->suffix, s->suffix, sizeof out->suffix);
     out->suffix[sizeof out->suffix - 1] = '\0';
-    return st_atomic_load(&p->words[post->slot]) == (post->serial << STATE_BITS | DONE)
-               ? ST_POST_DONE
-               : ST_POST_LOST;
+    return ST_OK;
 }
 
-enum st_post_state st_post_look(struct st_log *log, struct st_post *post, struct st_posted *out)
+enum st_code st_post_learn(struct st_log *log, const struct st_post *post, struct st_posted *out)
 {
-    uint64_t word = st_atomic_load(&log->posts->words[post->slot]);
-    if (word >> STATE_BITS != post->serial)
-        return ST_POST_LOST;
-    return STATE(word) == DONE ? fetch(log, post, out) : ST_POST_WAITS;
+    const uint64_t *word = &log->posts->words[post->slot];
+    uint64_t now = st_atomic_load(word);
+    if (now >> STATE_BITS == post->serial && STATE(now) != DONE)
+        return ST_NOT_FOUND;
+    enum st_code code = fetch(log, &log->posts->slots[post->slot], out);
+    /* Nobody changes a slot that is done but who posted, and who takes it a minute later. */
+    return st_atomic_load(word) == (post->serial << STATE_BITS | DONE) ? code : lost(log);
 }
 
 void st_post_end(struct st_log *log, struct st_post *post)
 {
-    if (advance(log->posts, post->slot, post->serial << STATE_BITS | DONE, FREE))
-        forget(log, post);
+    vacate(log, post->slot, post->serial << STATE_BITS | DONE);
 }
 
 /* --- sleeping, waking ------------------------------------------------------------------------- */
@@ -232,8 +252,12 @@ void st_post_end(struct st_log *log, struct st_post *post)
 struct st_post_watch st_post_watch(struct st_log *log, const struct st_post *post)
 {
     struct st_posts *p = log->posts;
+    struct slot *s = &p->slots[post->slot];
     uint32_t parity = st_atomic_load(&p->rounds) % 2;
-    st_atomic_store(&p->slots[post->slot].parity, parity);
+    if (st_atomic_load(&p->words[post->slot]) == (post->serial << STATE_BITS | POSTED)) {
+        stamp(log, s);
+        st_atomic_store(&s->parity, parity);
+    }
     return (struct st_post_watch){parity, st_atomic_load(&p->wakes[parity])};
 }
 
@@ -328,9 +352,8 @@ static void done(struct st_log *log, uint32_t at, uint64_t word, enum st_code co
 {
     struct slot *s = &log->posts->slots[at];
     s->code = code;
-    s->system = code != ST_OK ? log->fault.system : 0;
-    s->done_ns = log->env->boot_ns(log->env->ctx);
-    s->done_clock = log->env->clock_id(log->env->ctx);
+    s->system = code != ST_OK && code != ST_UNAVAILABLE ? log->fault.system : 0;
+    stamp(log, s);
     /* Not if it was withdrawn. */
     if (advance(log->posts, at, word, DONE) && code != ST_OK)
         wake(log, st_atomic_load(&s->parity) % 2, true);
@@ -372,12 +395,20 @@ static void resolve(struct st_log *log, uint32_t at, uint64_t word)
         done(log, at, word, ST_OUTCOME_UNKNOWN); /* it may be in quarantine */
 }
 
-static void resolve_all(struct st_log *log)
+/* What others have left behind who are gone. */
+static void sweep(struct st_log *log)
 {
     for (uint32_t at = 0; at < ST_POSTS; at++) {
         uint64_t word = st_atomic_load(&log->posts->words[at]);
+        struct slot *s = &log->posts->slots[at];
         if (STATE(word) == PLACED)
             resolve(log, at, word);
+        else if (STATE(word) == DONE && is_older(log, s, KEPT_NS))
+            vacate(log, at, word);
+#ifndef ST_DEFECT_POST_OF_THE_DEAD
+        else if (STATE(word) == POSTED && is_older(log, s, ALIVE_NS))
+            done(log, at, word, ST_UNAVAILABLE);
+#endif
     }
 }
 
@@ -395,8 +426,9 @@ static void place(struct st_log *log, uint32_t at, uint64_t word, struct st_tail
                   struct batch *b)
 {
     struct slot *s = &log->posts->slots[at];
+    size_t size = s->size < ST_POST_SIZE ? s->size : ST_POST_SIZE;
     struct st_draft draft = {
-        .text = {s->text, s->size}, .number = s->number, .new_count = s->new_count};
+        .text = {s->text, size}, .number = s->number, .new_count = s->new_count};
     struct st_tail next = *tail;
     struct st_record head;
     size_t start = log->line.n;
@@ -456,7 +488,7 @@ enum st_code st_posts_collect(struct st_log *log)
     struct batch b = {0};
     if (p == NULL)
         return ST_OK;
-    resolve_all(log);
+    sweep(log);
     if (st_posts_waiting(log) == 0)
         return ST_OK;
     enum st_code code = st_segment_ready(log, &from);
