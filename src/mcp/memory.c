@@ -281,7 +281,7 @@ int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *
         .known = known,
         .look = look,
         .changed = changed,
-        .ready = mcp_session_ready,
+        .idle = mcp_session_idle,
         .context = x,
     };
     if (x->options->memory_file == NULL || strata_is_read_only(a->s))

@@ -227,6 +227,7 @@ void mcp_server_line(struct mcp_server *v, const char *line, size_t n, uint64_t 
 {
     struct mcp_message m;
     v->asked_ms = now_ms;
+    v->idle = false;
     if (line == NULL) {
         mcp_reply_error(v, NULL, MCP_INVALID_REQUEST, NULL,
                         "the message is longer than %zu bytes and was not read",
@@ -261,16 +262,16 @@ struct mcp_server *mcp_server_new(const struct mcp_face *face,
     return v;
 }
 
-static bool gets_ready(const struct mcp_server *v)
+static bool gets_idle(const struct mcp_server *v)
 {
-    return v->face->ready != NULL && !v->ready && v->asked_ms != 0;
+    return v->face->idle != NULL && !v->idle && v->asked_ms != 0;
 }
 
 void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 {
-    if (gets_ready(v) && now_ms - v->asked_ms >= MCP_IDLE_MS) {
-        v->ready = true;
-        v->face->ready(v->face->context);
+    if (gets_idle(v) && now_ms - v->asked_ms >= MCP_IDLE_MS) {
+        v->idle = true;
+        v->face->idle(v->face->context);
     }
     mcp_calls_tick(v, now_ms, false);
     mcp_watch_tick(v, now_ms);
@@ -280,7 +281,7 @@ void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 
 int mcp_server_next_ms(const struct mcp_server *v)
 {
-    if (gets_ready(v))
+    if (gets_idle(v))
         return MCP_IDLE_MS;
     if (v->waiting_count > 0 || v->watch_count > 0)
         return MCP_POLL_MS;

@@ -81,8 +81,8 @@ struct mcp_face {
     /* Looks for changes since the last look; then `changed` tells for one resource. */
     void (*look)(void *context);
     bool (*changed)(void *context, const char *uri);
-    /* Is called once, as soon as the client has asked something and waits for nothing; or NULL. */
-    void (*ready)(void *context);
+    /* Is called whenever the client has asked something and waits for nothing since; or NULL. */
+    void (*idle)(void *context);
     /* Is called every few seconds, or NULL. */
     void (*tick)(void *context, uint64_t now_ms);
     void *context;

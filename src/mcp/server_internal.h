@@ -37,7 +37,7 @@ struct mcp_server {
     size_t watch_count;
     uint64_t looked_ms;
     uint64_t asked_ms; /* when the last line came; 0: none did */
-    bool ready;        /* the face was told to get ready */
+    bool idle;         /* the face was told so since */
 };
 
 /* --- server.c --------------------------------------------------------------------------------- */
