@@ -91,14 +91,13 @@ static const struct mcp_field names[] = {
 
 enum mcp_progress memory_answer(struct mcp_call *call, json_t *value, const char *member)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
-    if (text == NULL) {
+    call->text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
+    if (call->text == NULL) {
         json_decref(value);
         mcp_refuse(call, "out of memory");
         return MCP_DONE;
     }
-    (void)fputs(text, mcp_say(call));
-    free(text);
+    call->text_size = strlen(call->text);
     call->structured = member != NULL ? json_pack("{s:o}", member, value) : value;
     return MCP_DONE;
 }

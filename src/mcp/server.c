@@ -13,21 +13,70 @@
 #define META_CAPABILITIES "io.modelcontextprotocol/clientCapabilities"
 #define META_SERVER       "io.modelcontextprotocol/serverInfo"
 
+/* What most answers need, and what is kept for the next ones. Bytes. */
+#define LINE_SIZE      ((size_t)4096)
+#define LINE_SIZE_KEPT ((size_t)64 * 1024)
+
 /* --- sending ---------------------------------------------------------------------------------- */
 
-/* Takes the message. */
-static bool send_message(struct mcp_server *v, json_t *message)
+static void line_release(struct line *l)
 {
-    char *text = message != NULL ? json_dumps(message, JSON_COMPACT) : NULL;
-    json_decref(message);
-    size_t n = text != NULL ? strlen(text) : 0;
-    bool fits = text != NULL && n <= MCP_RESULT_SIZE_MAX;
-    if (fits) {
-        text[n] = '\n'; /* in the place of the NUL */
-        v->send(v->arg, text, n + 1);
+    free(l->p);
+    *l = (struct line){0};
+}
+
+/* Room for so many more bytes. */
+static bool line_fits(struct line *l, size_t n)
+{
+    if (l->cap - l->n < n && !l->failed) {
+        size_t cap = l->n + n > 2 * l->cap ? l->n + n : 2 * l->cap;
+        char *p = realloc(l->p, cap);
+        l->failed = p == NULL;
+        l->p = p != NULL ? p : l->p;
+        l->cap = p != NULL ? cap : l->cap;
     }
-    free(text);
+    return !l->failed;
+}
+
+static void line_text(struct line *l, const char *text)
+{
+    size_t n = strlen(text);
+    if (line_fits(l, n))
+        memcpy(l->p + l->n, text, n);
+    l->n += l->failed ? 0 : n;
+}
+
+/* NULL: out of memory, when it was made. */
+static void line_json(struct line *l, const json_t *value)
+{
+    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY, n = 0, room = 0;
+    bool fits = value != NULL && line_fits(l, LINE_SIZE);
+    while (fits && (room = l->cap - l->n, n = json_dumpb(value, l->p + l->n, room, flags)) > room)
+        fits = line_fits(l, n);
+    l->failed = l->failed || n == 0;
+    l->n += l->failed ? 0 : n;
+}
+
+static bool line_send(struct mcp_server *v)
+{
+    struct line *l = &v->line;
+    line_text(l, "\n");
+    bool fits = !l->failed && l->n <= MCP_RESULT_SIZE_MAX;
+    if (fits)
+        v->send(v->arg, l->p, l->n);
+    if (l->cap > LINE_SIZE_KEPT)
+        line_release(l);
+    l->n = 0;
+    l->failed = false;
     return fits;
+}
+
+/* Takes the message. */
+static void send_message(struct mcp_server *v, json_t *message)
+{
+    line_json(&v->line, message);
+    json_decref(message);
+    (void)line_send(v);
 }
 
 static json_t *server_info(const struct mcp_server *v)
@@ -51,7 +100,13 @@ void mcp_reply(struct mcp_server *v, json_t *id, bool stateless, json_t *result)
         }
     }
     bool memory = result != NULL;
-    if (!memory || !send_message(v, mcp_response(id, result)))
+    line_text(&v->line, "{\"jsonrpc\":\"2.0\",\"id\":");
+    line_json(&v->line, id);
+    line_text(&v->line, ",\"result\":");
+    line_json(&v->line, result);
+    line_text(&v->line, "}");
+    json_decref(result);
+    if (!line_send(v))
         mcp_reply_error(v, id, MCP_INTERNAL_ERROR, NULL, "%s",
                         memory ? "the answer is over 32 MiB; ask for less" : "out of memory");
 }
@@ -78,13 +133,12 @@ void mcp_reply_error(struct mcp_server *v, json_t *id, int code, json_t *data, c
     va_start(args, format);
     (void)vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
-    (void)send_message(v,
-                       mcp_error(id, code, data, "%s", edge_clean(raw, message, sizeof message)));
+    send_message(v, mcp_error(id, code, data, "%s", edge_clean(raw, message, sizeof message)));
 }
 
 void mcp_notify(struct mcp_server *v, const char *method, json_t *params)
 {
-    (void)send_message(v, params != NULL ? mcp_notification(method, params) : NULL);
+    send_message(v, params != NULL ? mcp_notification(method, params) : NULL);
 }
 
 const char *mcp_param(struct mcp_server *v, const struct request *r, const char *name)
@@ -303,5 +357,6 @@ void mcp_server_free(struct mcp_server *v)
         (void)mcp_calls_cancel(v, v->waiting[0].id);
     v->send = NULL;
     mcp_watch_end(v);
+    line_release(&v->line);
     free(v);
 }

@@ -50,8 +50,8 @@ struct mcp_call {
 
     json_t *structured; /* taken with the answer; stays NULL when the call is refused */
     bool is_error;
-    FILE *out; /* see mcp_say() */
-    char *text;
+    FILE *out;  /* see mcp_say() */
+    char *text; /* allocated; by mcp_say(), or put here whole */
     size_t text_size;
 };
 
