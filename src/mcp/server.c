@@ -281,7 +281,9 @@ void mcp_server_line(struct mcp_server *v, const char *line, size_t n, uint64_t 
 {
     struct mcp_message m;
     v->asked_ms = now_ms;
+#ifndef ST_DEFECT_MCP_IDLE_ONCE
     v->idle = false;
+#endif
     if (line == NULL) {
         mcp_reply_error(v, NULL, MCP_INVALID_REQUEST, NULL,
                         "the message is longer than %zu bytes and was not read",

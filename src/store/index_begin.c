@@ -299,8 +299,8 @@ enum st_code st_index_catch_up_beyond(struct st_index *x, uint64_t records)
     if (code != ST_OK || x->private)
         return code;
     code = read_begin(x);
-    bool is_behind = code == ST_OK && st_index_compare(x, &tail) == ST_UNAVAILABLE &&
-                     !is_near(x, &tail, records);
+    bool is_behind = code == ST_OK && !is_near(x, &tail, records) &&
+                     (x->behind || st_index_compare(x, &tail) == ST_UNAVAILABLE);
     st_index_end(x);
     return is_behind ? catch_up_writing(x, &tail, 0) : code;
 }

@@ -275,6 +275,19 @@ class Session(unittest.TestCase):
         s.text("prime")
         self.assertIn("ann", self.cli("agent", "list", agent="bob"))
 
+    def test_the_index_is_brought_up_to_date_while_its_client_thinks(self):
+        s = self.start()
+        s.tool("fact_set", entity="e", attribute="a", value="0")
+        self.cli("fact", "get", "e", "a")
+        wal = os.path.join(self.place.name, ".strata", "index.db-wal")
+        before = os.stat(wal).st_mtime_ns
+        for i in range(80):
+            s.tool("fact_set", entity="e", attribute="a", value=str(i))
+        end = time.monotonic() + 10
+        while os.stat(wal).st_mtime_ns == before:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+
     def test_a_killed_server_holds_no_task(self):
         s = self.start()
         s.tool("add", title="build")
