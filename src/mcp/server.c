@@ -49,10 +49,11 @@ static void line_text(struct line *l, const char *text)
 /* NULL: out of memory, when it was made. */
 static void line_json(struct line *l, const json_t *value)
 {
-    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY, n = 0, room = 0;
-    bool fits = value != NULL && line_fits(l, LINE_SIZE);
-    while (fits && (room = l->cap - l->n, n = json_dumpb(value, l->p + l->n, room, flags)) > room)
-        fits = line_fits(l, n);
+    size_t n = value != NULL ? LINE_SIZE : 0, room = 0;
+    while (n > room && line_fits(l, n)) {
+        room = l->cap - l->n;
+        n = json_dumpb(value, l->p + l->n, room, JSON_COMPACT | JSON_ENCODE_ANY);
+    }
     l->failed = l->failed || n == 0;
     l->n += l->failed ? 0 : n;
 }
