@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
-/* Many servers live long on one workspace and look after each write (include/strata.h). Records. */
-#define INDEX_GAP 64
+/* Many servers live long on one workspace and look after each write (include/strata.h). As many as keep the
+ * filter of their names half empty (store/index_near.c), and a server busy for some 5 ms when it applies
+ * them. Records. */
+#define INDEX_GAP 1024
 
 void mcp_session_init(struct mcp_session *x, const struct mcp_options *options)
 {
@@ -120,17 +122,29 @@ struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uin
     return a;
 }
 
-void mcp_session_ready(void *session)
+/* Opens what the first call needs. */
+static struct mcp_agent *get_ready(struct mcp_session *x)
 {
-    struct mcp_session *x = session;
     strata_error error;
     int64_t total;
     struct mcp_agent *a = find_or_open(x, default_name(x), 0, &error);
+    x->ready = true;
     if (a == NULL)
-        return;                                       /* the first call says why */
+        return NULL;                                  /* the first call says why */
     (void)strata_counter_get(a->s, "strata", &total); /* the index */
     if (!strata_is_read_only(a->s))
         (void)strata_check(a->s); /* the log */
+    return a;
+}
+
+void mcp_session_idle(void *session)
+{
+    struct mcp_session *x = session;
+    struct mcp_agent *a = x->ready ? NULL : get_ready(x);
+    if (a == NULL && x->agent_count > 0)
+        a = &x->agents[0];
+    if (a != NULL)
+        (void)strata_idle(a->s); /* they share the index */
 }
 
 /* What the library's hints call commands, for who has tools. */

@@ -104,9 +104,10 @@ enum st_code st_index_position_load(struct st_index *x)
     int r = sqlite3_step(s);
     if (r == SQLITE_ROW && sqlite3_column_bytes(s, 0) == (int)sizeof p)
         memcpy(&p, sqlite3_column_blob(s, 0), sizeof p);
-    sqlite3_reset(s);
-    if (r != SQLITE_ROW && r != SQLITE_DONE)
+    if (r != SQLITE_ROW)
         return st_index_sql_fail(x, "read");
+    if (!x->reading)
+        sqlite3_reset(s);
     /* What is in memory is of another commit, or ahead of the database: start afresh. Who leaves a
      * gap goes on in memory, as long as the database is the same, and writes from there. */
     bool ahead = x->behind && x->gap == 0;
