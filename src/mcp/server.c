@@ -281,8 +281,8 @@ static void handle_notification(struct mcp_server *v, const struct mcp_message *
 void mcp_server_line(struct mcp_server *v, const char *line, size_t n, uint64_t now_ms)
 {
     struct mcp_message m;
-    v->asked_ms = now_ms;
-#ifndef ST_DEFECT_MCP_IDLE_ONCE
+    v->quiet_ms = 0;
+#ifndef ST_DEFECT_MCP_NEVER_IDLE
     v->idle = false;
 #endif
     if (line == NULL) {
@@ -314,6 +314,7 @@ struct mcp_server *mcp_server_new(const struct mcp_face *face,
     if (v == NULL)
         return NULL;
     v->face = face;
+    v->idle = true; /* nothing was asked yet */
     v->send = send;
     v->arg = arg;
     return v;
@@ -321,12 +322,14 @@ struct mcp_server *mcp_server_new(const struct mcp_face *face,
 
 static bool gets_idle(const struct mcp_server *v)
 {
-    return v->face->idle != NULL && !v->idle && v->asked_ms != 0;
+    return v->face->idle != NULL && !v->idle;
 }
 
 void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 {
-    if (gets_idle(v) && now_ms - v->asked_ms >= MCP_IDLE_MS) {
+    if (v->quiet_ms == 0)
+        v->quiet_ms = now_ms;
+    if (gets_idle(v) && now_ms - v->quiet_ms >= MCP_IDLE_MS) {
         v->idle = true;
         v->face->idle(v->face->context);
     }

@@ -87,7 +87,7 @@ static bool is_near(const struct st_index *x, const struct st_tail *tail, uint64
     const struct st_position *p = &x->position;
     struct st_writer own = st_log_writer(x->log);
     return p->replica == own.replica && p->epoch == own.epoch && tail->counter >= p->counter &&
-           tail->counter - x->stored_counter <= gap;
+           tail->counter - x->stored.counter <= gap;
 }
 
 static bool recoverable(enum st_code code)
