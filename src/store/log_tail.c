@@ -47,6 +47,11 @@ static enum st_code lock_timeout(struct st_log *log, enum st_lock_kind kind, uin
                                 "that process is stopped");
 }
 
+enum st_code st_log_lock_timeout(struct st_log *log)
+{
+    return lock_timeout(log, ST_LOCK_APPEND, log->wait_ms);
+}
+
 enum st_code st_log_refuse(struct st_log *log)
 {
     st_fail(&log->fault, ST_READ_ONLY, "the state in %s is read-only here", log->dir);
