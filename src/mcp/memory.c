@@ -283,10 +283,7 @@ int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *
         .idle = mcp_session_idle,
         .context = x,
     };
-    int code = STRATA_OK;
-    if (x->options->memory_file != NULL && !strata_is_read_only(a->s))
-        code = memory_import(a->s, x->options->memory_file, error);
-    if (code == STRATA_OK)
-        mcp_session_idle(x); /* the reference server, too, has read its graph before it answers */
-    return code;
+    if (x->options->memory_file == NULL || strata_is_read_only(a->s))
+        return STRATA_OK;
+    return memory_import(a->s, x->options->memory_file, error);
 }

@@ -325,12 +325,18 @@ static bool gets_idle(const struct mcp_server *v)
     return v->face->idle != NULL && !v->idle;
 }
 
+/* How long its client has to ask nothing. Not at all after its first answer: then it says hello. */
+static unsigned idle_ms(const struct mcp_server *v)
+{
+    return v->idled ? MCP_IDLE_MS : 0;
+}
+
 void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 {
     if (v->quiet_ms == 0)
         v->quiet_ms = now_ms;
-    if (gets_idle(v) && now_ms - v->quiet_ms >= MCP_IDLE_MS) {
-        v->idle = true;
+    if (gets_idle(v) && now_ms - v->quiet_ms >= idle_ms(v)) {
+        v->idle = v->idled = true;
         v->face->idle(v->face->context);
     }
     mcp_calls_tick(v, now_ms, false);
@@ -342,7 +348,7 @@ void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 int mcp_server_next_ms(const struct mcp_server *v)
 {
     if (gets_idle(v))
-        return MCP_IDLE_MS;
+        return (int)idle_ms(v);
     if (v->waiting_count > 0 || v->watch_count > 0)
         return MCP_POLL_MS;
     return v->face->tick != NULL ? MCP_TICK_MS : -1;
