@@ -281,8 +281,8 @@ static void handle_notification(struct mcp_server *v, const struct mcp_message *
 void mcp_server_line(struct mcp_server *v, const char *line, size_t n, uint64_t now_ms)
 {
     struct mcp_message m;
-    v->asked_ms = now_ms;
-#ifndef ST_DEFECT_MCP_IDLE_ONCE
+    v->quiet_ms = 0;
+#ifndef ST_DEFECT_MCP_NEVER_IDLE
     v->idle = false;
 #endif
     if (line == NULL) {
@@ -314,6 +314,7 @@ struct mcp_server *mcp_server_new(const struct mcp_face *face,
     if (v == NULL)
         return NULL;
     v->face = face;
+    v->idle = true; /* nothing was asked yet */
     v->send = send;
     v->arg = arg;
     return v;
@@ -321,13 +322,21 @@ struct mcp_server *mcp_server_new(const struct mcp_face *face,
 
 static bool gets_idle(const struct mcp_server *v)
 {
-    return v->face->idle != NULL && !v->idle && v->asked_ms != 0;
+    return v->face->idle != NULL && !v->idle;
+}
+
+/* How long its client has to ask nothing. Not at all after its first answer: then it says hello. */
+static unsigned idle_ms(const struct mcp_server *v)
+{
+    return v->idled ? MCP_IDLE_MS : 0;
 }
 
 void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 {
-    if (gets_idle(v) && now_ms - v->asked_ms >= MCP_IDLE_MS) {
-        v->idle = true;
+    if (v->quiet_ms == 0)
+        v->quiet_ms = now_ms;
+    if (gets_idle(v) && now_ms - v->quiet_ms >= idle_ms(v)) {
+        v->idle = v->idled = true;
         v->face->idle(v->face->context);
     }
     mcp_calls_tick(v, now_ms, false);
@@ -339,7 +348,7 @@ void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 int mcp_server_next_ms(const struct mcp_server *v)
 {
     if (gets_idle(v))
-        return MCP_IDLE_MS;
+        return (int)idle_ms(v);
     if (v->waiting_count > 0 || v->watch_count > 0)
         return MCP_POLL_MS;
     return v->face->tick != NULL ? MCP_TICK_MS : -1;

@@ -44,8 +44,8 @@ struct mcp_server {
     size_t watch_count;
     struct line line;
     uint64_t looked_ms;
-    uint64_t asked_ms; /* when the last line came; 0: none did */
-    bool idle;         /* the face was told so since */
+    uint64_t quiet_ms; /* since when its client has been answered and asks nothing; 0: not known */
+    bool idle, idled;  /* the face was told so since the last line; ever */
 };
 
 /* --- server.c --------------------------------------------------------------------------------- */

@@ -122,29 +122,29 @@ struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uin
     return a;
 }
 
-/* Opens what the first call needs. */
-static struct mcp_agent *get_ready(struct mcp_session *x)
+/* Goes the ways that the first call will go: what they need is open then. */
+static void get_ready(strata *s)
 {
-    strata_error error;
-    int64_t total;
-    struct mcp_agent *a = find_or_open(x, default_name(x), 0, &error);
-    x->ready = true;
-    if (a == NULL)
-        return NULL;                                  /* the first call says why */
-    (void)strata_counter_get(a->s, "strata", &total); /* the index */
-    if (!strata_is_read_only(a->s))
-        (void)strata_check(a->s); /* the log */
-    return a;
+    strata_attribute nothing;
+    (void)strata_fact_get(s, "strata", "ready", 0, &nothing);
+    if (!strata_is_read_only(s))
+        (void)strata_check(s);
 }
 
 void mcp_session_idle(void *session)
 {
     struct mcp_session *x = session;
-    struct mcp_agent *a = x->ready ? NULL : get_ready(x);
-    if (a == NULL && x->agent_count > 0)
-        a = &x->agents[0];
-    if (a != NULL)
-        (void)strata_idle(a->s); /* they share the index */
+    strata_error error;
+    bool first = !x->ready;
+    struct mcp_agent *a = x->agent_count > 0 ? &x->agents[0] : NULL;
+    if (first)
+        a = find_or_open(x, default_name(x), 0, &error);
+    x->ready = true;
+    if (a == NULL)
+        return;              /* the first call says why */
+    (void)strata_idle(a->s); /* they share the index */
+    if (first)
+        get_ready(a->s);
 }
 
 /* What the library's hints call commands, for who has tools. */

@@ -120,13 +120,16 @@ enum st_code st_index_position_load(struct st_index *x)
     if (x->behind)
         return ST_OK;
     x->position = p;
-    x->stored_counter = p.counter;
+    x->stored = p;
     x->loaded = true;
     return ST_OK;
 }
 
+/* Where nothing was applied the commit is not told: all others would forget what they have in memory. */
 static enum st_code position_store(struct st_index *x)
 {
+    if (memcmp(&x->position, &x->stored, sizeof x->position) == 0)
+        return ST_OK;
     sqlite3_stmt *s = st_index_sql(x, ST_SQL_META_PUT);
     if (s == NULL)
         return x->fault.code;
@@ -183,7 +186,7 @@ enum st_code st_index_write_end(struct st_index *x, enum st_code code)
             code = st_index_run(x, "COMMIT", "write");
         if (code == ST_OK) {
             x->behind = false;
-            x->stored_counter = x->position.counter;
+            x->stored = x->position;
             checkpoint(x);
         }
     }

@@ -87,7 +87,7 @@ static bool is_near(const struct st_index *x, const struct st_tail *tail, uint64
     const struct st_position *p = &x->position;
     struct st_writer own = st_log_writer(x->log);
     return p->replica == own.replica && p->epoch == own.epoch && tail->counter >= p->counter &&
-           tail->counter - x->stored_counter <= gap;
+           tail->counter - x->stored.counter <= gap;
 }
 
 static bool recoverable(enum st_code code)
@@ -209,6 +209,13 @@ enum st_code st_index_begin_since(struct st_index *x, struct st_dot at)
 /* A reader of one entity lets others do the writing that long, as multiples of the gap. */
 #define GAP_TIMES_MAX 4
 
+/* Nothing was applied yet of a log that is short. Whether there was another before it says its first line
+ * (index_near.c). */
+static bool is_young(const struct st_index *x, const struct st_tail *tail)
+{
+    return x->position.records == 0 && tail->counter <= x->gap;
+}
+
 /* ST_UNAVAILABLE: it takes an ordinary beginning. */
 static enum st_code begin_for(struct st_index *x, struct st_str entity)
 {
@@ -220,7 +227,7 @@ static enum st_code begin_for(struct st_index *x, struct st_str entity)
         code = st_index_compare(x, &tail);
     if (code != ST_UNAVAILABLE || !x->reading)
         return code;
-    if (!is_near(x, &tail, x->gap)) {
+    if (!is_near(x, &tail, x->gap) && !is_young(x, &tail)) {
         if (!is_near(x, &tail, GAP_TIMES_MAX * x->gap))
             return code;
         st_index_end(x);

@@ -118,7 +118,7 @@ struct st_index {
     int wal_pages;       /* in the WAL after the last commit */
     bool corrupt;        /* SQLite found the file damaged */
     struct st_position position;
-    uint64_t stored_counter; /* of the position in the database; in memory it may be ahead */
+    struct st_position stored; /* the one in the database; in memory it may be ahead */
     struct st_rows rows;
     struct st_kv kv;
     struct st_machine machine; /* apply NULL: none */

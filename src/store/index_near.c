@@ -72,7 +72,7 @@ static void add_line(struct st_near *n, struct st_str line)
 
 /* --- reading them ----------------------------------------------------------------------------- */
 
-/* Begins behind the position. */
+/* Begins behind the position; with the first line where nothing was applied. */
 static enum st_code near_open(struct st_index *x)
 {
     const struct st_position *p = &x->position;
@@ -85,13 +85,14 @@ static enum st_code near_open(struct st_index *x)
     if (no == 0)
         return ST_NO_MEMORY;
     const struct st_index_writer *w = &x->writers[no - 1];
-    code = w->segment == 0
-               ? ST_NOT_FOUND
-               : st_log_reader_open(&n->reader, x->log->env, x->alloc, x->log->dir, own);
+    if (w->segment == 0 && p->records > 0)
+        return ST_NOT_FOUND;
+    code = st_log_reader_open(&n->reader, x->log->env, x->alloc, x->log->dir, own);
     if (code != ST_OK)
         return code;
     n->open = true;
-    st_log_reader_seek(&n->reader, w->segment, w->offset, p->counter, p->checksum);
+    if (p->records > 0)
+        st_log_reader_seek(&n->reader, w->segment, w->offset, p->counter, p->checksum);
     return ST_OK;
 }
 

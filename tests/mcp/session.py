@@ -761,7 +761,8 @@ class Session(unittest.TestCase):
                 time.sleep(0.01)
         # Each answer is 50 times its request: a megabyte of requests would be 50 of answers.
         self.assertLess(sent, 1 << 20)
-        self.assertLess(s.memory() - before, 4 << 10)
+        if not os.environ.get("STRATA_SANITIZE"):  # a sanitizer keeps what was freed
+            self.assertLess(s.memory() - before, 4 << 10)
         # None of them is lost.
         for _ in range(sent // len(request)):
             self.assertEqual(s.receive()["id"], 1)
