@@ -20,8 +20,8 @@
  * the system starts again.)
  *
  * The file is of one boot and one inode: what a copy of the directory, or the last boot, has in it was of
- * other processes. Without it, without a free slot, or with a draft that is larger than one, everybody appends
- * for himself.
+ * other processes. Without it, on another clock than who made it, without a free slot, or with a draft that is
+ * larger than one, everybody appends for himself.
  */
 #include "store/log_internal.h"
 #include "store/shared.h"
@@ -49,7 +49,7 @@ struct slot {
     struct st_dot dot;
     uint64_t previous, time_ms, time_logical, placed_number, checksum;
     uint64_t segment, offset; /* where its line begins */
-    uint64_t ns, clock;       /* when who posted has looked after it; when it was done */
+    uint64_t ns;              /* when who posted has looked after it; when it was done */
     char suffix[ST_SUFFIX_SIZE_MAX + 1];
     char text[ST_POST_SIZE];
 };
@@ -58,6 +58,7 @@ struct st_posts {
     uint32_t magic, slot_size;
     uint8_t boot_id[16];
     uint64_t inode, birth_ns;
+    uint64_t clock; /* st_env.clock_id: who is on another one cannot say how old anything is here */
     uint32_t serving;  /* somebody is about to look what is posted; it may have been killed */
     uint32_t first;    /* where the next process begins to look for a free slot */
     uint32_t rounds;   /* how often somebody has looked what is posted */
@@ -97,6 +98,7 @@ static bool begin(struct st_log *log, struct st_posts *p, const struct st_file_i
         memcpy(p->boot_id, log->boot_id, 16);
         p->inode = info->inode;
         p->birth_ns = info->birth_ns;
+        p->clock = log->env->clock_id(log->env->ctx);
         st_atomic_store(&log->page->posts, 0u);
         st_atomic_store(&p->magic, MAGIC);
     }
@@ -138,14 +140,13 @@ void st_posts_close(struct st_log *log)
 
 static void stamp(const struct st_log *log, struct slot *s)
 {
-    s->clock = log->env->clock_id(log->env->ctx);
     s->ns = log->env->boot_ns(log->env->ctx);
 }
 
 static bool is_older(const struct st_log *log, const struct slot *s, uint64_t ns)
 {
     uint64_t now = log->env->boot_ns(log->env->ctx);
-    return s->clock == log->env->clock_id(log->env->ctx) && now > s->ns && now - s->ns > ns;
+    return now > s->ns && now - s->ns > ns;
 }
 
 static bool claim(struct st_log *log, struct st_posts *p, struct st_post *post)
@@ -170,7 +171,7 @@ static bool claim(struct st_log *log, struct st_posts *p, struct st_post *post)
 bool st_post(struct st_log *log, const struct st_draft *draft, struct st_post *post)
 {
     struct st_posts *p = draft->text.n <= ST_POST_SIZE ? posts_of(log) : NULL;
-    if (p == NULL || !claim(log, p, post))
+    if (p == NULL || p->clock != log->env->clock_id(log->env->ctx) || !claim(log, p, post))
         return false;
     struct slot *s = &p->slots[post->slot];
     s->number = draft->number;
