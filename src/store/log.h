@@ -161,7 +161,8 @@ struct st_log {
     uint32_t post_first;    /* where to look for a free slot */
     int lock_fds[ST_LOCK_KINDS];
     bool locked[ST_LOCK_KINDS];
-    char what[28]; /* for the holder entries */
+    char what[28];       /* for the holder entries */
+    uint32_t process_id; /* the same: of who opened it */
     uint64_t wait_ms;
     uint8_t boot_id[16]; /* of the running system */
     /* The open segment of the current epoch. */

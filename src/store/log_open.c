@@ -31,6 +31,7 @@ static enum st_code log_begin(struct st_log *log, const struct st_env *env,
     log->alloc = alloc;
     log->fd = -1;
     log->wait_ms = ST_WAIT_MS_DEFAULT;
+    log->process_id = env->process_id(env->ctx);
     for (int i = 0; i < ST_LOCK_KINDS; i++)
         log->lock_fds[i] = -1;
     st_buf_init(&log->draft, alloc);
