@@ -112,7 +112,7 @@ typedef struct strata_options {
     bool read_only;
     uint32_t index_gap; /* bring the index up to date only when it lacks more records than this;
                               fewer are read from the log. 0: always. For one of many processes that
-                              live long: about 50 */
+                              live long and call strata_idle(): about 1,000, else about 50 */
 } strata_options;
 
 /* Opens the workspace that dir (NULL: $STRATA_DIR, else the current directory) or one of its
@@ -204,6 +204,10 @@ int strata_write(strata *s, const strata_op *ops, size_t count, unsigned flags,
 
 /* Returns when everything that was written here before, by anybody, is on disk. */
 int strata_flush(strata *s);
+
+/* For who has nothing else to do: brings the index up to date where it lacks so many records that the next
+ * command would notice (64), unless somebody else is at it. Waits for nobody. */
+int strata_idle(strata *s);
 
 /* The agent (of the options) is alive and, with a status, does this now. A repeated status only
  * moves the heartbeat; a new one is also a record. Not flushed. */

@@ -397,6 +397,13 @@ static int ftruncate_now(struct sim *s, int fd, uint64_t size)
     return 0;
 }
 
+/* A file system that cannot: callers write zeros. */
+static int env_allocate(void *ctx, int fd, uint64_t size)
+{
+    (void)ctx, (void)fd, (void)size;
+    return -EOPNOTSUPP;
+}
+
 static int env_ftruncate(void *ctx, int fd, uint64_t size)
 {
     struct sim *s = ctx;
@@ -628,6 +635,14 @@ static int env_random(void *ctx, void *buf, size_t n)
     return (int)leave(s, &t, SIM_RANDOM, "", (int64_t)n, 0, -failing(&t));
 }
 
+static uint64_t env_clock_id(void *ctx)
+{
+    struct sim *s = ctx;
+    uint64_t id;
+    memcpy(&id, s->machines[machine_of(s)].boot_id, sizeof id);
+    return id | 1;
+}
+
 static int env_boot_id(void *ctx, uint8_t out[16])
 {
     struct sim *s = ctx;
@@ -658,6 +673,7 @@ void sim_env_init(struct sim *s)
         .pwrite = env_pwrite,
         .fdatasync = env_fdatasync,
         .ftruncate = env_ftruncate,
+        .allocate = env_allocate,
         .fstat = env_fstat,
         .stat = env_stat,
         .rename = env_rename,
@@ -676,6 +692,7 @@ void sim_env_init(struct sim *s)
         .boot_ns = env_boot_ns,
         .sleep_ns = env_sleep_ns,
         .random = env_random,
+        .clock_id = env_clock_id,
         .boot_id = env_boot_id,
         .process_id = env_process_id,
         .point = env_point,

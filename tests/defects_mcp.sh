@@ -20,6 +20,8 @@ caught_by() {
     MCP_ONE_READER) test=a_write_over_something_unread_is_told ;;
     MCP_CLAIM_OUTLIVES) test=a_killed_server_holds_no_task ;;
     MCP_IMPORT_AGAIN) test=the_memory_file_is_taken_in_once ;;
+    MCP_NEVER_IDLE) test=the_index_is_brought_up_to_date_while_its_client_thinks ;;
+    MCP_ANSWERS_PILE_UP) test=what_a_client_does_not_read_is_bounded ;;
     MCP_ANSWERS_ALL) test=what_is_there_is_not_made_again ;;
     *) return ;;
     esac

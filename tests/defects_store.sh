@@ -3,9 +3,9 @@
 # segments. See defects.sh. Environment: ARGS: arguments of the test.
 . "$(dirname "$0")/defects.sh"
 defects_of src/store/log*.c
-flags="$flags -DST_SEGMENT_SIZE=4096"
+flags="$flags -DST_SEGMENT_SIZE=4096 -DST_POSTS=3 -DST_POST_SIZE=256 -DST_CROWD=1"
 make_archive kernel src/core/*.c src/store/alloc.c src/store/fault.c src/store/mend*.c \
-    src/store/log_*.c
+    src/store/shared.c src/store/log_*.c
 
 caught_by() {
     link test_log_sim "$1" sim/*.c tests/log_model.c tests/log_cases.c tests/test_log_sim.c

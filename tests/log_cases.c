@@ -59,6 +59,25 @@ static void act_write(struct actor *a, struct st_log *log)
     a->code = model_write(a->m, log, 40, true);
 }
 
+/* With the append lock, whoever else is at work. */
+static void act_append(struct actor *a, struct st_log *log)
+{
+    a->code = model_write(a->m, log, 40, false);
+}
+
+/* When those who began at once are at work, and when these are. */
+static void act_later(struct actor *a, struct st_log *log)
+{
+    log->env->sleep_ns(log->env->ctx, 10000000u);
+    a->code = model_write(a->m, log, 40, true);
+}
+
+static void act_last(struct actor *a, struct st_log *log)
+{
+    log->env->sleep_ns(log->env->ctx, 20000000u);
+    a->code = model_write(a->m, log, 40, true);
+}
+
 /* Appends, lets the others append too, then waits. */
 static void act_append_wait(struct actor *a, struct st_log *log)
 {
@@ -379,7 +398,7 @@ static void case_stopped_appender(struct model *m, uint64_t seed)
     begin(m, "stopped with the append lock", seed);
     struct sim *s = m->sim;
     struct actor holder = {0}, a[3] = {0}, b = {0};
-    int number = actor_start(&holder, m, act_write);
+    int number = actor_start(&holder, m, act_append);
     sim_inject(s, &(struct sim_injection){.act = SIM_STOP_AFTER,
                                           .calls = 1u << SIM_POINT,
                                           .text = points[seed % 5],
@@ -422,7 +441,7 @@ static void case_look_meanwhile(struct model *m, uint64_t seed)
 {
     begin(m, "a look while a record is on its way", seed);
     struct actor holder = {0}, reader = {0};
-    int number = actor_start(&holder, m, act_write);
+    int number = actor_start(&holder, m, act_append);
     sim_inject(m->sim, &(struct sim_injection){.act = SIM_STOP_AFTER,
                                                .calls = 1u << SIM_POINT,
                                                .text = "append.written",
@@ -432,6 +451,75 @@ static void case_look_meanwhile(struct model *m, uint64_t seed)
     sim_run(m->sim);
     EXPECT(m, sim_counts(m->sim)->hits == 1 && holder.code == ST_OK);
     finish(m);
+}
+
+/* Who appends for others is killed before it has written, then, or when the tail tells of it: each of theirs
+ * is there, once, and they hear so. */
+static void case_killed_for_others(struct model *m, uint64_t seed)
+{
+    static const char *const points[] = {"post.placed", "post.written", "post.published"};
+    begin(m, "killed while it appends for others", seed);
+    struct sim *s = m->sim;
+    struct actor flusher = {0}, others[5] = {0};
+    int number = actor_start(&flusher, m, act_write), told = 0;
+    sim_inject(s, &(struct sim_injection){.act = SIM_STOP_AFTER,
+                                          .calls = 1u << SIM_POINT,
+                                          .text = "flush.marked",
+                                          .process = number,
+                                          .stop_ns = 100000000u});
+    sim_inject(s, &(struct sim_injection){
+                      .act = SIM_KILL_AFTER, .calls = 1u << SIM_POINT, .text = points[seed % 3]});
+    for (int i = 0; i < 5; i++) /* the first two sleep until somebody flushes: a crowd, here */
+        actor_start(&others[i], m, i < 2 ? act_later : act_last);
+    sim_run(s);
+    for (int i = 0; i < 5; i++)
+        told += others[i].code == ST_OK && others[i].took_ms > 0;
+    /* Mostly: who finds nobody asleep appends for itself. */
+    static uint64_t killed;
+    killed = (seed > 1 ? killed : 0) + (sim_counts(s)->hits == 2);
+    EXPECT(m, flusher.code == ST_OK && told == 6 - (int)sim_counts(s)->hits);
+    EXPECT(m, killed > seed / 2 || seed < SEEDS);
+    finish(m);
+}
+
+static void act_much_later(struct actor *a, struct st_log *log)
+{
+    log->env->sleep_ns(log->env->ctx, 3000000000u);
+    act_write(a, log);
+}
+
+/* Killed, or stopped, when it has just left its record for others, with nobody there to append it. Others come
+ * when that is long over: it is not written then; who is stopped writes it when it goes on. */
+static void case_posted_and_gone(struct model *m, uint64_t seed)
+{
+    begin(m, "killed or stopped with a record posted", seed);
+    struct sim *s = m->sim;
+    struct actor flusher = {0}, first = {0}, gone = {0}, later[4] = {0};
+    bool killed = seed % 2 == 0;
+    int number = actor_start(&flusher, m, act_write);
+    sim_inject(s, &(struct sim_injection){.act = SIM_STOP_AFTER,
+                                          .calls = 1u << SIM_POINT,
+                                          .text = "flush.marked",
+                                          .process = number,
+                                          .stop_ns = 500000000u});
+    actor_start(&first, m, act_later);
+    int last = actor_start(&gone, m, act_last);
+    sim_inject(s, &(struct sim_injection){.act = killed ? SIM_KILL_AFTER : SIM_STOP_AFTER,
+                                          .calls = 1u << SIM_POINT,
+                                          .text = "post.posted",
+                                          .process = last,
+                                          .stop_ns = 9000000000u});
+    for (int i = 0; i < 4; i++)
+        actor_start(&later[i], m, act_much_later);
+    size_t attempt = m->count + 2; /* of `gone`, the third to begin */
+    sim_run(s);
+    bool posted = sim_counts(s)->hits == 2;
+    finish(m);
+    EXPECT(m, m->attempts[attempt].found == !(posted && killed));
+    EXPECT(m, killed || gone.code == ST_OK);
+    static uint64_t met;
+    met = (seed > 1 ? met : 0) + posted;
+    EXPECT(m, met > seed / 2 || seed < SEEDS);
 }
 
 /* Stopped with the flush lock: the others become durable within their wait. */
@@ -565,12 +653,25 @@ static void case_context(struct model *m, uint64_t seed)
 uint64_t cases_run(struct model *m, int only)
 {
     static void (*const cases[])(struct model * m, uint64_t seed) = {
-        case_failed_flush, case_lost_flusher,     case_lost_flusher_renew,
-        case_torn_tail,    case_adopted,          case_rot,
-        case_copy,         case_restore,          case_restore_same_boot,
-        case_boot,         case_stopped_appender, case_stopped_flusher,
-        case_rotation,     case_read_only,        case_full,
-        case_context,      case_look_meanwhile,
+        case_failed_flush,
+        case_lost_flusher,
+        case_lost_flusher_renew,
+        case_torn_tail,
+        case_adopted,
+        case_rot,
+        case_copy,
+        case_restore,
+        case_restore_same_boot,
+        case_boot,
+        case_stopped_appender,
+        case_stopped_flusher,
+        case_rotation,
+        case_read_only,
+        case_full,
+        case_context,
+        case_look_meanwhile,
+        case_killed_for_others,
+        case_posted_and_gone,
     };
     uint64_t runs = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -4,8 +4,11 @@
  */
 #include "lib_world.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ENTITIES 6
 #define LAZY     3
@@ -155,6 +158,76 @@ static void test_within_the_gap_the_file_is_left_alone(void **state)
     strata_close(exact);
 }
 
+static void index_written(struct stat *out)
+{
+    assert_int_equal(stat(world_file("w", "index.db-wal"), out), 0);
+}
+
+static bool is_written_since(const struct stat *before)
+{
+    struct stat now;
+    index_written(&now);
+    return memcmp(&before->st_mtim, &now.st_mtim, sizeof now.st_mtim) != 0;
+}
+
+static void test_who_is_idle_leaves_little_of_the_gap(void **state)
+{
+    (void)state;
+    struct stat before;
+    world_init("w");
+    strata *s = open_lazy("w", "anna", 1000);
+    world_set(s, "x", "y", "0");
+    ok(s, strata_idle(s)); /* makes the file */
+    index_written(&before);
+    for (int i = 0; i < 60; i++)
+        world_set(s, "x", "y", "1");
+    ok(s, strata_idle(s));
+    assert_false(is_written_since(&before));
+    for (int i = 0; i < 60; i++)
+        world_set(s, "x", "y", "2");
+    world_shows(s, "x", "y", "2"); /* all of them applied, in memory */
+    /* Somebody else has the lock, most likely to do the same. */
+    int fd = open(world_file("w", "index.lock"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    ok(s, strata_idle(s));
+    assert_false(is_written_since(&before));
+    close(fd);
+    ok(s, strata_idle(s));
+    assert_true(is_written_since(&before));
+    world_shows(s, "x", "y", "2");
+    strata_close(s);
+}
+
+/* Before anything was applied: only what touches the entity has to be. */
+static void test_the_first_records_may_stay_missing(void **state)
+{
+    (void)state;
+    struct stat before;
+    world_init("w");
+    strata *a = open_lazy("w", "anna", 50), *b = open_lazy("w", "bert", 50);
+    ok(b, strata_fact_each(b, &(strata_fact_query){.size = sizeof(strata_fact_query)}, show,
+                           &(struct shown){.n = 0})); /* makes the file */
+    world_set(a, "api", "y", "1");
+    index_written(&before);
+    assert_int_equal(strata_fact_get(b, "other", "y", 0, &(strata_attribute){0}), STRATA_NOT_FOUND);
+    assert_false(is_written_since(&before));
+    world_shows(b, "api", "y", "1");
+    strata_close(a);
+    strata_close(b);
+    /* A copy has the others' records before its own; its first one takes them in. */
+    world_init("v");
+    world_merge("v", "w");
+    strata *c = world_open("v", "carl");
+    world_set(c, "web", "y", "2");
+    strata_close(c);
+    assert_int_equal(unlink(world_file("v", "index.db")), 0);
+    (void)unlink(world_file("v", "index.db-wal"));
+    (void)unlink(world_file("v", "index.db-shm"));
+    c = open_lazy("v", "carl", 50);
+    world_shows(c, "api", "y", "1");
+    strata_close(c);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -162,6 +235,8 @@ int main(void)
         TEST(test_a_gap_is_never_seen),
         TEST(test_what_touches_the_entity_is_seen),
         TEST(test_within_the_gap_the_file_is_left_alone),
+        TEST(test_who_is_idle_leaves_little_of_the_gap),
+        TEST(test_the_first_records_may_stay_missing),
     };
     return cmocka_run_group_tests_name("lib gap", tests, NULL, NULL);
 }

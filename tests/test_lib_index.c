@@ -604,6 +604,28 @@ static void test_torn_tail_is_told_once(void **state)
     strata_close(s);
 }
 
+/* Who comes for the index lock after another who has applied all of it commits nothing that the others would
+ * have to read again. */
+static void test_what_applies_nothing_is_not_told(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *a = world_open("w", "anna"), *b = world_open("w", "bert");
+    world_set(a, "x", "y", "1");
+    world_shows(a, "x", "y", "1");
+    world_shows(b, "x", "y", "1");
+    uint64_t generation = a->index->position.generation;
+    assert_int_equal(st_index_catch_up(b->index, 1000), ST_OK);
+    world_shows(a, "x", "y", "1");
+    assert_int_equal(a->index->position.generation, generation);
+    world_set(a, "x", "y", "2");
+    assert_int_equal(st_index_catch_up(b->index, 1000), ST_OK);
+    world_shows(a, "x", "y", "2");
+    assert_int_equal(a->index->position.generation, generation + 1);
+    strata_close(a);
+    strata_close(b);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -624,6 +646,7 @@ int main(void)
         TEST(test_search_for_a_beginning_is_bounded),
         TEST(test_search_for_beginnings),
         TEST(test_torn_tail_is_told_once),
+        TEST(test_what_applies_nothing_is_not_told),
     };
     return cmocka_run_group_tests_name("lib index", tests, NULL, NULL);
 }

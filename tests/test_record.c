@@ -479,6 +479,52 @@ static void test_escaped_strings_stay_in_place(void **state)
     }
 }
 
+/* A draft with its place filled in is the line that the record has when it knows its place and its names. */
+static void test_a_draft_gets_its_place(void **state)
+{
+    struct fixture *f = *state;
+    struct st_op ops[] = {
+        {.kind = ST_OP_SET,
+         .new_entity = 2,
+         .attribute = ST_STR("title"),
+         .value = ST_STR("tab\tand \"quotes\"")},
+        {.kind = ST_OP_ADD,
+         .entity = ST_STR("list"),
+         .attribute = ST_STR("of"),
+         .value_kind = ST_VALUE_LINK,
+         .new_value = 1},
+        {.kind = ST_OP_UNSET, .entity = ST_STR("x"), .attribute = ST_STR("1")},
+    };
+    struct st_record r = one_op(ops);
+    const char *what;
+    struct st_buf draft, line;
+    r.op_count = 3;
+    r.number = 143;
+    r.new_count = 3;
+    r.agent = ST_STR("ann");
+    r.incarnation = 5;
+    st_buf_init(&draft, &heap);
+    st_buf_init(&line, &heap);
+    for (int suffixed = 0; suffixed < 2; suffixed++) {
+        struct st_str suffix = suffixed ? ST_STR("pi-3f9a2c") : ST_STR("");
+        ops[0].new_entity = 2;
+        ops[1].new_value = 1;
+        assert_int_equal(st_record_check_draft(&r, &what), ST_OK);
+        st_buf_reset(&draft);
+        st_record_draft(&r, &draft);
+        st_buf_reset(&line);
+        st_record_place(&r, suffix, st_buf_str(&draft), &line);
+        st_record_seal(&line, 0xcc);
+        ops[0].new_entity = ops[1].new_value = 0;
+        ops[0].entity = suffixed ? ST_STR("#142@pi-3f9a2c") : ST_STR("#142");
+        ops[1].value = suffixed ? ST_STR("#141@pi-3f9a2c") : ST_STR("#141");
+        assert_str(st_buf_str(&line), encode(f, &r));
+        assert_int_equal(st_record_check(&r, &what), ST_OK);
+    }
+    st_buf_release(&draft);
+    st_buf_release(&line);
+}
+
 static void test_encoder_without_memory(void **state)
 {
     struct st_op op = {.kind = ST_OP_BEAT, .value = ST_STR("x")};
@@ -838,6 +884,7 @@ int main(void)
         TEST(test_every_single_byte_changed),
         TEST(test_head_only),
         TEST(test_escaped_strings_stay_in_place),
+        TEST(test_a_draft_gets_its_place),
         TEST(test_encoder_without_memory),
         TEST(test_decoder_without_memory),
         TEST(test_limits_of_texts),

@@ -278,18 +278,24 @@ static enum st_code dots_check(const struct st_dot *dots, size_t count)
     return ST_OK;
 }
 
+/* A new number gets its name, a valid one, where the record gets its place. */
+static enum st_code name_check(struct st_str name, uint32_t new_number)
+{
+    return new_number != 0 ? ST_OK : st_name_check(name);
+}
+
 /* set, unset, add, remove */
 static enum st_code attribute_op_check(const struct st_op *op, const char **what)
 {
-    enum st_code code = said(st_name_check(op->entity), "entity", what);
+    enum st_code code = said(name_check(op->entity, op->new_entity), "entity", what);
 
     if (code == ST_OK)
         code = said(st_name_check(op->attribute), "attribute", what);
     if (code == ST_OK && op->kind != ST_OP_UNSET) {
-        if (op->value_kind == ST_VALUE_TEXT)
+        if (op->value_kind == ST_VALUE_TEXT && op->new_value == 0)
             code = said(st_value_check(op->value), "value", what);
-        else if (op->value_kind == ST_VALUE_LINK)
-            code = said(st_name_check(op->value), "link", what);
+        else if (op->value_kind == ST_VALUE_TEXT || op->value_kind == ST_VALUE_LINK)
+            code = said(name_check(op->value, op->new_value), "link", what);
         else
             code = said(ST_INVALID, "kind of value", what);
     }
@@ -333,11 +339,8 @@ static enum st_code op_check(const struct st_op *op, const char **what)
     }
 }
 
-enum st_code st_record_check(const struct st_record *r, const char **what)
+enum st_code st_record_check_head(const struct st_record *r, const char **what)
 {
-    enum st_code code = ST_OK;
-    size_t i;
-
     *what = "";
     if (!st_writer_valid(r->dot.writer))
         return said(ST_INVALID, "writer", what);
@@ -347,6 +350,15 @@ enum st_code st_record_check(const struct st_record *r, const char **what)
         return said(ST_LIMIT, "time", what);
     if (r->number > ST_NUMBER_MAX)
         return said(ST_LIMIT, "number", what);
+    return ST_OK;
+}
+
+enum st_code st_record_check_draft(const struct st_record *r, const char **what)
+{
+    enum st_code code = ST_OK;
+    size_t i;
+
+    *what = "";
     if (r->agent.n > 0)
         code = said(st_agent_check(r->agent), "agent", what);
     if (code == ST_OK && r->op_count == 0)
@@ -358,4 +370,10 @@ enum st_code st_record_check(const struct st_record *r, const char **what)
     if (code == ST_OK && line_size(r) > ST_LINE_SIZE_MAX)
         return said(ST_LIMIT, "size of the record", what);
     return code;
+}
+
+enum st_code st_record_check(const struct st_record *r, const char **what)
+{
+    enum st_code code = st_record_check_head(r, what);
+    return code == ST_OK ? st_record_check_draft(r, what) : code;
 }

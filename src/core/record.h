@@ -120,6 +120,24 @@ void st_record_scratch_release(struct st_record_scratch *s);
  * (st_record_check). `out->failed` tells that memory ran out. */
 void st_record_encode(const struct st_record *r, struct st_buf *out);
 
+/*
+ * The same in two steps, for a record whose place in the log is not known yet: first all that does not
+ * depend on it, with the names of new numbers left open; then, of *head, the dot, previous, time, number
+ * and new_count, and the draft behind them. The record's agent and operations must be valid
+ * (st_record_check_draft), and the suffix one of an identity. What a draft lacks of a line: at most
+ * ST_DRAFT_LACKS_MAX bytes, and ST_NUMBERED_SIZE for each name.
+ */
+void st_record_draft(const struct st_record *r, struct st_buf *out);
+void st_record_place(const struct st_record *head, struct st_str suffix, struct st_str draft,
+                     struct st_buf *out);
+#define ST_DRAFT_LACKS_MAX                                                                         \
+    (sizeof("{'r':'0123456789abcdef','e':'0123456789abcdef','c':,'p':'0123456789abcdef','t':[,],"  \
+            "'n':") +                                                                              \
+     4 * 20 + ST_SEAL_SIZE)
+
+/* `#143`, or `#143@<suffix>`. */
+void st_number_name(struct st_buf *out, uint64_t number, struct st_str suffix);
+
 /* Completes a line that st_record_encode() began at out->p + start, with the checksum of the
  * bytes from start to out->n: appends `,"x":"<16 hex>"}\n`. */
 void st_record_seal(struct st_buf *out, uint64_t checksum);
@@ -145,6 +163,9 @@ bool st_record_may_see(struct st_str line);
 /* Whether the record is within all limits and well-formed (names, UTF-8, values, counts).
  * ST_OK, ST_INVALID, ST_LIMIT; *what then points at a static text that names the field. */
 enum st_code st_record_check(const struct st_record *r, const char **what);
+/* The two halves of it: what depends on the record's place, and the rest. */
+enum st_code st_record_check_head(const struct st_record *r, const char **what);
+enum st_code st_record_check_draft(const struct st_record *r, const char **what);
 
 /* Names of entities, attributes, counters: 1 to ST_NAME_SIZE_MAX bytes of UTF-8 without control
  * characters (U+0000-U+001F, U+007F-U+009F), no leading or trailing space. */

@@ -67,10 +67,24 @@ void st_vector_add(struct st_buf *out, const struct st_vector *v)
     st_buf_add_char(out, '}');
 }
 
+/* In a draft the name of a new number is left open: a byte that no line has, and which number. */
+#define HOLE '\x01'
+
+static void add_name(struct st_buf *out, struct st_str name, uint32_t new_number)
+{
+    if (new_number == 0) {
+        st_json_add_string(out, name);
+        return;
+    }
+    ADD(out, "\"\x01");
+    st_buf_add_u64(out, new_number);
+    ADD(out, "\"");
+}
+
 static void add_attribute(struct st_buf *out, const struct st_op *op)
 {
     ADD(out, ",\"e\":");
-    st_json_add_string(out, op->entity);
+    add_name(out, op->entity, op->new_entity);
     ADD(out, ",\"a\":");
     st_json_add_string(out, op->attribute);
 }
@@ -78,7 +92,7 @@ static void add_attribute(struct st_buf *out, const struct st_op *op)
 static void add_value(struct st_buf *out, const struct st_op *op)
 {
     st_buf_add_text(out, op->value_kind == ST_VALUE_LINK ? ",\"l\":" : ",\"v\":");
-    st_json_add_string(out, op->value);
+    add_name(out, op->value, op->new_value);
 }
 
 static void add_at(struct st_buf *out, const struct st_op *op)
@@ -156,10 +170,9 @@ static void add_op(struct st_buf *out, const struct st_op *op)
     st_buf_add_char(out, '}');
 }
 
-void st_record_encode(const struct st_record *r, struct st_buf *out)
+/* What depends on where the record stands: all before the agent. */
+static void add_head(struct st_buf *out, const struct st_record *r)
 {
-    size_t i;
-
     ADD(out, "{\"r\":\"");
     st_buf_add_hex64(out, r->dot.writer.replica);
     ADD(out, "\",\"e\":\"");
@@ -177,6 +190,10 @@ void st_record_encode(const struct st_record *r, struct st_buf *out)
         ADD(out, ",\"n\":");
         st_buf_add_u64(out, r->number);
     }
+}
+
+void st_record_draft(const struct st_record *r, struct st_buf *out)
+{
     if (r->agent.n > 0) {
         ADD(out, ",\"a\":");
         st_json_add_string(out, r->agent);
@@ -187,12 +204,47 @@ void st_record_encode(const struct st_record *r, struct st_buf *out)
         st_buf_add_char(out, '"');
     }
     ADD(out, ",\"o\":[");
-    for (i = 0; i < r->op_count; i++) {
+    for (size_t i = 0; i < r->op_count; i++) {
         if (i > 0)
             st_buf_add_char(out, ',');
         add_op(out, &r->ops[i]);
     }
     st_buf_add_char(out, ']');
+}
+
+void st_record_encode(const struct st_record *r, struct st_buf *out)
+{
+    add_head(out, r);
+    st_record_draft(r, out);
+}
+
+void st_number_name(struct st_buf *out, uint64_t number, struct st_str suffix)
+{
+    st_buf_add_char(out, '#');
+    st_buf_add_u64(out, number);
+    if (suffix.n > 0) {
+        st_buf_add_char(out, '@');
+        st_buf_add_str(out, suffix);
+    }
+}
+
+void st_record_place(const struct st_record *head, struct st_str suffix, struct st_str draft,
+                     struct st_buf *out)
+{
+    uint64_t before = head->number - head->new_count;
+    const char *p = draft.p, *end = draft.p + draft.n;
+    add_head(out, head);
+    while (p < end) {
+        const char *hole = memchr(p, HOLE, (size_t)(end - p));
+        if (hole == NULL)
+            hole = end;
+        st_buf_add(out, p, (size_t)(hole - p));
+        uint64_t i = 0;
+        for (p = hole < end ? hole + 1 : end; p < end && *p >= '0' && *p <= '9'; p++)
+            i = i * 10 + (uint64_t)(*p - '0');
+        if (hole < end)
+            st_number_name(out, before + i, suffix);
+    }
 }
 
 void st_record_seal(struct st_buf *out, uint64_t checksum)

@@ -276,16 +276,22 @@ int st_lib_index_fault(strata *s, enum st_code code)
     return st_lib_fail(s, code, "cannot read the state in %s: %s", s->log.dir, st_code_text(code));
 }
 
+static int lib_open_index(strata *s)
+{
+    struct st_fault fault;
+    enum st_code code = s->index == NULL ? st_index_open(&s->index, &s->log, &fault) : ST_OK;
+    if (code != ST_OK)
+        return st_lib_fault(s, &fault);
+    st_index_set_gap(s->index, s->index_gap);
+    return STRATA_OK;
+}
+
 static int lib_begin(strata *s, const char *entity)
 {
     st_arena_reset(&s->arena);
-    struct st_fault fault;
-    if (s->index == NULL) {
-        enum st_code code = st_index_open(&s->index, &s->log, &fault);
-        if (code != ST_OK)
-            return st_lib_fault(s, &fault);
-        st_index_set_gap(s->index, s->index_gap);
-    }
+    int opened = lib_open_index(s);
+    if (opened != STRATA_OK)
+        return opened;
     enum st_code code =
         entity != NULL ? st_index_begin_for(s->index, st_str_of(entity)) : st_index_begin(s->index);
     st_lib_log_notices(s);
@@ -305,6 +311,19 @@ int st_lib_begin_for(strata *s, const char *entity)
 void st_lib_end(strata *s)
 {
     st_index_end(s->index);
+}
+
+/* As many as a command reads in less time than its start takes. */
+#define LEFT_WHEN_IDLE 64
+
+int strata_idle(strata *s)
+{
+    int code = s->log.read_only ? STRATA_OK : lib_open_index(s);
+    if (s->log.read_only || code != STRATA_OK)
+        return code;
+    enum st_code got = st_index_catch_up_beyond(s->index, LEFT_WHEN_IDLE);
+    /* Somebody else has the lock, to do the same. */
+    return got == ST_OK || got == ST_UNAVAILABLE ? STRATA_OK : st_lib_index_fault(s, got);
 }
 
 int st_lib_name(strata *s, const char *what, const char *name)

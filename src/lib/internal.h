@@ -175,10 +175,11 @@ int st_lib_value(strata *s, const char *what, struct st_str value);
 
 /* Looks at the state, which cannot change before the write; anything but STRATA_OK: no write. */
 typedef int st_lib_check(strata *s, void *arg);
-/* Appends a record, if check (NULL: none) agrees. Not durable yet. */
-int st_lib_append(strata *s, struct st_record *r, st_lib_check *check, void *arg);
-/* Unless STRATA_NO_FLUSH: until the record is durable. */
-int st_lib_wait(strata *s, const struct st_record *r, unsigned flags);
+/* Appends a record, if check (NULL: none) agrees; unless STRATA_NO_FLUSH, until it is durable. Where that
+ * failed and r->dot is set, it is in the log all the same. */
+int st_lib_append(strata *s, struct st_record *r, st_lib_check *check, void *arg, unsigned flags);
+/* Until the record is durable. */
+int st_lib_wait(strata *s, const struct st_record *r);
 
 /* --- tasks.c, task_read.c, task_graph.c ------------------------------------------------------- */
 

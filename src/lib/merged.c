@@ -128,7 +128,7 @@ static int write_all(struct keeping *k, const strata_merge_conflict *list, size_
     if (code == STRATA_OK)
         code = write_record(k);
     if (code == STRATA_OK && usable > 0)
-        code = st_lib_wait(k->s, &k->newest, 0);
+        code = st_lib_wait(k->s, &k->newest);
     *kept = code == STRATA_OK ? usable : 0;
     return code;
 }

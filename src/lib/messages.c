@@ -102,11 +102,11 @@ int strata_message_send(strata *s, const char *to, const char *text, size_t size
                           .ops = ops,
                           .op_count = 2,
                           .new_count = 1};
-    code = st_lib_append(s, &r, check_room, (void *)(uintptr_t)to);
+    code = st_lib_append(s, &r, check_room, (void *)(uintptr_t)to, 0);
     if (code != STRATA_OK)
         return code;
     snprintf(id, STRATA_TASK_SIZE, "%.*s", (int)ops[0].entity.n - 1, ops[0].entity.p + 1);
-    return st_lib_wait(s, &r, 0);
+    return STRATA_OK;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -234,9 +234,7 @@ int strata_message_ack(strata *s, const char *const *ids, size_t count)
                               .incarnation = s->incarnation,
                               .ops = ops,
                               .op_count = count};
-        code = st_lib_append(s, &r, NULL, NULL);
-        if (code == STRATA_OK)
-            code = st_lib_wait(s, &r, 0);
+        code = st_lib_append(s, &r, NULL, NULL, 0);
     }
     free(ops);
     free(entities);

@@ -112,8 +112,7 @@ static int tell(strata *s, const char *entity, const char *attribute, struct st_
                        .value = value};
     struct st_record r = {
         .agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = &op, .op_count = 1};
-    int code = st_lib_append(s, &r, NULL, NULL);
-    return code == STRATA_OK ? st_lib_wait(s, &r, 0) : code;
+    return st_lib_append(s, &r, NULL, NULL, 0);
 }
 
 /* Kept until the copy that decides has seen it (task_copy.c). */

@@ -339,8 +339,7 @@ int st_task_tell_retry(strata *s, const char *entity, uint64_t retried, struct s
                           .incarnation = s->incarnation,
                           .ops = t.ops,
                           .op_count = t.count};
-    int code = st_lib_append(s, &r, NULL, NULL);
-    return code == STRATA_OK ? st_lib_wait(s, &r, 0) : code;
+    return st_lib_append(s, &r, NULL, NULL, 0);
 }
 
 /* --- reports ---------------------------------------------------------------------------------- */
@@ -391,10 +390,8 @@ static int report_end(strata *s, struct deciding *d, const char *refusal)
          .value = refusal != NULL ? st_str_of(refusal) : ST_STR("")}};
     struct st_record r = {
         .agent = st_str_of(s->agent), .ops = ops, .op_count = refusal != NULL ? 2 : 1};
-    int code = st_lib_append(s, &r, check_reported, d);
-    if (code == STRATA_EXISTS)
-        return STRATA_OK; /* another process has decided, too */
-    return code == STRATA_OK ? st_lib_wait(s, &r, 0) : code;
+    int code = st_lib_append(s, &r, check_reported, d, 0);
+    return code == STRATA_EXISTS ? STRATA_OK : code; /* another process has decided, too */
 }
 
 /* Whether the ledger has this very end: whoever put it there died before it could say so here. */

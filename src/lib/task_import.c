@@ -179,7 +179,7 @@ static int record_write(struct import *m, uint32_t new_count, struct st_record *
     m->op_count = m->bytes = m->target_count = 0;
     if (m->dry_run || r->op_count == 0)
         return STRATA_OK;
-    int code = st_lib_append(m->s, r, NULL, NULL);
+    int code = st_lib_append(m->s, r, NULL, NULL, STRATA_NO_FLUSH);
     m->last = r->dot;
     m->out->records += code == STRATA_OK;
     return code;

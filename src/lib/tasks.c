@@ -309,16 +309,16 @@ static int add_drafted(strata *s, struct draft *d, const strata_task_new *t, uns
     struct st_record r = record_of(d);
     struct adding a = {HAS(t, key) ? t->key : NULL, id, existed};
     bool keyed = a.key != NULL && a.key[0] != '\0';
-    int code = st_lib_append(s, &r, keyed ? check_key : NULL, &a);
+#ifdef ST_DEFECT_ADD_UNFLUSHED
+    flags |= STRATA_NO_FLUSH;
+#endif
+    int code = st_lib_append(s, &r, keyed ? check_key : NULL, &a, flags);
     if (code == STRATA_EXISTS && *existed)
         return strata_flush(s); /* what is told about is on disk first */
     if (code != STRATA_OK)
         return code;
     snprintf(id, STRATA_TASK_SIZE, "%.*s", (int)d->ops[0].entity.n - 1, d->ops[0].entity.p + 1);
-#ifdef ST_DEFECT_ADD_UNFLUSHED
     return STRATA_OK;
-#endif
-    return st_lib_wait(s, &r, flags);
 }
 
 int strata_task_add(strata *s, const strata_task_new *t, unsigned flags, char id[STRATA_TASK_SIZE],
@@ -467,7 +467,7 @@ int strata_task_update(strata *s, const char *id, const strata_task_change *c, u
     struct st_record r = record_of(&d);
     struct changing x = {c, &d, &r};
     bool judged = HAS(c, state) && c->state != NULL;
-    code = st_lib_append(s, &r, judged ? check_change : NULL, &x);
+    code = st_lib_append(s, &r, judged ? check_change : NULL, &x, flags);
     if (code == STRATA_EXISTS)
         return strata_flush(s); /* it says the same already */
     if (code != STRATA_OK)
@@ -478,7 +478,7 @@ int strata_task_update(strata *s, const char *id, const strata_task_change *c, u
             snprintf(name, sizeof name, "%.*s", (int)ops[i].attribute.n, ops[i].attribute.p);
             st_mark_set(s, entity, name, r.dot);
         }
-    return st_lib_wait(s, &r, flags);
+    return STRATA_OK;
 }
 
 /* --- dependencies ----------------------------------------------------------------------------- */
@@ -550,8 +550,6 @@ int strata_task_depend(strata *s, const char *id, const char *on, bool remove, b
     draft_link(&d, remove ? ST_OP_REMOVE : ST_OP_ADD, "depends", target);
     struct st_record r = record_of(&d);
     struct linking x = {&op, changed};
-    code = st_lib_append(s, &r, check_link, &x);
-    if (code == STRATA_EXISTS)
-        return strata_flush(s);
-    return code == STRATA_OK ? st_lib_wait(s, &r, 0) : code;
+    code = st_lib_append(s, &r, check_link, &x, 0);
+    return code == STRATA_EXISTS ? strata_flush(s) : code;
 }

@@ -132,35 +132,39 @@ static int check_locked(strata *s, st_lib_check *check, void *arg)
     return result;
 }
 
-int st_lib_append(strata *s, struct st_record *r, st_lib_check *check, void *arg)
+static int append_checked(strata *s, struct st_record *r, st_lib_check *check, void *arg)
 {
-    if (check != NULL) {
-        /* Most of the catching up before the lock, not under it. */
-        int code = st_lib_begin(s);
-        if (code != STRATA_OK)
-            return code;
-        st_lib_end(s);
-    }
-    enum st_code code = st_log_lock(&s->log);
-    if (code != ST_OK)
+    /* Most of the catching up before the lock, not under it. */
+    int result = st_lib_begin(s);
+    if (result != STRATA_OK)
+        return result;
+    st_lib_end(s);
+    if (st_log_lock(&s->log) != ST_OK)
         return st_lib_fault(s, &s->log.fault);
-    int result = check != NULL ? check_locked(s, check, arg) : STRATA_OK;
-    if (result == STRATA_OK) {
-        code = st_log_append(&s->log, r, (struct st_hlc){0});
-        if (code != ST_OK)
-            result = st_lib_fault(s, &s->log.fault);
-    }
+    result = check_locked(s, check, arg);
+    if (result == STRATA_OK && st_log_append(&s->log, r, (struct st_hlc){0}) != ST_OK)
+        result = st_lib_fault(s, &s->log.fault);
     st_log_unlock(&s->log);
-    st_lib_log_notices(s);
     return result;
 }
 
-int st_lib_wait(strata *s, const struct st_record *r, unsigned flags)
+int st_lib_wait(strata *s, const struct st_record *r)
 {
-    if ((flags & STRATA_NO_FLUSH) != 0 ||
-        st_log_wait_durable(&s->log, r->dot.writer.epoch, r->dot.counter) == ST_OK)
-        return STRATA_OK;
-    return st_lib_fault(s, &s->log.fault);
+    return st_log_wait_durable(&s->log, r->dot.writer.epoch, r->dot.counter) == ST_OK
+               ? STRATA_OK
+               : st_lib_fault(s, &s->log.fault);
+}
+
+int st_lib_append(strata *s, struct st_record *r, st_lib_check *check, void *arg, unsigned flags)
+{
+    bool flush = (flags & STRATA_NO_FLUSH) == 0;
+    int code = STRATA_OK;
+    if (check != NULL)
+        code = append_checked(s, r, check, arg);
+    else if (st_log_write(&s->log, r, flush) != ST_OK)
+        code = st_lib_fault(s, &s->log.fault);
+    st_lib_log_notices(s);
+    return code == STRATA_OK && check != NULL && flush ? st_lib_wait(s, r) : code;
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */
@@ -332,11 +336,9 @@ static int write_record(strata *s, const strata_op *ops, struct st_record *r, un
     struct expectation x = {ops, expect};
     int code = want ? look_before(s, r, written) : STRATA_OK;
     if (code == STRATA_OK)
-        code = st_lib_append(s, r, expect != NULL ? check_expected : NULL, &x);
-    if (code != STRATA_OK)
-        return code;
-    note_own(s, ops, r, written);
-    code = st_lib_wait(s, r, flags);
+        code = st_lib_append(s, r, expect != NULL ? check_expected : NULL, &x, flags);
+    if (r->dot.counter != 0) /* it is in the log, whether on disk or not */
+        note_own(s, ops, r, written);
     if (code != STRATA_OK || !want)
         return code;
     bool *changed = malloc(r->op_count);
@@ -432,7 +434,7 @@ static int record_status(strata *s, const char *status)
         struct st_op op = {.kind = ST_OP_BEAT, .value = st_str_of(status)};
         struct st_record r = {
             .agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = &op, .op_count = 1};
-        code = st_lib_append(s, &r, NULL, NULL);
+        code = st_lib_append(s, &r, NULL, NULL, STRATA_NO_FLUSH);
     }
     if (code == STRATA_OK)
         strcpy(s->last_status, status);

@@ -38,8 +38,8 @@
 /* Between two looks at what has to be renewed. Milliseconds. */
 #define MCP_TICK_MS 10000
 
-/* A client that has been answered and asks nothing for so long is thinking: time to get ready what its
- * first call would have to wait for. Milliseconds. */
+/* A client that has been answered and asks nothing for so long is thinking: time for what its next call
+ * would have to wait for. Milliseconds. */
 #define MCP_IDLE_MS 10
 
 /* Between two notes of progress for a call that waits. Milliseconds. */

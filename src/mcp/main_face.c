@@ -280,7 +280,7 @@ int mcp_main_face(struct mcp_session *x, struct mcp_face *face, strata_error *er
         .known = known,
         .look = look,
         .changed = changed,
-        .ready = mcp_session_ready,
+        .idle = mcp_session_idle,
         .tick = mcp_session_tick,
         .context = x,
     };

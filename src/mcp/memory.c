@@ -91,14 +91,13 @@ static const struct mcp_field names[] = {
 
 enum mcp_progress memory_answer(struct mcp_call *call, json_t *value, const char *member)
 {
-    char *text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
-    if (text == NULL) {
+    call->text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
+    if (call->text == NULL) {
         json_decref(value);
         mcp_refuse(call, "out of memory");
         return MCP_DONE;
     }
-    (void)fputs(text, mcp_say(call));
-    free(text);
+    call->text_size = strlen(call->text);
     call->structured = member != NULL ? json_pack("{s:o}", member, value) : value;
     return MCP_DONE;
 }
@@ -281,7 +280,7 @@ int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *
         .known = known,
         .look = look,
         .changed = changed,
-        .ready = mcp_session_ready,
+        .idle = mcp_session_idle,
         .context = x,
     };
     if (x->options->memory_file == NULL || strata_is_read_only(a->s))

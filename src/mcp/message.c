@@ -171,11 +171,6 @@ void mcp_message_release(struct mcp_message *m)
     *m = (struct mcp_message){0};
 }
 
-json_t *mcp_response(json_t *id, json_t *result)
-{
-    return json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id, "result", result);
-}
-
 json_t *mcp_error(json_t *id, int code, json_t *data, const char *format, ...)
 {
     char message[512];

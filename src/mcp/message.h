@@ -63,7 +63,6 @@ void mcp_message_release(struct mcp_message *m);
 
 /* What goes back; new references, NULL when memory ran out. `id` is borrowed and may be NULL; the
  * rest is taken, always. */
-json_t *mcp_response(json_t *id, json_t *result);
 json_t *mcp_error(json_t *id, int code, json_t *data, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 json_t *mcp_notification(const char *method, json_t *params);

@@ -13,21 +13,71 @@
 #define META_CAPABILITIES "io.modelcontextprotocol/clientCapabilities"
 #define META_SERVER       "io.modelcontextprotocol/serverInfo"
 
+/* What most answers need, and what is kept for the next ones. Bytes. */
+#define LINE_SIZE      ((size_t)4096)
+#define LINE_SIZE_KEPT ((size_t)64 * 1024)
+
 /* --- sending ---------------------------------------------------------------------------------- */
 
-/* Takes the message. */
-static bool send_message(struct mcp_server *v, json_t *message)
+static void line_release(struct line *l)
 {
-    char *text = message != NULL ? json_dumps(message, JSON_COMPACT) : NULL;
-    json_decref(message);
-    size_t n = text != NULL ? strlen(text) : 0;
-    bool fits = text != NULL && n <= MCP_RESULT_SIZE_MAX;
-    if (fits) {
-        text[n] = '\n'; /* in the place of the NUL */
-        v->send(v->arg, text, n + 1);
+    free(l->p);
+    *l = (struct line){0};
+}
+
+/* Room for so many more bytes. */
+static bool line_fits(struct line *l, size_t n)
+{
+    if (l->cap - l->n < n && !l->failed) {
+        size_t cap = l->n + n > 2 * l->cap ? l->n + n : 2 * l->cap;
+        char *p = realloc(l->p, cap);
+        l->failed = p == NULL;
+        l->p = p != NULL ? p : l->p;
+        l->cap = p != NULL ? cap : l->cap;
     }
-    free(text);
+    return !l->failed;
+}
+
+static void line_text(struct line *l, const char *text)
+{
+    size_t n = strlen(text);
+    if (line_fits(l, n))
+        memcpy(l->p + l->n, text, n);
+    l->n += l->failed ? 0 : n;
+}
+
+/* NULL: out of memory, when it was made. */
+static void line_json(struct line *l, const json_t *value)
+{
+    size_t n = value != NULL ? LINE_SIZE : 0, room = 0;
+    while (n > room && line_fits(l, n)) {
+        room = l->cap - l->n;
+        n = json_dumpb(value, l->p + l->n, room, JSON_COMPACT | JSON_ENCODE_ANY);
+    }
+    l->failed = l->failed || n == 0;
+    l->n += l->failed ? 0 : n;
+}
+
+static bool line_send(struct mcp_server *v)
+{
+    struct line *l = &v->line;
+    line_text(l, "\n");
+    bool fits = !l->failed && l->n <= MCP_RESULT_SIZE_MAX;
+    if (fits)
+        v->send(v->arg, l->p, l->n);
+    if (l->cap > LINE_SIZE_KEPT)
+        line_release(l);
+    l->n = 0;
+    l->failed = false;
     return fits;
+}
+
+/* Takes the message. */
+static void send_message(struct mcp_server *v, json_t *message)
+{
+    line_json(&v->line, message);
+    json_decref(message);
+    (void)line_send(v);
 }
 
 static json_t *server_info(const struct mcp_server *v)
@@ -51,7 +101,13 @@ void mcp_reply(struct mcp_server *v, json_t *id, bool stateless, json_t *result)
         }
     }
     bool memory = result != NULL;
-    if (!memory || !send_message(v, mcp_response(id, result)))
+    line_text(&v->line, "{\"jsonrpc\":\"2.0\",\"id\":");
+    line_json(&v->line, id);
+    line_text(&v->line, ",\"result\":");
+    line_json(&v->line, result);
+    line_text(&v->line, "}");
+    json_decref(result);
+    if (!line_send(v))
         mcp_reply_error(v, id, MCP_INTERNAL_ERROR, NULL, "%s",
                         memory ? "the answer is over 32 MiB; ask for less" : "out of memory");
 }
@@ -78,13 +134,12 @@ void mcp_reply_error(struct mcp_server *v, json_t *id, int code, json_t *data, c
     va_start(args, format);
     (void)vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
-    (void)send_message(v,
-                       mcp_error(id, code, data, "%s", edge_clean(raw, message, sizeof message)));
+    send_message(v, mcp_error(id, code, data, "%s", edge_clean(raw, message, sizeof message)));
 }
 
 void mcp_notify(struct mcp_server *v, const char *method, json_t *params)
 {
-    (void)send_message(v, params != NULL ? mcp_notification(method, params) : NULL);
+    send_message(v, params != NULL ? mcp_notification(method, params) : NULL);
 }
 
 const char *mcp_param(struct mcp_server *v, const struct request *r, const char *name)
@@ -226,7 +281,10 @@ static void handle_notification(struct mcp_server *v, const struct mcp_message *
 void mcp_server_line(struct mcp_server *v, const char *line, size_t n, uint64_t now_ms)
 {
     struct mcp_message m;
-    v->asked_ms = now_ms;
+    v->quiet_ms = 0;
+#ifndef ST_DEFECT_MCP_NEVER_IDLE
+    v->idle = false;
+#endif
     if (line == NULL) {
         mcp_reply_error(v, NULL, MCP_INVALID_REQUEST, NULL,
                         "the message is longer than %zu bytes and was not read",
@@ -256,21 +314,30 @@ struct mcp_server *mcp_server_new(const struct mcp_face *face,
     if (v == NULL)
         return NULL;
     v->face = face;
+    v->idle = true; /* nothing was asked yet */
     v->send = send;
     v->arg = arg;
     return v;
 }
 
-static bool gets_ready(const struct mcp_server *v)
+static bool gets_idle(const struct mcp_server *v)
 {
-    return v->face->ready != NULL && !v->ready && v->asked_ms != 0;
+    return v->face->idle != NULL && !v->idle;
+}
+
+/* How long its client has to ask nothing. Not at all after its first answer: then it says hello. */
+static unsigned idle_ms(const struct mcp_server *v)
+{
+    return v->idled ? MCP_IDLE_MS : 0;
 }
 
 void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 {
-    if (gets_ready(v) && now_ms - v->asked_ms >= MCP_IDLE_MS) {
-        v->ready = true;
-        v->face->ready(v->face->context);
+    if (v->quiet_ms == 0)
+        v->quiet_ms = now_ms;
+    if (gets_idle(v) && now_ms - v->quiet_ms >= idle_ms(v)) {
+        v->idle = v->idled = true;
+        v->face->idle(v->face->context);
     }
     mcp_calls_tick(v, now_ms, false);
     mcp_watch_tick(v, now_ms);
@@ -280,8 +347,8 @@ void mcp_server_tick(struct mcp_server *v, uint64_t now_ms)
 
 int mcp_server_next_ms(const struct mcp_server *v)
 {
-    if (gets_ready(v))
-        return MCP_IDLE_MS;
+    if (gets_idle(v))
+        return (int)idle_ms(v);
     if (v->waiting_count > 0 || v->watch_count > 0)
         return MCP_POLL_MS;
     return v->face->tick != NULL ? MCP_TICK_MS : -1;
@@ -302,5 +369,6 @@ void mcp_server_free(struct mcp_server *v)
         (void)mcp_calls_cancel(v, v->waiting[0].id);
     v->send = NULL;
     mcp_watch_end(v);
+    line_release(&v->line);
     free(v);
 }

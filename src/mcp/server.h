@@ -50,8 +50,8 @@ struct mcp_call {
 
     json_t *structured; /* taken with the answer; stays NULL when the call is refused */
     bool is_error;
-    FILE *out; /* see mcp_say() */
-    char *text;
+    FILE *out;  /* see mcp_say() */
+    char *text; /* allocated; by mcp_say(), or put here whole */
     size_t text_size;
 };
 
@@ -81,8 +81,8 @@ struct mcp_face {
     /* Looks for changes since the last look; then `changed` tells for one resource. */
     void (*look)(void *context);
     bool (*changed)(void *context, const char *uri);
-    /* Is called once, as soon as the client has asked something and waits for nothing; or NULL. */
-    void (*ready)(void *context);
+    /* Is called whenever the client has asked something and waits for nothing since; or NULL. */
+    void (*idle)(void *context);
     /* Is called every few seconds, or NULL. */
     void (*tick)(void *context, uint64_t now_ms);
     void *context;

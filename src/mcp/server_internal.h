@@ -26,6 +26,13 @@ struct watch {
     char *uri;  /* owned; NULL: listens, but to nothing that we have */
 };
 
+/* What is being written to the client; its memory is used again. */
+struct line {
+    char *p;
+    size_t n, cap;
+    bool failed;
+};
+
 struct mcp_server {
     const struct mcp_face *face;
     void (*send)(void *arg, const char *line, size_t n);
@@ -35,9 +42,10 @@ struct mcp_server {
     size_t waiting_count;
     struct watch watches[MCP_WATCHED_MAX];
     size_t watch_count;
+    struct line line;
     uint64_t looked_ms;
-    uint64_t asked_ms; /* when the last line came; 0: none did */
-    bool ready;        /* the face was told to get ready */
+    uint64_t quiet_ms; /* since when its client has been answered and asks nothing; 0: not known */
+    bool idle, idled;  /* the face was told so since the last line; ever */
 };
 
 /* --- server.c --------------------------------------------------------------------------------- */

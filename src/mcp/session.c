@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
-/* Many servers live long on one workspace and look after each write (include/strata.h). Records. */
-#define INDEX_GAP 64
+/* Many servers live long on one workspace and look after each write (include/strata.h). As many as keep the
+ * filter of their names half empty (store/index_near.c), and a server busy for some 5 ms when it applies
+ * them. Records. */
+#define INDEX_GAP 1024
 
 void mcp_session_init(struct mcp_session *x, const struct mcp_options *options)
 {
@@ -120,17 +122,29 @@ struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uin
     return a;
 }
 
-void mcp_session_ready(void *session)
+/* Goes the ways that the first call will go: what they need is open then. */
+static void get_ready(strata *s)
+{
+    strata_attribute nothing;
+    (void)strata_fact_get(s, "strata", "ready", 0, &nothing);
+    if (!strata_is_read_only(s))
+        (void)strata_check(s);
+}
+
+void mcp_session_idle(void *session)
 {
     struct mcp_session *x = session;
     strata_error error;
-    int64_t total;
-    struct mcp_agent *a = find_or_open(x, default_name(x), 0, &error);
+    bool first = !x->ready;
+    struct mcp_agent *a = x->agent_count > 0 ? &x->agents[0] : NULL;
+    if (first)
+        a = find_or_open(x, default_name(x), 0, &error);
+    x->ready = true;
     if (a == NULL)
-        return;                                       /* the first call says why */
-    (void)strata_counter_get(a->s, "strata", &total); /* the index */
-    if (!strata_is_read_only(a->s))
-        (void)strata_check(a->s); /* the log */
+        return;              /* the first call says why */
+    (void)strata_idle(a->s); /* they share the index */
+    if (first)
+        get_ready(a->s);
 }
 
 /* What the library's hints call commands, for who has tools. */

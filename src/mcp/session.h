@@ -40,6 +40,7 @@ struct mcp_session {
     uint64_t beat_ms, renewed_ms;
     uint64_t cursor;       /* events up to here were looked at; 0: none were yet */
     struct mcp_news *news; /* what the last look found; NULL: nothing yet */
+    bool ready;            /* what the first call needs is open */
 };
 
 void mcp_session_init(struct mcp_session *x, const struct mcp_options *options);
@@ -49,9 +50,9 @@ void mcp_session_close(struct mcp_session *x);
  * until the next call. NULL: *error says why. */
 struct mcp_agent *mcp_session_agent(struct mcp_session *x, const char *name, uint64_t now_ms,
                                     strata_error *error);
-/* Opens the default agent's workspace and its files before the first call needs them. Nobody is told of
- * the agent yet. */
-void mcp_session_ready(void *session);
+/* The client thinks. At first: opens the default agent's workspace and its files before the first call needs
+ * them; nobody is told of the agent yet. Later: brings the index up to date. */
+void mcp_session_idle(void *session);
 /* The same for the agent that the call names; NULL: the call was refused. */
 struct mcp_agent *mcp_call_agent(struct mcp_call *call);
 /* Refuses the call with the handle's last error. */

@@ -30,7 +30,7 @@ struct stdio {
     size_t written, size, cap;
     uint64_t wrote_ms; /* when the client last took something, or had nothing to take */
     uint64_t stall_ms;
-    bool dry; /* no whole line is left in `in` */
+    bool dry; /* no whole line is left in `in`, and there was room for answers to all */
     bool no_memory, gone, ended;
 };
 
@@ -125,7 +125,11 @@ static void take_lines(struct stdio *x)
     const char *line = NULL;
     size_t n = 0;
     x->dry = false;
+#ifdef ST_DEFECT_MCP_ANSWERS_PILE_UP
+    while (!x->gone) {
+#else
     while (!x->gone && pending(x) < MCP_OUTPUT_SIZE_MAX) {
+#endif
         enum mcp_line got = mcp_lines_next(&x->in, &line, &n);
         x->dry = got == MCP_LINE_NONE;
         if (x->dry)
@@ -164,7 +168,7 @@ static int wait_ms_of(const struct stdio *x, uint64_t now)
 static void turn(struct stdio *x, const sigset_t *unblocked)
 {
     uint64_t now = now_ms();
-    bool reads = !x->ended && x->dry && pending(x) < MCP_OUTPUT_SIZE_MAX;
+    bool reads = !x->ended && x->dry;
     int ms = wait_ms_of(x, now);
     struct timespec limit = {ms / 1000, ms % 1000 * 1000000L};
     struct pollfd fds[2] = {

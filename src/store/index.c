@@ -104,9 +104,10 @@ enum st_code st_index_position_load(struct st_index *x)
     int r = sqlite3_step(s);
     if (r == SQLITE_ROW && sqlite3_column_bytes(s, 0) == (int)sizeof p)
         memcpy(&p, sqlite3_column_blob(s, 0), sizeof p);
-    sqlite3_reset(s);
-    if (r != SQLITE_ROW && r != SQLITE_DONE)
+    if (r != SQLITE_ROW)
         return st_index_sql_fail(x, "read");
+    if (!x->reading)
+        sqlite3_reset(s);
     /* What is in memory is of another commit, or ahead of the database: start afresh. Who leaves a
      * gap goes on in memory, as long as the database is the same, and writes from there. */
     bool ahead = x->behind && x->gap == 0;
@@ -119,13 +120,16 @@ enum st_code st_index_position_load(struct st_index *x)
     if (x->behind)
         return ST_OK;
     x->position = p;
-    x->stored_counter = p.counter;
+    x->stored = p;
     x->loaded = true;
     return ST_OK;
 }
 
+/* Where nothing was applied the commit is not told: all others would forget what they have in memory. */
 static enum st_code position_store(struct st_index *x)
 {
+    if (memcmp(&x->position, &x->stored, sizeof x->position) == 0)
+        return ST_OK;
     sqlite3_stmt *s = st_index_sql(x, ST_SQL_META_PUT);
     if (s == NULL)
         return x->fault.code;
@@ -182,7 +186,7 @@ enum st_code st_index_write_end(struct st_index *x, enum st_code code)
             code = st_index_run(x, "COMMIT", "write");
         if (code == ST_OK) {
             x->behind = false;
-            x->stored_counter = x->position.counter;
+            x->stored = x->position;
             checkpoint(x);
         }
     }

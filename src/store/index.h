@@ -93,6 +93,8 @@ enum st_code st_index_begin_since(struct st_index *x, struct st_dot at);
 /* Applies what the log has now, under the index lock; no read is begun. ST_UNAVAILABLE: the lock
  * could not be had within wait_ms. */
 enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms);
+/* The same where the file lacks more than so many records, and without waiting. */
+enum st_code st_index_catch_up_beyond(struct st_index *x, uint64_t records);
 /* The same in as many steps as its caller likes, in one transaction: begins it, applies up to `tail`, ends
  * it. Nothing else may be asked of the index in between. The end commits if `code`, which all went with, is
  * ST_OK; it returns that, or its own failure. ST_UNAVAILABLE: the lock could not be had. ST_LIMIT: there is

@@ -34,7 +34,7 @@ static const char *const sql_text[ST_SQL_COUNT] = {
     [ST_SQL_CHUNK_GET] = "SELECT data FROM hist WHERE chunk=?1",
     [ST_SQL_CHUNK_PUT] = "INSERT OR REPLACE INTO hist(chunk,data) VALUES(?1,?2)",
     [ST_SQL_WRITER_PUT] = "INSERT OR REPLACE INTO writers VALUES(?1,?2,?3,?4,?5)",
-    [ST_SQL_META_GET] = "SELECT v FROM meta WHERE k='position'",
+    [ST_SQL_META_GET] = "SELECT (SELECT v FROM meta WHERE k='position')", /* always one row */
     [ST_SQL_META_PUT] = "INSERT OR REPLACE INTO meta(k,v) VALUES('position',?1)",
 };
 

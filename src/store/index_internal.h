@@ -87,17 +87,17 @@ enum {
     ST_SQL_COUNT
 };
 
-/* Words of the filter of strings: 16 KiB, of which the thousand lines that there are at most, with
- * a dozen strings each, leave four fifths unset. */
+/* Words of the filter of names: 16 KiB, of which a thousand lines with eight names each leave nine tenths
+ * unset. */
 #define ST_NEAR_WORDS 2048
 
 /* What the state in memory lacks; see index_near.c. */
 struct st_near {
     struct st_log_reader reader;
     bool open;
-    uint64_t strings[ST_NEAR_WORDS]; /* a Bloom filter of the strings in the lines */
-    bool strings_set;                /* it is not empty */
-    bool seen;                       /* a line takes in what it does not say */
+    uint64_t names[ST_NEAR_WORDS]; /* a Bloom filter of the entities in the lines */
+    bool names_set;                /* it is not empty */
+    bool seen;                     /* a line takes in what it does not say */
     struct st_buf name;
 };
 
@@ -118,7 +118,7 @@ struct st_index {
     int wal_pages;       /* in the WAL after the last commit */
     bool corrupt;        /* SQLite found the file damaged */
     struct st_position position;
-    uint64_t stored_counter; /* of the position in the database; in memory it may be ahead */
+    struct st_position stored; /* the one in the database; in memory it may be ahead */
     struct st_rows rows;
     struct st_kv kv;
     struct st_machine machine; /* apply NULL: none */

@@ -2,11 +2,12 @@
  * index_near.c - whether the records that the index lacks touch an entity at all.
  *
  * Of many processes that look at one entity and write, each would have to apply what the others
- * wrote meanwhile, to find that nearly all of it is about something else. The lines of a record
- * name the entities that they touch, in the one spelling there is (core/record_encode.c): a line
- * without the name among its strings does not touch it. Only "seen" takes in more than it says.
+ * wrote meanwhile, to find that nearly all of it is about something else. The line of a record
+ * names the entities whose attributes it touches behind "e":, in the one spelling there is
+ * (core/record_encode.c), in which no quote within a string stands without its backslash. Only
+ * "seen" takes in more than it says.
  *
- * x->near keeps which strings the lines behind the state that is in memory have: a Bloom filter,
+ * x->near keeps which names the lines behind the state that is in memory have: a Bloom filter,
  * so each line is looked at once, however many questions there are. A name that seems to be there
  * and is not costs the applying that it would have spared.
  */
@@ -19,9 +20,9 @@ void st_near_reset(struct st_index *x)
     struct st_near *n = &x->near;
     if (n->open)
         st_log_reader_close(&n->reader);
-    if (n->strings_set)
-        memset(n->strings, 0, sizeof n->strings);
-    n->open = n->strings_set = n->seen = false;
+    if (n->names_set)
+        memset(n->names, 0, sizeof n->names);
+    n->open = n->names_set = n->seen = false;
 }
 
 void st_near_release(struct st_index *x)
@@ -30,52 +31,48 @@ void st_near_release(struct st_index *x)
     st_buf_release(&x->near.name);
 }
 
-/* --- the strings of the lines ----------------------------------------------------------------- */
+/* --- the names in the lines --------------------------------------------------------------------- */
 
-#define BITS (sizeof((struct st_near *)0)->strings * 8)
+#define BITS (sizeof((struct st_near *)0)->names * 8)
 
 static bool is_in(const struct st_near *n, struct st_str text)
 {
     uint64_t h = st_checksum(text.p, text.n), a = h % BITS, b = (h >> 32) % BITS;
-    return (n->strings[a / 64] >> a % 64 & n->strings[b / 64] >> b % 64 & 1) != 0;
+    return (n->names[a / 64] >> a % 64 & n->names[b / 64] >> b % 64 & 1) != 0;
 }
 
 static void put_in(struct st_near *n, struct st_str text)
 {
     uint64_t h = st_checksum(text.p, text.n), a = h % BITS, b = (h >> 32) % BITS;
-    n->strings[a / 64] |= 1ull << a % 64;
-    n->strings[b / 64] |= 1ull << b % 64;
+    n->names[a / 64] |= 1ull << a % 64;
+    n->names[b / 64] |= 1ull << b % 64;
 }
 
-/* The next string of *line, as it is written, without its quotes; *line goes on behind it. */
-static bool next_string(struct st_str *line, struct st_str *out)
+/* Where `text` ends in the line behind p; NULL: it is not there. */
+static const char *behind(struct st_str line, const char *p, const char *text)
 {
-    const char *end = line->p + line->n, *p = memchr(line->p, '"', line->n);
-    if (p == NULL)
-        return false;
-    out->p = ++p;
-    while (p < end && *p != '"')
-        p += *p == '\\' && p + 1 < end ? 2 : 1;
-    out->n = (size_t)(p - out->p);
-    *line = p < end ? (struct st_str){p + 1, (size_t)(end - p - 1)} : (struct st_str){end, 0};
-    return true;
+    size_t n = strlen(text);
+    p = memmem(p, (size_t)(line.p + line.n - p), text, n);
+    return p != NULL ? p + n : NULL;
 }
 
 static void add_line(struct st_near *n, struct st_str line)
 {
-    struct st_str text, before = {"", 0};
-    n->strings_set = true;
-    while (next_string(&line, &text)) {
-        n->seen = n->seen ||
-                  (st_str_equal(before, st_str_of("op")) && st_str_equal(text, st_str_of("seen")));
-        put_in(n, text);
-        before = text;
+    const char *p = line.p, *end = line.p + line.n;
+    n->names_set = true;
+    n->seen = n->seen || behind(line, p, "{\"op\":\"seen\"") != NULL;
+    while ((p = behind(line, p, "\"e\":\"")) != NULL) {
+        struct st_str name = {p, 0};
+        while (p < end && *p != '"')
+            p += *p == '\\' && p + 1 < end ? 2 : 1;
+        name.n = (size_t)(p - name.p);
+        put_in(n, name);
     }
 }
 
 /* --- reading them ----------------------------------------------------------------------------- */
 
-/* Begins behind the position. */
+/* Begins behind the position; with the first line where nothing was applied. */
 static enum st_code near_open(struct st_index *x)
 {
     const struct st_position *p = &x->position;
@@ -88,13 +85,14 @@ static enum st_code near_open(struct st_index *x)
     if (no == 0)
         return ST_NO_MEMORY;
     const struct st_index_writer *w = &x->writers[no - 1];
-    code = w->segment == 0
-               ? ST_NOT_FOUND
-               : st_log_reader_open(&n->reader, x->log->env, x->alloc, x->log->dir, own);
+    if (w->segment == 0 && p->records > 0)
+        return ST_NOT_FOUND;
+    code = st_log_reader_open(&n->reader, x->log->env, x->alloc, x->log->dir, own);
     if (code != ST_OK)
         return code;
     n->open = true;
-    st_log_reader_seek(&n->reader, w->segment, w->offset, p->counter, p->checksum);
+    if (p->records > 0)
+        st_log_reader_seek(&n->reader, w->segment, w->offset, p->counter, p->checksum);
     return ST_OK;
 }
 

@@ -136,94 +136,153 @@ struct st_writer st_log_writer(const struct st_log *log)
     return (struct st_writer){log->identity.replica, log->identity.epoch};
 }
 
-static struct st_str number_name(struct st_log *log, uint64_t number)
+static enum st_code refused(struct st_log *log, enum st_code code, const char *what)
 {
-    size_t before = log->names.n;
-    st_buf_add_char(&log->names, '#');
-    st_buf_add_u64(&log->names, number);
-    if (log->identity.number_suffix[0] != '\0') {
-        st_buf_add_char(&log->names, '@');
-        st_buf_add_text(&log->names, log->identity.number_suffix);
-    }
-    return (struct st_str){log->names.p + before, log->names.n - before};
+    return st_fail(&log->fault, code, "nothing was recorded: the %s %s", what,
+                   code == ST_LIMIT ? "is over its limit" : "is not valid");
 }
 
-/* Takes the record's new numbers and names them. */
-static enum st_code numbers_take(struct st_log *log, const struct st_tail *tail,
-                                 struct st_record *r)
+static enum st_code no_memory(struct st_log *log)
 {
-    uint64_t before = r->number > tail->number ? r->number : tail->number;
-#ifdef ST_DEFECT_NUMBER_OF_CALLER
-    before = r->number;
-#endif
-    if (before > ST_NUMBER_MAX - r->new_count)
-        return st_fail(&log->fault, ST_LIMIT, "there are no numbers left for new tasks");
-    r->number = before + r->new_count;
-    if (r->new_count == 0)
-        return ST_OK;
+    return st_fail(&log->fault, ST_NO_MEMORY, "out of memory; nothing was recorded");
+}
+
+/* Room for the names of the record's new numbers: once it is written, nothing may fail any more. */
+static bool names_reserve(struct st_log *log, const struct st_record *r)
+{
     st_buf_reset(&log->names);
-    /* All at once: what is lent must not move. */
-    if (!st_buf_reserve(&log->names, 2 * r->op_count * ST_NUMBERED_SIZE))
-        return st_fail(&log->fault, ST_NO_MEMORY, "out of memory; nothing was recorded");
-    for (size_t i = 0; i < r->op_count; i++) {
-        struct st_op *op = &r->ops[i];
-        ST_ASSERT(op->new_entity <= r->new_count && op->new_value <= r->new_count);
-        if (op->new_entity != 0)
-            op->entity = number_name(log, before + op->new_entity);
-        if (op->new_value != 0)
-            op->value = number_name(log, before + op->new_value);
-    }
+    return r->new_count == 0 || st_buf_reserve(&log->names, 2 * r->op_count * ST_NUMBERED_SIZE);
+}
+
+enum st_code st_draft_make(struct st_log *log, const struct st_record *r, struct st_draft *out)
+{
+    const char *what = "";
+    enum st_code code = st_record_check_draft(r, &what);
+    if (code != ST_OK)
+        return refused(log, code, what);
+    for (size_t i = 0; i < r->op_count; i++)
+        ST_ASSERT(r->ops[i].new_entity <= r->new_count && r->ops[i].new_value <= r->new_count);
+    st_buf_reset(&log->draft);
+    st_record_draft(r, &log->draft);
+    if (log->draft.failed || !names_reserve(log, r))
+        return no_memory(log);
+    *out = (struct st_draft){
+        .text = st_buf_str(&log->draft), .number = r->number, .new_count = r->new_count};
     return ST_OK;
 }
 
-/* Writes r as the next record behind *tail and moves *tail. On failure nothing is left behind. */
-static enum st_code record_put(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
-                               struct st_record *r, struct st_hlc observed)
+static void take_name(struct st_log *log, uint64_t number, struct st_str suffix, struct st_str *out)
 {
-    const struct st_env *env = log->env;
-    uint64_t wall = env->wall_ms(env->ctx);
+    size_t start = log->names.n;
+    st_number_name(&log->names, number, suffix);
+    *out = (struct st_str){log->names.p + start, log->names.n - start};
+}
+
+void st_record_told(struct st_log *log, struct st_record *r, const struct st_record *head,
+                    struct st_str suffix)
+{
+    uint64_t before = head->number - r->new_count;
+    r->dot = head->dot;
+    r->previous = head->previous;
+    r->time = head->time;
+    r->number = head->number;
+    r->checksum = head->checksum;
+    for (size_t i = 0; i < r->op_count; i++) {
+        struct st_op *op = &r->ops[i];
+        if (op->new_entity != 0)
+            take_name(log, before + op->new_entity, suffix, &op->entity);
+        if (op->new_value != 0)
+            take_name(log, before + op->new_value, suffix, &op->value);
+    }
+}
+
+enum st_code st_record_put(struct st_log *log, struct st_writer w, const struct st_draft *draft,
+                           struct st_hlc observed, struct st_tail *tail, struct st_record *head)
+{
+    uint64_t wall = log->env->wall_ms(log->env->ctx);
     struct st_hlc last = {tail->time_ms, (uint32_t)tail->time_logical};
-    r->time = st_hlc_tick(st_hlc_observe(last, observed, wall), wall);
-    r->dot = (struct st_dot){w, tail->counter + 1};
-    r->previous = tail->checksum;
-    enum st_code code = numbers_take(log, tail, r);
-    if (code != ST_OK)
-        return code;
+    uint64_t before = draft->number > tail->number ? draft->number : tail->number;
+    size_t start = log->line.n;
     const char *what = "";
-    code = st_record_check(r, &what);
+#ifdef ST_DEFECT_NUMBER_OF_CALLER
+    before = draft->number;
+#endif
+    if (before > ST_NUMBER_MAX - draft->new_count)
+        return st_fail(&log->fault, ST_LIMIT, "there are no numbers left for new tasks");
+    *head = (struct st_record){
+        .dot = {w, tail->counter + 1},
+        .previous = tail->checksum,
+        .time = st_hlc_tick(st_hlc_observe(last, observed, wall), wall),
+        .number = before + draft->new_count,
+        .new_count = draft->new_count,
+    };
+    enum st_code code = st_record_check_head(head, &what);
     if (code != ST_OK)
-        return st_fail(&log->fault, code, "nothing was recorded: the %s %s", what,
-                       code == ST_LIMIT ? "is over its limit" : "is not valid");
-    st_buf_reset(&log->line);
-    st_record_encode(r, &log->line);
+        return refused(log, code, what);
+    st_record_place(head, st_str_of(log->identity.number_suffix), draft->text, &log->line);
     if (!log->line.failed) {
-        r->checksum = st_checksum(log->line.p, log->line.n);
-        st_record_seal(&log->line, r->checksum);
+        head->checksum = st_checksum(log->line.p + start, log->line.n - start);
+        st_record_seal(&log->line, head->checksum);
     }
     if (log->line.failed)
-        return st_fail(&log->fault, ST_NO_MEMORY, "out of memory; nothing was recorded");
-    if (log->line.n > ST_LINE_SIZE_MAX)
+        return no_memory(log);
+    size_t n = log->line.n - start;
+    if (n > ST_LINE_SIZE_MAX) {
+        log->line.n = start;
         return st_fail(&log->fault, ST_LIMIT,
-                       "the command is %zu bytes as a record; the limit is %d", log->line.n,
+                       "the command is %zu bytes as a record; the limit is %d", n,
                        ST_LINE_SIZE_MAX);
-    st_point(log, "append.before-write");
-    int e = st_write_all(env, fd, log->line.p, log->line.n, tail->offset);
-    if (e < 0) {
-        /* If this fails too, the next to take the lock finds the torn line. */
-        env->ftruncate(env->ctx, fd, tail->offset);
-        st_fail_system(&log->fault, e, "nothing was recorded: cannot append to the log in %s",
-                       log->dir);
-        return log->fault.code == ST_NO_SPACE
-                   ? st_hint(&log->fault, "free some disk space and try again")
-                   : log->fault.code;
     }
-    st_point(log, "append.written");
-    tail->counter = r->dot.counter;
-    tail->offset += log->line.n;
-    tail->checksum = r->checksum;
-    tail->time_ms = r->time.ms;
-    tail->time_logical = r->time.logical;
-    tail->number = r->number;
+    tail->counter = head->dot.counter;
+    tail->offset += n;
+    tail->checksum = head->checksum;
+    tail->time_ms = head->time.ms;
+    tail->time_logical = head->time.logical;
+    tail->number = head->number;
+    return ST_OK;
+}
+
+enum st_code st_cannot_append(struct st_log *log, int negative_errno)
+{
+    st_fail_system(&log->fault, negative_errno,
+                   "nothing was recorded: cannot append to the log in %s", log->dir);
+    return log->fault.code == ST_NO_SPACE
+               ? st_hint(&log->fault, "free some disk space and try again")
+               : log->fault.code;
+}
+
+enum st_code st_lines_write(struct st_log *log, int fd, uint64_t offset, bool *left)
+{
+    const struct st_env *env = log->env;
+    st_point(log, "append.before-write");
+    int e = st_write_all(env, fd, log->line.p, log->line.n, offset);
+    /* If cutting it fails too, the next to take the lock finds what is left. */
+    *left = e < 0 && env->ftruncate(env->ctx, fd, offset) < 0;
+    if (e >= 0) {
+        st_point(log, "append.written");
+        return ST_OK;
+    }
+    return st_cannot_append(log, e);
+}
+
+/* Writes r as the next record behind *tail and moves *tail. On failure nothing is left behind. */
+static enum st_code record_write(struct st_log *log, int fd, struct st_writer w,
+                                 struct st_tail *tail, struct st_record *r, struct st_hlc observed)
+{
+    struct st_tail next = *tail;
+    struct st_draft draft;
+    struct st_record head;
+    bool left;
+    enum st_code code = st_draft_make(log, r, &draft);
+    st_buf_reset(&log->line);
+    if (code == ST_OK)
+        code = st_record_put(log, w, &draft, observed, &next, &head);
+    if (code == ST_OK)
+        code = st_lines_write(log, fd, tail->offset, &left);
+    if (code != ST_OK)
+        return code;
+    st_record_told(log, r, &head, st_str_of(log->identity.number_suffix));
+    *tail = next;
     return ST_OK;
 }
 
@@ -232,7 +291,7 @@ static enum st_code context_put(struct st_log *log, int fd, struct st_writer w,
 {
     struct st_op op = {.kind = ST_OP_SEEN, .vector = *context};
     struct st_record r = {.ops = &op, .op_count = 1};
-    return record_put(log, fd, w, tail, &r, (struct st_hlc){0});
+    return record_write(log, fd, w, tail, &r, (struct st_hlc){0});
 }
 
 enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
@@ -315,32 +374,42 @@ static enum st_code rotate(struct st_log *log, struct st_tail *tail)
     return code;
 }
 
-enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed)
+enum st_code st_segment_ready(struct st_log *log, struct st_tail *tail)
 {
     ST_ASSERT(log->locked[ST_LOCK_APPEND]);
-    struct st_tail tail;
-    st_page_tail(log->page, &tail);
-    enum st_code code = ST_OK;
-    if (tail.segment == 0 || tail.offset >= ST_SEGMENT_SIZE)
-        code = rotate(log, &tail);
+    st_page_tail(log->page, tail);
+    enum st_code code;
+    if (tail->segment == 0 || tail->offset >= ST_SEGMENT_SIZE)
+        code = rotate(log, tail);
     else
-        code = st_segment_open(log, tail.segment);
-    if (code == ST_OUTCOME_UNKNOWN) {
-        /* The flush of the full segment failed: for those who wait for it, not for this record. */
-        code = st_epoch_begin(log, "dead");
-        return code == ST_OK ? st_log_append(log, r, observed) : code;
-    }
+        code = st_segment_open(log, tail->segment);
+    if (code != ST_OUTCOME_UNKNOWN)
+        return code;
+    /* The flush of the full segment failed: for those who wait for it, not for what comes now. */
+    code = st_epoch_begin(log, "dead");
+    return code == ST_OK ? st_segment_ready(log, tail) : code;
+}
+
+void st_changes_tell(struct st_log *log)
+{
+    st_atomic_add(&log->page->changes, 1u);
+}
+
+enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed)
+{
+    struct st_tail tail;
+    enum st_code code = st_segment_ready(log, &tail);
     /* Before the record is there, and once more when it is: who finds the word unchanged has not missed
      * it, and has not read it while the record was on its way. */
     if (code == ST_OK && !log->quiet)
-        st_atomic_add(&log->page->changes, 1u);
+        st_changes_tell(log);
     if (code == ST_OK)
-        code = record_put(log, log->fd, st_log_writer(log), &tail, r, observed);
+        code = record_write(log, log->fd, st_log_writer(log), &tail, r, observed);
     if (code == ST_OK) {
         st_page_set_tail(log->page, &tail);
 #ifndef ST_DEFECT_CHANGE_TOLD_EARLY
         if (!log->quiet)
-            st_atomic_add(&log->page->changes, 1u);
+            st_changes_tell(log);
 #endif
         st_point(log, "append.published");
     }
@@ -353,18 +422,6 @@ bool st_log_changes(const struct st_log *log, uint32_t *word)
         return false;
     *word = st_atomic_load(&log->page->changes);
     return true;
-}
-
-enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush)
-{
-    enum st_code code = st_log_lock(log);
-    if (code != ST_OK)
-        return code;
-    code = st_log_append(log, r, (struct st_hlc){0});
-    st_log_unlock(log);
-    if (code == ST_OK && flush)
-        code = st_log_wait_durable(log, r->dot.writer.epoch, r->dot.counter);
-    return code;
 }
 
 static void context_forget(struct st_log *log)

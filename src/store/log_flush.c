@@ -51,14 +51,19 @@ void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable)
         ;
 }
 
-static void wake_all(const struct st_log *log)
+/* Those who sleep here, and those whose records are up to `counter`. */
+static void wake_all(struct st_log *log, uint64_t epoch, uint64_t counter)
 {
-    st_atomic_add(&log->page->wake, 1u);
-    if (st_atomic_load(&log->page->sleepers) != 0)
-        log->env->futex_wake_all(log->env->ctx, &log->page->wake);
+    struct st_page *page = log->page;
+    uint32_t wake = st_atomic_add(&page->wake, 1u);
+    /* On the value before, or, if somebody was that quick, on this one. */
+    uint32_t sleepers = st_atomic_load(&page->sleepers);
+    if ((sleepers & 0xffff) != 0 && ((wake - (sleepers >> 16)) & 0xffff) <= 1)
+        log->env->futex_wake_all(log->env->ctx, &page->wake);
+    st_posts_wake(log, epoch, counter);
 }
 
-void st_page_freeze(const struct st_log *log, uint64_t epoch)
+void st_page_freeze(struct st_log *log, uint64_t epoch)
 {
     struct st_page *page = log->page;
     uint64_t tag = st_mark(epoch, 0) >> 48, old = st_atomic_load(&page->durable);
@@ -66,7 +71,7 @@ void st_page_freeze(const struct st_log *log, uint64_t epoch)
            !__atomic_compare_exchange_n(&page->durable, &old, old | ST_MARK_FROZEN, false,
                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
-    wake_all(log);
+    wake_all(log, epoch, UINT64_MAX);
 }
 
 /* Clears the mark of a flush, unless it is another's by now. */
@@ -109,7 +114,7 @@ static enum st_code flush_to(struct st_log *log, uint64_t target)
         st_page_publish(page, epoch, target);
     st_point(log, "flush.published");
     flushing_clear(page, mark);
-    wake_all(log);
+    wake_all(log, epoch, target);
     return r < 0 ? unknown(log) : ST_OK;
 }
 
@@ -223,7 +228,7 @@ static enum st_code help(struct st_log *log)
     return code;
 }
 
-static enum st_code not_in_time(struct st_log *log)
+enum st_code st_log_not_in_time(struct st_log *log)
 {
     st_fail(&log->fault, ST_TIMEOUT,
             "the write is in the log, but it was not flushed within %" PRIu64 " ms", log->wait_ms);
@@ -232,23 +237,53 @@ static enum st_code not_in_time(struct st_log *log)
                    "process that flushes hangs");
 }
 
-/* One round of helping or sleeping. What goes wrong here is no answer to the question whether
- * the record is on disk: the verdict is, or the time-out. */
-static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
+/* What goes wrong here is no answer to the question whether the record is on disk: the verdict is, or the
+ * time-out. */
+bool st_flush_try(struct st_log *log, bool stalled)
 {
-    const struct st_env *env = log->env;
     bool lost = stalled || !st_page_valid(log);
     if (!lost && flush_lock_try(log) >= 0) {
         enum st_code code = flush_once(log, &lost);
         flush_unlock(log);
         if (code == ST_OK && !lost)
-            return;
+            return true;
     }
-    if (lost && help(log) == ST_OK)
+    return lost && help(log) == ST_OK;
+}
+
+/* Somebody is about to sleep on this value of the word, if it still has that. */
+static void sleeper_add(struct st_page *page, uint32_t wake)
+{
+    uint32_t old = st_atomic_load(&page->sleepers), now;
+    do {
+        uint16_t later = (uint16_t)((old >> 16) - wake);
+        if (later != 0 && later < 0x8000 && (old & 0xffff) != 0)
+            return; /* it has another by now, on which others sleep */
+        now = later == 0 && (old & 0xffff) != 0xffff ? old + 1 : wake << 16 | 1;
+    } while (!__atomic_compare_exchange_n(&page->sleepers, &old, now, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_SEQ_CST));
+}
+
+/* One round of helping or sleeping. */
+static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
+{
+    const struct st_env *env = log->env;
+    if (st_flush_try(log, stalled)) {
+        st_posts_hand_over(log);
         return;
-    st_atomic_add(&log->page->sleepers, 1u);
-    env->futex_wait(env->ctx, &log->page->wake, seen_wake, SLEEP_NS_MAX);
-    st_atomic_add(&log->page->sleepers, (uint32_t)-1);
+    }
+    sleeper_add(log->page, seen_wake);
+    /* Woken by a flush that did not cover it, and too quick to get its lock: the next flush is mostly of that
+     * same process, and covers both, but it may be gone. */
+    bool flushing = st_atomic_load(&log->page->flushing) != 0;
+    env->futex_wait(env->ctx, &log->page->wake, seen_wake,
+                    flushing ? SLEEP_NS_MAX : SLEEP_NS_MAX / 20);
+}
+
+enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter)
+{
+    enum verdict v = verdict_of(log, epoch, counter);
+    return v == VERDICT_DURABLE ? ST_OK : v == VERDICT_UNKNOWN ? unknown(log) : ST_NOT_FOUND;
 }
 
 bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter)
@@ -274,7 +309,7 @@ enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t co
 #endif
         uint64_t now = env->boot_ns(env->ctx);
         if (now - start >= log->wait_ms * ST_NS_PER_MS)
-            return not_in_time(log);
+            return st_log_not_in_time(log);
         uint64_t durable = st_page_durable(log->page);
         if (durable != watermark)
             moved = now;

@@ -6,6 +6,8 @@
  *   log_tail.c      the locks and the tail rule
  *   log_append.c    segments, appending
  *   log_flush.c     the durable watermark
+ *   log_post.c      records left for whoever appends next
+ *   log_commit.c    appended and on disk, by one for all
  *   log_open.c      opening, creating, repairing
  *   log_read.c      reading any writer's segments
  *   mend.c          a log that went two ways; see mend_internal.h
@@ -13,7 +15,7 @@
 #ifndef ST_STORE_LOG_INTERNAL_H
 #define ST_STORE_LOG_INTERNAL_H
 
-#include "store/log.h"
+#include "store/log_post.h"
 
 #define ST_PAGE_MAGIC   0x53545031u /* "STP1" */
 #define ST_PAGE_VERSION 2u
@@ -84,10 +86,17 @@ static inline bool st_page_frozen(const struct st_page *page)
     return (st_atomic_load(&page->durable) & ST_MARK_FROZEN) != 0;
 }
 
+/* How many have gone to sleep since the word was changed last: those of earlier words were woken, or killed. */
+static inline uint32_t st_page_sleepers(const struct st_page *page)
+{
+    uint32_t sleepers = st_atomic_load(&page->sleepers);
+    return sleepers >> 16 == (st_atomic_load(&page->wake) & 0xffff) ? sleepers & 0xffff : 0;
+}
+
 /* Raises the watermark of an epoch, unless it is frozen or of another epoch. */
 void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable);
 /* Freezes it, if it is of this epoch, and wakes all that wait. */
-void st_page_freeze(const struct st_log *log, uint64_t epoch);
+void st_page_freeze(struct st_log *log, uint64_t epoch);
 
 /* --- log_epoch.c ------------------------------------------------------------------------------- */
 
@@ -116,6 +125,8 @@ static inline bool st_log_seems_held(const struct st_log *log, enum st_lock_kind
     return log->page != NULL && st_atomic_load(&log->page->holders[kind].process_id) != 0;
 }
 
+/* The append lock was not to be had: nothing was recorded. */
+enum st_code st_log_lock_timeout(struct st_log *log);
 /* ST_READ_ONLY, and what an agent in a sandbox can do. */
 enum st_code st_log_refuse(struct st_log *log);
 
@@ -137,6 +148,24 @@ int st_write_all(const struct st_env *env, int fd, const void *buf, size_t n, ui
 enum st_code st_segment_open(struct st_log *log, uint64_t segment);
 void st_segment_close(struct st_log *log);
 
+/* Checks the record; the text is lent until the next one. Makes room for st_record_told(). */
+enum st_code st_draft_make(struct st_log *log, const struct st_record *r, struct st_draft *out);
+/* The append lock is held: the segment that the next record goes to, as log->fd; *tail is where. */
+enum st_code st_segment_ready(struct st_log *log, struct st_tail *tail);
+/* Gives a draft the place behind *tail and moves *tail; its line is added to log->line. *head: dot,
+ * previous, time, number, checksum. */
+enum st_code st_record_put(struct st_log *log, struct st_writer w, const struct st_draft *draft,
+                           struct st_hlc observed, struct st_tail *tail, struct st_record *head);
+/* Writes log->line. On failure nothing is left behind, or (*left) some of it, which the next to take the
+ * lock will find. */
+enum st_code st_lines_write(struct st_log *log, int fd, uint64_t offset, bool *left);
+enum st_code st_cannot_append(struct st_log *log, int negative_errno);
+/* Fills in where the record stands, and the names of its new numbers. */
+void st_record_told(struct st_log *log, struct st_record *r, const struct st_record *head,
+                    struct st_str suffix);
+/* Before and after records that others have to look at, see st_log_changes(). */
+void st_changes_tell(struct st_log *log);
+
 /* Creates the first segment of writer w with one record that tells the context, flushed, and
  * sets *tail behind it; time and numbers go on from *last. */
 enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
@@ -155,6 +184,13 @@ enum st_code st_context_read(struct st_log *log, struct st_writer w, const struc
 
 /* The append lock is held: makes everything up to the tail durable. */
 enum st_code st_flush_all(struct st_log *log);
+
+/* Flushes if nobody else does, or helps where somebody does not get on (`stalled`: for long). False: there
+ * was nothing that this process could do. */
+bool st_flush_try(struct st_log *log, bool stalled);
+/* ST_NOT_FOUND: not known yet. ST_OUTCOME_UNKNOWN. */
+enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter);
+enum st_code st_log_not_in_time(struct st_log *log);
 
 /* --- log_read.c --------------------------------------------------------------------------------- */
 

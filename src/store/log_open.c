@@ -31,8 +31,10 @@ static enum st_code log_begin(struct st_log *log, const struct st_env *env,
     log->alloc = alloc;
     log->fd = -1;
     log->wait_ms = ST_WAIT_MS_DEFAULT;
+    log->process_id = env->process_id(env->ctx);
     for (int i = 0; i < ST_LOCK_KINDS; i++)
         log->lock_fds[i] = -1;
+    st_buf_init(&log->draft, alloc);
     st_buf_init(&log->line, alloc);
     st_buf_init(&log->names, alloc);
     st_vector_init(&log->context.seen, alloc);
@@ -105,8 +107,10 @@ void st_log_close(struct st_log *log)
             env->close(env->ctx, log->lock_fds[i]);
     }
     st_segment_close(log);
+    st_posts_close(log);
     if (log->page != NULL)
         env->unmap(env->ctx, log->page, sizeof *log->page);
+    st_buf_release(&log->draft);
     st_buf_release(&log->line);
     st_buf_release(&log->names);
     st_vector_release(&log->context.seen);

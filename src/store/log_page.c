@@ -89,4 +89,5 @@ void st_page_begin(struct st_log *log, const struct st_tail *tail)
     st_atomic_store(&page->magic, ST_PAGE_MAGIC);
     st_atomic_add(&page->wake, 1u);
     log->env->futex_wake_all(log->env->ctx, &page->wake);
+    st_posts_wake(log, log->identity.epoch, UINT64_MAX);
 }

@@ -47,6 +47,11 @@ static enum st_code lock_timeout(struct st_log *log, enum st_lock_kind kind, uin
                                 "that process is stopped");
 }
 
+enum st_code st_log_lock_timeout(struct st_log *log)
+{
+    return lock_timeout(log, ST_LOCK_APPEND, log->wait_ms);
+}
+
 enum st_code st_log_refuse(struct st_log *log)
 {
     st_fail(&log->fault, ST_READ_ONLY, "the state in %s is read-only here", log->dir);
@@ -83,7 +88,7 @@ enum st_code st_log_take(struct st_log *log, enum st_lock_kind kind, uint64_t wa
     log->locked[kind] = true;
     if (log->page != NULL) {
         struct st_holder *h = &log->page->holders[kind];
-        h->process_id = env->process_id(env->ctx);
+        h->process_id = log->process_id;
         memcpy(h->what, log->what, sizeof h->what);
         h->since_ms = env->wall_ms(env->ctx);
     }

@@ -245,5 +245,5 @@ bool st_answers_rows_awaited(const struct st_file *f)
 bool st_answers_awaited(const struct st_file *f)
 {
     return (f->answers != NULL && st_atomic_load(&f->answers->sleepers) != 0) ||
-           (f->log.page != NULL && st_atomic_load(&f->log.page->sleepers) != 0);
+           (f->log.page != NULL && st_page_sleepers(f->log.page) != 0);
 }

@@ -4,7 +4,7 @@
 // are beside the reference: bench/run.sh.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -133,10 +133,10 @@ const session = [
 // A tab in a name is a control character: refused here, and told (docs/mcp.md).
 const forbidden = 'line\ttab'
 
-async function run(kind, file) {
+async function run(kind, file, steps = session) {
   const server = await kinds[kind](file)
   const results = []
-  for (const [name, args] of session) {
+  for (const [name, args] of steps) {
     const spaced = JSON.parse(JSON.stringify(args).replaceAll(JSON.stringify(forbidden), '"line tab"'))
     const { isError, structuredContent, content } = await server.call(name, spaced)
     let text = content[0].text
@@ -154,6 +154,67 @@ const before = [
   '{"type":"entity","name":"old","entityType":"file","observations":["was here","twice"]}',
   '{"type":"relation","from":"old","to":"ann","relationType":"knows"}',
 ].join('\n')
+
+// A file of a relative of the reference server, whose lines have "_type" and whose observations may have a
+// time, as the reference server would have written it. An entity that is there twice is there once.
+function referenceFile(text) {
+  const entities = new Map()
+  const relations = []
+  for (const line of text.split('\n').filter((l) => l.trim() !== '')) {
+    const { _type, name, entityType, observations, from, to, relationType } = JSON.parse(line)
+    if (_type === 'relation') {
+      relations.push({ type: 'relation', from, to, relationType })
+      continue
+    }
+    const texts = observations.map((o) => o.text ?? o)
+    const all = [...(entities.get(name)?.observations ?? []), ...texts]
+    entities.set(name, { type: 'entity', name, entityType, observations: [...new Set(all)] })
+  }
+  return [...entities.values(), ...relations].map((o) => JSON.stringify(o)).join('\n')
+}
+
+// Each tool on what a file has, and on what it has not.
+function sessionOn(text) {
+  const { entities, relations } = Object.groupBy(text.split('\n').map((l) => JSON.parse(l)), (o) =>
+    o.type === 'entity' ? 'entities' : 'relations')
+  const [first, second, third, ...others] = entities
+  const words = [...new Set(entities.flatMap((e) => [e.entityType, e.name, ...e.observations.join(' ').split(' ')]))]
+  return [
+    ['read_graph', {}],
+    ...entities.map((e) => ['open_nodes', { names: [e.name, first.name] }]),
+    ...words.filter((_, i) => i % 7 === 0).map((query) => ['search_nodes', { query }]),
+    ['create_entities', { entities: [first, { ...second, observations: ['another'] }, entity('new', 'thing', 'x')].map(({ type, ...e }) => e) }],
+    ['add_observations', { observations: [{ entityName: second.name, contents: [second.observations[0], 'added'] }] }],
+    ['create_relations', { relations: [relation(first.name, 'new', 'has'), ...(relations ?? []).slice(0, 2).map(({ type, ...r }) => r)] }],
+    ['delete_observations', { deletions: [{ entityName: third.name, observations: third.observations.slice(0, 2) }] }],
+    ['delete_relations', { relations: (relations ?? []).slice(1, 3).map(({ type, ...r }) => r) }],
+    ['delete_entities', { entityNames: [first.name, ...others.slice(0, 2).map((e) => e.name)] }],
+    ['search_nodes', { query: 'a' }],
+    ['read_graph', {}],
+  ]
+}
+
+async function sameOnFiles() {
+  const files = process.env.SAMPLES ?? join(import.meta.dirname, '../../../shared/data/knowledge-graph')
+  for (const number of (process.env.FILES ?? '08 15').split(' ')) {
+    const name = join(files, `think-tank.memory.${number}.jsonl`)
+    if (!existsSync(name)) {
+      console.log(`left out: there is no ${name}`)
+      return
+    }
+    const theirs = referenceFile(readFileSync(name, 'utf8'))
+    const steps = sessionOn(theirs)
+    const results = {}
+    for (const kind of Object.keys(kinds)) {
+      const file = fileOf(kind, `sample-${number}`)
+      writeFileSync(file, kind === 'strata' ? readFileSync(name) : theirs)
+      results[kind] = await run(kind, file, steps)
+    }
+    for (let i = 0; i < steps.length; i++)
+      assert.deepEqual(results.strata[i], results.reference[i], `${name}, step ${i}: ${JSON.stringify(steps[i])}`)
+    console.log(`ok: ${steps.length} calls on ${theirs.split('\n').length} lines of a real file, the same results`)
+  }
+}
 
 async function same() {
   for (const start of ['', before]) {
@@ -180,3 +241,4 @@ async function same() {
 }
 
 await same()
+await sameOnFiles()

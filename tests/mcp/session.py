@@ -88,6 +88,11 @@ class Server:
     def text(self, name, **arguments):
         return self.tool(name, **arguments)["content"][0]["text"]
 
+    def memory(self):
+        """What the server has of its own. Kilobytes."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmData:"))
+
     def close(self, timeout=10):
         self.process.stdin.close()
         status = self.process.wait(timeout)
@@ -269,6 +274,19 @@ class Session(unittest.TestCase):
         self.assertEqual(self.cli("agent", "list", agent="bob"), "")
         s.text("prime")
         self.assertIn("ann", self.cli("agent", "list", agent="bob"))
+
+    def test_the_index_is_brought_up_to_date_while_its_client_thinks(self):
+        s = self.start()
+        s.tool("fact_set", entity="e", attribute="a", value="0")
+        self.cli("fact", "get", "e", "a")
+        wal = os.path.join(self.place.name, ".strata", "index.db-wal")
+        before = os.stat(wal).st_mtime_ns
+        for i in range(80):
+            s.tool("fact_set", entity="e", attribute="a", value=str(i))
+        end = time.monotonic() + 10
+        while os.stat(wal).st_mtime_ns == before:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
 
     def test_a_killed_server_holds_no_task(self):
         s = self.start()
@@ -726,6 +744,28 @@ class Session(unittest.TestCase):
         self.assertEqual(s.process.wait(5), 5)
         # It read no more than what it could keep the answers of.
         self.assertLess(sent, 8 << 20)
+
+    def test_what_a_client_does_not_read_is_bounded(self):
+        s = self.start()
+        s.request("tools/list")
+        before = s.memory()
+        os.set_blocking(s.process.stdin.fileno(), False)
+        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}).encode() + b"\n"
+        sent = 0
+        progress = time.monotonic()
+        while time.monotonic() < progress + 1 and sent < 1 << 20:
+            try:
+                sent += os.write(s.process.stdin.fileno(), (request * 51)[sent % len(request):])
+                progress = time.monotonic()
+            except BlockingIOError:
+                time.sleep(0.01)
+        # Each answer is 50 times its request: a megabyte of requests would be 50 of answers.
+        self.assertLess(sent, 1 << 20)
+        if not os.environ.get("STRATA_SANITIZE"):  # a sanitizer keeps what was freed
+            self.assertLess(s.memory() - before, 4 << 10)
+        # None of them is lost.
+        for _ in range(sent // len(request)):
+            self.assertEqual(s.receive()["id"], 1)
 
     def test_signals_end_it(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

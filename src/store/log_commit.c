@@ -1,0 +1,139 @@
+/*
+ * log_commit.c - a record appended and on disk: who finds others at work leaves it to one of them.
+ *
+ * Whoever is alone appends and flushes. Who is not posts its record (log_post.c) and sleeps, once, until it
+ * is on disk: one process appends what all have posted, with one write, flushes it and wakes them; then
+ * it goes on with what was posted meanwhile, or wakes one of those to do so.
+ */
+#include "store/log_internal.h"
+
+/* Rounds of one process. Each costs the caller of who serves as much as its own record took. */
+#define ROUNDS_MAX 8
+
+/* Upper bound of one sleep: as in log_flush.c. Nanoseconds. */
+#define SLEEP_NS_MAX 20000000ull
+
+static uint64_t now_ns(const struct st_log *log)
+{
+    return log->env->boot_ns(log->env->ctx);
+}
+
+/* Many wait. A few are faster when each appends while another one's flush is under way. */
+static bool is_crowd(const struct st_log *log)
+{
+    const struct st_page *page = log->page;
+    return page != NULL && st_page_sleepers(page) + st_atomic_load(&page->posts) >= ST_CROWD;
+}
+
+static enum st_code append(struct st_log *log, struct st_record *r)
+{
+    enum st_code code = st_log_lock(log);
+    if (code != ST_OK)
+        return code;
+    code = st_log_append(log, r, (struct st_hlc){0});
+    st_log_unlock(log);
+    return code;
+}
+
+static enum st_code write_alone(struct st_log *log, struct st_record *r)
+{
+    enum st_code code = append(log, r);
+    return code == ST_OK ? st_log_wait_durable(log, r->dot.writer.epoch, r->dot.counter) : code;
+}
+
+/* --- serving ---------------------------------------------------------------------------------- */
+
+static enum st_code collect(struct st_log *log)
+{
+    enum st_code code = st_log_lock(log);
+    if (code != ST_OK)
+        return code;
+    code = st_posts_collect(log);
+    st_log_unlock(log);
+    return code;
+}
+
+/* *busy: somebody else flushes. */
+static enum st_code serve(struct st_log *log, bool stalled, bool *busy)
+{
+    enum st_code code = ST_OK;
+    for (int i = 0; i < ROUNDS_MAX && code == ST_OK; i++) {
+        code = collect(log);
+        if (code == ST_OK)
+            *busy = !st_flush_try(log, stalled);
+        if (*busy || st_posts_waiting(log) == 0)
+            break;
+    }
+    st_posts_served(log);
+    st_posts_hand_over(log);
+    return code;
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+/* ST_NOT_FOUND: not decided yet. */
+static enum st_code decided(struct st_log *log, struct st_post *post, struct st_record *r)
+{
+    struct st_posted p;
+    enum st_code code = st_post_learn(log, post, &p);
+    if (code == ST_OK)
+        code = st_log_verdict(log, p.head.dot.writer.epoch, p.head.dot.counter);
+    if (code == ST_OK)
+        st_record_told(log, r, &p.head, st_str_of(p.suffix));
+    if (code != ST_NOT_FOUND)
+        st_post_end(log, post);
+    return code;
+}
+
+/* A flush, or somebody who serves, wakes those who wait. */
+static bool left_to_others(struct st_log *log, bool overslept)
+{
+    if (!overslept && st_atomic_load(&log->page->flushing) != 0)
+        return true;
+    return !st_posts_serve(log, overslept);
+}
+
+static enum st_code write_posted(struct st_log *log, struct st_post *post, struct st_record *r)
+{
+    uint64_t start = now_ns(log), now = start, moved = start, watermark = 0;
+    bool overslept = false;
+    for (;;) {
+        struct st_post_watch watch = st_post_watch(log, post);
+        enum st_code code = decided(log, post, r);
+        if (code == ST_UNAVAILABLE)
+            return write_alone(log, r);
+        if (code != ST_NOT_FOUND)
+            return code;
+        if (now - start >= log->wait_ms * ST_NS_PER_MS)
+            return st_post_withdraw(log, post) ? st_log_lock_timeout(log) : st_log_not_in_time(log);
+        uint64_t durable = st_page_durable(log->page);
+        if (durable != watermark)
+            moved = now;
+        watermark = durable;
+        bool stalled = now - moved >= ST_FLUSH_STALL_NS, busy = true;
+        if (stalled)
+            moved = now;
+        if (!left_to_others(log, overslept) && serve(log, stalled, &busy) != ST_OK &&
+            st_post_withdraw(log, post))
+            return log->fault.code;
+        uint64_t before = now_ns(log);
+        if (busy)
+            st_post_sleep(log, &watch, SLEEP_NS_MAX);
+        now = now_ns(log);
+        overslept = busy && now - before >= SLEEP_NS_MAX;
+    }
+}
+
+enum st_code st_log_write(struct st_log *log, struct st_record *r, bool flush)
+{
+    struct st_draft draft;
+    struct st_post post;
+    if (!flush)
+        return append(log, r);
+    if (!is_crowd(log))
+        return write_alone(log, r);
+    enum st_code code = st_draft_make(log, r, &draft);
+    if (code != ST_OK)
+        return code;
+    return st_post(log, &draft, &post) ? write_posted(log, &post, r) : write_alone(log, r);
+}
