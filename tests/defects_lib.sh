@@ -34,6 +34,7 @@ test_of() {
     HAND_BLIND) echo task_ends test_going_on_sees_what_changed ;;
     END_REPLACES) echo task_ends test_cancelled_and_done_at_once ;;
     REPORT_DECIDED_TWICE) echo task_ends test_killed_while_deciding ;;
+    REPORT_REPLACED) echo task_ends test_one_report_of_a_claim ;;
     *) printf '%s test_*\n' gap index identity tasks task_ends merge ;;
     esac
 }

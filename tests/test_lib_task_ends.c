@@ -822,6 +822,70 @@ static void test_only_who_decides_refuses(void **state)
     strata_close(b);
 }
 
+static int report_again(strata *b, const char *id, uint64_t token, const char *state,
+                        const char *text)
+{
+    bool accepted;
+    strata_task_end end = end_of(id, token, state, text);
+    return strata_task_finish(b, &end, &accepted);
+}
+
+/* A second report would take the place of the first, and nobody would know: it is refused, unless it
+ * is of a later claim. */
+static void test_one_report_of_a_claim(void **state)
+{
+    (void)state;
+    two_copies();
+    report("1", 0, "done", "from b", 0);
+    strata *b = world_open("b", "bob");
+    expect_code(b, report_again(b, "1", 0, "failed", "no, it has not"), STRATA_CONFLICT);
+    assert_non_null(strstr(strata_last_error(b)->message, "1 is reported as done already by bob"));
+    uint64_t records = world_records("b", NULL);
+    ok(b, report_again(b, "1", 0, "done", "from b")); /* the same is kept once */
+    assert_true(world_records("b", NULL) == records);
+    ok(b, report_again(b, "2", 3, "done", "of a claim that has lapsed"));
+    expect_code(b, report_again(b, "2", 0, "done", "of nobody's"), STRATA_CONFLICT);
+    ok(b, report_again(b, "2", 7, "failed", "of the next one"));
+    strata_close(b);
+    world_merge("a", "b");
+    strata *a = world_open("a", "ann");
+    assert_string_equal(get(a, "1").state, "done");
+    assert_string_equal(get(a, "1").result, "from b");
+    world_shows(a, "#1", "refused", "");
+    strata_close(a);
+}
+
+/* The same with the next one taken in the same step. */
+static void test_no_second_report_with_the_next(void **state)
+{
+    (void)state;
+    two_copies();
+    report("1", 5, "done", "from b", 0);
+    strata *b = world_open("b", "bob");
+    strata_task_taken taken;
+    strata_task_query q = {.size = sizeof q, .agent = "bob"};
+    strata_task_end end = end_of("1", 5, "failed", "no, it has not");
+    expect_code(b, strata_task_next(b, &q, 0, 0, 0, &end, &taken), STRATA_CONFLICT);
+    assert_non_null(strstr(strata_last_error(b)->message, "reported as done already"));
+    strata_close(b);
+}
+
+/* `claim` would be no advice there. */
+static void test_a_checkpoint_where_nobody_claims(void **state)
+{
+    (void)state;
+    two_copies();
+    strata *b = world_open("b", "bob");
+    expect_code(b, strata_task_checkpoint(b, "1", 0, "half", 4, 0), STRATA_UNAVAILABLE);
+    assert_null(strstr(strata_last_error(b)->hint, "strata claim"));
+    assert_non_null(strstr(strata_last_error(b)->hint, "strata coordinator show"));
+    strata_close(b);
+    strata *a = world_open("a", "ann");
+    expect_code(a, strata_task_checkpoint(a, "1", 0, "half", 4, 0), STRATA_CONFLICT);
+    assert_non_null(strstr(strata_last_error(a)->hint, "strata claim"));
+    strata_close(a);
+}
+
 /* What a forced move has lost may have been copied: what the new one decides is later than that. */
 static void test_after_a_forced_move(void **state)
 {
@@ -869,6 +933,9 @@ int main(void)
         TEST(test_decided_while_settling),
         TEST(test_a_retry_from_afar),
         TEST(test_only_who_decides_refuses),
+        TEST(test_one_report_of_a_claim),
+        TEST(test_no_second_report_with_the_next),
+        TEST(test_a_checkpoint_where_nobody_claims),
         TEST(test_after_a_forced_move),
     };
     return cmocka_run_group_tests_name("lib task ends", tests, NULL, NULL);

@@ -70,6 +70,10 @@ void st_pool_release(strata *s);
 /* Nothing came since that word was read that a look would have had to see. */
 bool st_task_unchanged(const strata *s, uint32_t changes);
 
+/* Within a read: the shown value, and what is live beside it in s->read. "" when there is none. */
+enum st_code st_task_shown(strata *s, const char *entity, const char *attribute, struct st_str *out,
+                           struct st_attribute *a);
+
 /* --- task_claims.c ----------------------------------------------------------------------------- */
 
 /* Finds it and reads it, as it is now. */
@@ -78,7 +82,8 @@ int st_task_look(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1], s
 int st_task_is_finished(strata *s, const strata_task *t);
 /* The claim that a command without a token means: the live one of this agent. */
 int st_task_own_token(strata *s, const char *entity, uint64_t *token);
-/* Keeps an end until the copy that decides has seen it (task_copy.c). */
+/* Keeps an end until the copy that decides has seen it (task_copy.c). STRATA_CONFLICT: another one of
+ * this claim is kept. */
 int st_task_report(strata *s, const struct st_claim_end *end);
 int st_task_check_text(strata *s, const strata_task_end *end);
 void st_task_taken(const struct st_claim *c, strata_task_taken *out);

@@ -71,9 +71,8 @@ static int visit_uncopied(void *arg, const char *name, const struct st_claim_kep
     return 0;
 }
 
-/* The shown value, and what is live beside it in s->read. "" when there is none. */
-static enum st_code shown_value(strata *s, const char *entity, const char *attribute,
-                                struct st_str *out, struct st_attribute *a)
+enum st_code st_task_shown(strata *s, const char *entity, const char *attribute, struct st_str *out,
+                           struct st_attribute *a)
 {
     *out = ST_STR("");
     enum st_code code = st_attribute_read(st_index_kv(s->index), st_str_of(entity),
@@ -97,7 +96,7 @@ static enum st_code shown_number(strata *s, const char *entity, const char *attr
 {
     struct st_str v;
     struct st_attribute a;
-    enum st_code code = shown_value(s, entity, attribute, &v, &a);
+    enum st_code code = st_task_shown(s, entity, attribute, &v, &a);
     *out = number_of(v);
     if (dot != NULL)
         *dot = code == ST_OK && v.n > 0 ? a.items[a.shown].dot : (struct st_dot){.counter = 0};
@@ -110,7 +109,7 @@ static enum st_code is_finished(strata *s, const char *entity, struct st_dot cop
 {
     struct st_str v;
     struct st_attribute a;
-    enum st_code code = shown_value(s, entity, "state", &v, &a);
+    enum st_code code = st_task_shown(s, entity, "state", &v, &a);
     *out = false;
     for (size_t i = 0; i < a.count && code == ST_OK; i++)
         *out = *out ||
@@ -374,7 +373,7 @@ static int check_reported(strata *s, void *arg)
     const struct deciding *d = arg;
     struct st_str v;
     struct st_attribute a;
-    enum st_code code = shown_value(s, d->entity, "reported", &v, &a);
+    enum st_code code = st_task_shown(s, d->entity, "reported", &v, &a);
     if (code != ST_OK)
         return st_lib_index_fault(s, code);
     return st_str_equal(v, st_str_of(d->text)) ? STRATA_OK : STRATA_EXISTS;
@@ -491,7 +490,7 @@ static int decide_one(strata *s, const char *entity)
     int code = st_lib_begin(s);
     if (code != STRATA_OK)
         return code;
-    enum st_code got = shown_value(s, entity, "reported", &v, &a);
+    enum st_code got = st_task_shown(s, entity, "reported", &v, &a);
     char *text = got == ST_OK ? strndup(v.p, v.n) : NULL;
     char *parts = text != NULL ? strdup(text) : NULL;
     st_lib_end(s);

@@ -232,8 +232,10 @@ static int given(struct taking *t, const struct st_claim_end *end, const struct 
         if (end != NULL && code == STRATA_OK)
             st_lib_notice(t->s, "another copy decides: the end of %s is kept as reported",
                           end->name + 1);
+        if (code != STRATA_OK)
+            return code;
         t->s->error = kept;
-        return code == STRATA_OK ? take_assigned(t) : code;
+        return take_assigned(t);
     }
     t->s->unsettled = t->s->unsettled || end != NULL;
     return c->token != 0 && code == STRATA_OK ? keep_taken(t, c) : code;
