@@ -98,7 +98,8 @@ link() {
     linked=$1 defect=$2
     shift 2
     objects=
-    for source in "$@" $([ -z "$defect" ] || grep -lrw --include='*.c' "ST_DEFECT_$defect" src); do
+    [ -z "$defect" ] || set -- "$@" $(grep -lrw --include='*.c' "ST_DEFECT_$defect" src)
+    for source in $(printf '%s\n' "$@" | sort -u); do
         objects="$objects $(object "$source" "$defect")"
     done
     # shellcheck disable=SC2086

@@ -1,6 +1,7 @@
 #!/bin/sh
 # defects_core.sh - are the tests of layer 1 and of the tasks able to fail? See defects.sh. (explore without
-# a defect is a test of its own.)
+# a defect is a test of its own. Its histories show nothing of AT_COVERS and EARLY_SHOWN, which test_state
+# has to catch; it would go through all of them.)
 . "$(dirname "$0")/defects.sh"
 layer1="src/core/attribute.c src/core/state.c src/core/state_read.c src/core/rows.c src/core/record*.c
     src/core/clock.c src/core/base.c src/core/memkv.c"
@@ -14,7 +15,9 @@ caught_by() {
     if fails test_state 60; then
         failed_tests
     fi
-    [ -n "$1" ] || return 0
+    case $1 in
+    '' | AT_COVERS | EARLY_SHOWN) return 0 ;;
+    esac
     explore=explore
     # shellcheck disable=SC2086
     if grep -qw "ST_DEFECT_$1" $tasks; then

@@ -4,11 +4,13 @@
 . "$(dirname "$0")/defects.sh"
 defects_of src/store/log*.c
 flags="$flags -DST_SEGMENT_SIZE=4096 -DST_POSTS=3 -DST_POST_SIZE=256 -DST_CROWD=1"
-make_archive kernel src/core/*.c src/store/alloc.c src/store/fault.c src/store/mend*.c \
-    src/store/shared.c src/store/log_*.c
+library
+# what has one of these sizes in it
+segments=$(grep -lE 'ST_(SEGMENT_SIZE|POSTS|POST_SIZE|CROWD)' src/*/*.c)
 
 caught_by() {
-    link test_log_sim "$1" sim/*.c tests/log_model.c tests/log_cases.c tests/test_log_sim.c
+    # shellcheck disable=SC2086 # a list of words
+    link test_log_sim "$1" $segments sim/*.c tests/log_model.c tests/log_cases.c tests/test_log_sim.c
     # shellcheck disable=SC2086 # a list of words
     if fails test_log_sim 60 ${ARGS:--q -n 1500}; then
         echo "$(grep -a '^scenario' "$dir/out" | tail -n 1 | cut -c11-70):" \

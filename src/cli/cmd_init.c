@@ -26,10 +26,8 @@ static void take_first(struct cli *c, const char *dir, const strata_init_result 
         error = *strata_last_error(s);
     }
     if (code == STRATA_OK)
-        cli_note(c,
-                 "took in %llu records of %s; `strata sync` with a remote sends what is written "
-                 "here",
-                 (unsigned long long)result.taken, joined->remote);
+        cli_note(c, "took in %llu records of %s; `strata sync %s` sends what is written here",
+                 (unsigned long long)result.taken, joined->remote, joined->remote);
     else
         cli_warn(c, "its records are not here yet: %s; try `strata sync`", error.message);
     strata_close(s);

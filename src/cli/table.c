@@ -675,14 +675,16 @@ const struct cli_command cli_commands[] = {
      cmd_append, false},
     {"watch", "", 0, 0, 0, "take in edits at once, and keep the views up to date",
      "Runs until it is ended. Prints a line for each time that something was taken in or written; with "
-     "--json one JSON object per line.",
+     "--json one JSON object per line. A tracked file that is truncated and closed is an edit, too, to "
+     "an empty text; what it had stays: strata fact get file:FILE text --as-of TIME.",
      {{"strata watch", "in a terminal of its own"}}, cmd_watch, false},
     {"sync", "[REMOTE]", 0, 1, ON(OPT_WATCH) | ON(OPT_DRY_RUN) | ON(OPT_YES) | ON(OPT_LEDGER),
      "exchange records with other copies through a Git repository",
      "REMOTE is a remote of the clone, or the address or path of a repository; a plain bare one "
      "will do. Without REMOTE all are synced that were agreed to before. Records travel on a "
      "reference of this copy, refs/strata/...; branches, index and work trees are not touched, and "
-     "nothing is ever sent by force. It may be interrupted at any time and run again.\n\n"
+     "nothing is ever sent by force. It may be interrupted at any time and run again. Each copy "
+     "sends its own records and nobody else's: all copies have to sync with one remote at least.\n\n"
      "Whoever can read the remote can read the records. So the first sync with a remote asks, and "
      "is refused where nobody can answer, unless --yes is given. What operations have printed stays "
      "here: the ledger of operations and claims goes along only after --ledger, which asks once, "
