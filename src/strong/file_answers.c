@@ -14,8 +14,9 @@
  * A slot is believed when its checksum is right. So it can be written without a lock, by several at
  * once (who apply the same entry write the same), and a process that is killed in between leaves
  * nothing wrong; nor does one that has slots of another size. Most entries are of few commands: their
- * answers lie close together, since every process has a page fault for each page of them. Native byte order. The file may be deleted when nobody works here. Without it, as on a
- * full disk, everybody works for himself.
+ * answers lie close together, since every process has a page fault for each page of them. Native byte
+ * order. The file may be deleted when nobody works here. Without it, as on a full disk, everybody works for
+ * himself.
  */
 #include "strong/file.h"
 
