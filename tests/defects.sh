@@ -98,6 +98,7 @@ link() {
     linked=$1 defect=$2
     shift 2
     objects=
+    # shellcheck disable=SC2046 # a list of words
     [ -z "$defect" ] || set -- "$@" $(grep -lrw --include='*.c' "ST_DEFECT_$defect" src)
     for source in $(printf '%s\n' "$@" | sort -u); do
         objects="$objects $(object "$source" "$defect")"
