@@ -124,16 +124,11 @@ void st_record_encode(const struct st_record *r, struct st_buf *out);
  * The same in two steps, for a record whose place in the log is not known yet: first all that does not
  * depend on it, with the names of new numbers left open; then, of *head, the dot, previous, time, number
  * and new_count, and the draft behind them. The record's agent and operations must be valid
- * (st_record_check_draft), and the suffix one of an identity. What a draft lacks of a line: at most
- * ST_DRAFT_LACKS_MAX bytes, and ST_NUMBERED_SIZE for each name.
+ * (st_record_check_draft), and the suffix one of an identity.
  */
 void st_record_draft(const struct st_record *r, struct st_buf *out);
 void st_record_place(const struct st_record *head, struct st_str suffix, struct st_str draft,
                      struct st_buf *out);
-#define ST_DRAFT_LACKS_MAX                                                                         \
-    (sizeof("{'r':'0123456789abcdef','e':'0123456789abcdef','c':,'p':'0123456789abcdef','t':[,],"  \
-            "'n':") +                                                                              \
-     4 * 20 + ST_SEAL_SIZE)
 
 /* `#143`, or `#143@<suffix>`. */
 void st_number_name(struct st_buf *out, uint64_t number, struct st_str suffix);

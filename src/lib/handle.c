@@ -318,8 +318,10 @@ void st_lib_end(strata *s)
 
 int strata_idle(strata *s)
 {
-    int code = s->log.read_only ? STRATA_OK : lib_open_index(s);
-    if (s->log.read_only || code != STRATA_OK)
+    if (s->log.read_only)
+        return STRATA_OK;
+    int code = lib_open_index(s);
+    if (code != STRATA_OK)
         return code;
     enum st_code got = st_index_catch_up_beyond(s->index, LEFT_WHEN_IDLE);
     /* Somebody else has the lock, to do the same. */

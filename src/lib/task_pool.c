@@ -230,8 +230,7 @@ static bool draw(struct taking *t, struct st_pooled *out)
         uint32_t i = (uint32_t)next;
         if (next >> 32 != (uint32_t)t->head.look || i >= t->head.count)
             return false;
-        if (!__atomic_compare_exchange_n(&t->slot->next, &next, next + 1, false, __ATOMIC_SEQ_CST,
-                                         __ATOMIC_SEQ_CST))
+        if (!st_atomic_replace(&t->slot->next, &next, next + 1))
             continue;
         struct name n;
         memcpy(&n, &t->slot->names[i], sizeof n);
@@ -249,8 +248,7 @@ static bool fall_to_us(uint64_t *since, uint64_t now, uint64_t ns)
     uint64_t last = st_atomic_load(since);
     if (last != 0 && last <= now && now - last < ns)
         return false;
-    return __atomic_compare_exchange_n(since, &last, now, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
+    return st_atomic_replace(since, &last, now);
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */

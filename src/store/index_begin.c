@@ -302,8 +302,10 @@ enum st_code st_index_catch_up(struct st_index *x, uint64_t wait_ms)
 enum st_code st_index_catch_up_beyond(struct st_index *x, uint64_t records)
 {
     struct st_tail tail;
-    enum st_code code = x->private ? ST_OK : tail_of(x, &tail);
-    if (code != ST_OK || x->private)
+    if (x->private)
+        return ST_OK;
+    enum st_code code = tail_of(x, &tail);
+    if (code != ST_OK)
         return code;
     code = read_begin(x);
     bool is_behind = code == ST_OK && !is_near(x, &tail, records) &&

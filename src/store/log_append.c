@@ -227,18 +227,11 @@ enum st_code st_record_put(struct st_log *log, struct st_writer w, const struct 
     if (log->line.failed)
         return no_memory(log);
     size_t n = log->line.n - start;
-    if (n > ST_LINE_SIZE_MAX) {
-        log->line.n = start;
+    if (n > ST_LINE_SIZE_MAX)
         return st_fail(&log->fault, ST_LIMIT,
                        "the command is %zu bytes as a record; the limit is %d", n,
                        ST_LINE_SIZE_MAX);
-    }
-    tail->counter = head->dot.counter;
-    tail->offset += n;
-    tail->checksum = head->checksum;
-    tail->time_ms = head->time.ms;
-    tail->time_logical = head->time.logical;
-    tail->number = head->number;
+    st_tail_after(tail, head, tail->offset + n);
     return ST_OK;
 }
 

@@ -10,14 +10,6 @@
 /* Rounds of one process. Each costs the caller of who serves as much as its own record took. */
 #define ROUNDS_MAX 8
 
-/* Upper bound of one sleep: as in log_flush.c. Nanoseconds. */
-#define SLEEP_NS_MAX 20000000ull
-
-static uint64_t now_ns(const struct st_log *log)
-{
-    return log->env->boot_ns(log->env->ctx);
-}
-
 /* Many wait. A few are faster when each appends while another one's flush is under way. */
 static bool is_crowd(const struct st_log *log)
 {
@@ -93,34 +85,34 @@ static bool left_to_others(struct st_log *log, bool overslept)
     return !st_posts_serve(log, overslept);
 }
 
+/* Whether nobody has woken it. */
+static bool oversleep(struct st_log *log, const struct st_post_watch *watch)
+{
+    const struct st_env *env = log->env;
+    uint64_t before = env->boot_ns(env->ctx);
+    st_post_sleep(log, watch, ST_SLEEP_NS_MAX);
+    return env->boot_ns(env->ctx) - before >= ST_SLEEP_NS_MAX;
+}
+
 static enum st_code write_posted(struct st_log *log, struct st_post *post, struct st_record *r)
 {
-    uint64_t start = now_ns(log), now = start, moved = start, watermark = 0;
+    struct st_patience patience;
     bool overslept = false;
+    st_patience_begin(log, &patience);
     for (;;) {
         struct st_post_watch watch = st_post_watch(log, post);
+        bool stalled, busy = true;
         enum st_code code = decided(log, post, r);
         if (code == ST_UNAVAILABLE)
             return write_alone(log, r);
         if (code != ST_NOT_FOUND)
             return code;
-        if (now - start >= log->wait_ms * ST_NS_PER_MS)
+        if (!st_patience_lasts(log, &patience, &stalled))
             return st_post_withdraw(log, post) ? st_log_lock_timeout(log) : st_log_not_in_time(log);
-        uint64_t durable = st_page_durable(log->page);
-        if (durable != watermark)
-            moved = now;
-        watermark = durable;
-        bool stalled = now - moved >= ST_FLUSH_STALL_NS, busy = true;
-        if (stalled)
-            moved = now;
         if (!left_to_others(log, overslept) && serve(log, stalled, &busy) != ST_OK &&
             st_post_withdraw(log, post))
             return log->fault.code;
-        uint64_t before = now_ns(log);
-        if (busy)
-            st_post_sleep(log, &watch, SLEEP_NS_MAX);
-        now = now_ns(log);
-        overslept = busy && now - before >= SLEEP_NS_MAX;
+        overslept = busy && oversleep(log, &watch);
     }
 }
 

@@ -12,10 +12,6 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* Upper bound of one sleep: a process that is killed between its flush and the wake-up costs the
- * others this much. Nanoseconds. */
-#define SLEEP_NS_MAX 20000000ull
-
 enum verdict { VERDICT_WAIT, VERDICT_DURABLE, VERDICT_UNKNOWN };
 
 static enum verdict verdict_of(const struct st_log *log, uint64_t epoch, uint64_t counter)
@@ -45,9 +41,7 @@ void st_page_publish(struct st_page *page, uint64_t epoch, uint64_t durable)
 {
     uint64_t mark = st_mark(epoch, durable), old = st_atomic_load(&page->durable);
     /* Same epoch, not frozen, lower: all in one comparison of words. */
-    while (old >> 47 == mark >> 47 && old < mark &&
-           !__atomic_compare_exchange_n(&page->durable, &old, mark, false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_SEQ_CST))
+    while (old >> 47 == mark >> 47 && old < mark && !st_atomic_replace(&page->durable, &old, mark))
         ;
 }
 
@@ -67,9 +61,7 @@ void st_page_freeze(struct st_log *log, uint64_t epoch)
 {
     struct st_page *page = log->page;
     uint64_t tag = st_mark(epoch, 0) >> 48, old = st_atomic_load(&page->durable);
-    while (old >> 48 == tag &&
-           !__atomic_compare_exchange_n(&page->durable, &old, old | ST_MARK_FROZEN, false,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    while (old >> 48 == tag && !st_atomic_replace(&page->durable, &old, old | ST_MARK_FROZEN))
         ;
     wake_all(log, epoch, UINT64_MAX);
 }
@@ -77,8 +69,7 @@ void st_page_freeze(struct st_log *log, uint64_t epoch)
 /* Clears the mark of a flush, unless it is another's by now. */
 static void flushing_clear(struct st_page *page, uint64_t mark)
 {
-    __atomic_compare_exchange_n(&page->flushing, &mark, (uint64_t)0, false, __ATOMIC_SEQ_CST,
-                                __ATOMIC_SEQ_CST);
+    st_atomic_replace(&page->flushing, &mark, (uint64_t)0);
 }
 
 static enum st_code unknown(struct st_log *log)
@@ -260,8 +251,7 @@ static void sleeper_add(struct st_page *page, uint32_t wake)
         if (later != 0 && later < 0x8000 && (old & 0xffff) != 0)
             return; /* it has another by now, on which others sleep */
         now = later == 0 && (old & 0xffff) != 0xffff ? old + 1 : wake << 16 | 1;
-    } while (!__atomic_compare_exchange_n(&page->sleepers, &old, now, false, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_SEQ_CST));
+    } while (!st_atomic_replace(&page->sleepers, &old, now));
 }
 
 /* One round of helping or sleeping. */
@@ -277,7 +267,7 @@ static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
      * same process, and covers both, but it may be gone. */
     bool flushing = st_atomic_load(&log->page->flushing) != 0;
     env->futex_wait(env->ctx, &log->page->wake, seen_wake,
-                    flushing ? SLEEP_NS_MAX : SLEEP_NS_MAX / 20);
+                    flushing ? ST_SLEEP_NS_MAX : ST_SLEEP_NS_MAX / 20);
 }
 
 enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter)
@@ -291,32 +281,43 @@ bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter)
     return log->page != NULL && verdict_of(log, epoch, counter) == VERDICT_DURABLE;
 }
 
+void st_patience_begin(const struct st_log *log, struct st_patience *p)
+{
+    uint64_t now = log->env->boot_ns(log->env->ctx);
+    *p = (struct st_patience){.start = now, .moved = now};
+}
+
+bool st_patience_lasts(const struct st_log *log, struct st_patience *p, bool *stalled)
+{
+    uint64_t now = log->env->boot_ns(log->env->ctx), durable = st_page_durable(log->page);
+    if (now - p->start >= log->wait_ms * ST_NS_PER_MS)
+        return false;
+    if (durable != p->watermark)
+        p->moved = now;
+    p->watermark = durable;
+    *stalled = now - p->moved >= ST_FLUSH_STALL_NS;
+    if (*stalled)
+        p->moved = now;
+    return true;
+}
+
 enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t counter)
 {
-    const struct st_env *env = log->env;
     ST_ASSERT(!log->locked[ST_LOCK_APPEND] && log->page != NULL);
-    uint64_t start = env->boot_ns(env->ctx), moved = start, watermark = 0;
+    struct st_patience patience;
+    st_patience_begin(log, &patience);
     for (;;) {
         uint32_t wake = st_atomic_load(&log->page->wake);
-        enum verdict v = verdict_of(log, epoch, counter);
-        if (v == VERDICT_DURABLE)
-            return ST_OK;
-        if (v == VERDICT_UNKNOWN)
-            return unknown(log);
+        bool stalled;
+        enum st_code code = st_log_verdict(log, epoch, counter);
+        if (code != ST_NOT_FOUND)
+            return code;
 #ifdef ST_DEFECT_EARLY_ACK
         if (st_atomic_load(&log->page->flushing) != 0)
             return ST_OK;
 #endif
-        uint64_t now = env->boot_ns(env->ctx);
-        if (now - start >= log->wait_ms * ST_NS_PER_MS)
+        if (!st_patience_lasts(log, &patience, &stalled))
             return st_log_not_in_time(log);
-        uint64_t durable = st_page_durable(log->page);
-        if (durable != watermark)
-            moved = now;
-        watermark = durable;
-        bool stalled = now - moved >= ST_FLUSH_STALL_NS;
-        if (stalled)
-            moved = now;
         wait_round(log, wake, stalled);
     }
 }

@@ -16,6 +16,7 @@
 #define ST_STORE_LOG_INTERNAL_H
 
 #include "store/log_post.h"
+#include "store/shared.h"
 
 #define ST_PAGE_MAGIC   0x53545031u /* "STP1" */
 #define ST_PAGE_VERSION 2u
@@ -25,9 +26,9 @@
  * wait. Nanoseconds. */
 #define ST_FLUSH_STALL_NS 1000000000ull
 
-#define st_atomic_load(p)         __atomic_load_n((p), __ATOMIC_SEQ_CST)
-#define st_atomic_store(p, value) __atomic_store_n((p), (value), __ATOMIC_SEQ_CST)
-#define st_atomic_add(p, value)   __atomic_add_fetch((p), (value), __ATOMIC_SEQ_CST)
+/* Upper bound of one sleep of who waits for another process: if that is killed between its work and the
+ * wake-up, it costs the others this much. Nanoseconds. */
+#define ST_SLEEP_NS_MAX 20000000ull
 
 static inline void st_point(const struct st_log *log, const char *label)
 {
@@ -130,6 +131,18 @@ enum st_code st_log_lock_timeout(struct st_log *log);
 /* ST_READ_ONLY, and what an agent in a sandbox can do. */
 enum st_code st_log_refuse(struct st_log *log);
 
+/* *tail is behind this record, which ends at `offset`, in the same segment. */
+static inline void st_tail_after(struct st_tail *tail, const struct st_record *head,
+                                 uint64_t offset)
+{
+    *tail = (struct st_tail){.counter = head->dot.counter,
+                             .segment = tail->segment,
+                             .offset = offset,
+                             .checksum = head->checksum,
+                             .time_ms = head->time.ms,
+                             .time_logical = head->time.logical,
+                             .number = head->number};
+}
 /*
  * Verifies the records of a segment from *tail on (offset, counter, checksum as in *tail; the
  * checksum is not compared at offset 0) up to counter `last` or the end of the file and moves
@@ -188,6 +201,15 @@ enum st_code st_flush_all(struct st_log *log);
 /* Flushes if nobody else does, or helps where somebody does not get on (`stalled`: for long). False: there
  * was nothing that this process could do. */
 bool st_flush_try(struct st_log *log, bool stalled);
+/* Somebody who waits until something is flushed. */
+struct st_patience {
+    uint64_t start,
+        moved; /* when it began; when the watermark rose last, or somebody helped. Nanoseconds */
+    uint64_t watermark;
+};
+void st_patience_begin(const struct st_log *log, struct st_patience *p);
+/* False: its time is over. *stalled: for long nobody gets on; it is for the caller to help. */
+bool st_patience_lasts(const struct st_log *log, struct st_patience *p, bool *stalled);
 /* ST_NOT_FOUND: not known yet. ST_OUTCOME_UNKNOWN. */
 enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter);
 enum st_code st_log_not_in_time(struct st_log *log);

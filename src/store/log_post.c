@@ -24,7 +24,6 @@
  * larger than one, everybody appends for himself.
  */
 #include "store/log_internal.h"
-#include "store/shared.h"
 
 #include <stdio.h>
 
@@ -46,8 +45,7 @@ struct slot {
     uint32_t new_count, size, quiet, parity; /* of the word that it sleeps on */
     /* what became of it: in the state `placed`, where it will stand */
     int32_t code, system;
-    struct st_dot dot;
-    uint64_t previous, time_ms, time_logical, placed_number, checksum;
+    struct st_record head;    /* of st_record_put() */
     uint64_t segment, offset; /* where its line begins */
     uint64_t ns;              /* when who posted has looked after it; when it was done */
     char suffix[ST_SUFFIX_SIZE_MAX + 1];
@@ -72,8 +70,7 @@ struct st_posts {
 static bool advance(struct st_posts *p, uint32_t at, uint64_t from, enum state to)
 {
     uint64_t next = (from & ~(uint64_t)((1u << STATE_BITS) - 1)) | to;
-    return __atomic_compare_exchange_n(&p->words[at], &from, next, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
+    return st_atomic_replace(&p->words[at], &from, next);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -157,8 +154,7 @@ static bool claim(struct st_log *log, struct st_posts *p, struct st_post *post)
         if (STATE(word) != FREE)
             continue;
         uint64_t next = ((word >> STATE_BITS) + 1) << STATE_BITS | FILLING;
-        if (!__atomic_compare_exchange_n(&p->words[at], &word, next, false, __ATOMIC_SEQ_CST,
-                                         __ATOMIC_SEQ_CST))
+        if (!st_atomic_replace(&p->words[at], &word, next))
             continue;
         st_atomic_add(&log->page->posts, 1u);
         *post = (struct st_post){.slot = at, .serial = next >> STATE_BITS};
@@ -222,11 +218,7 @@ static enum st_code fetch(struct st_log *log, const struct slot *s, struct st_po
 {
     if (s->code != ST_OK)
         return refused(log, s);
-    out->head = (struct st_record){.dot = s->dot,
-                                   .previous = s->previous,
-                                   .time = {s->time_ms, (uint32_t)s->time_logical},
-                                   .number = s->placed_number,
-                                   .checksum = s->checksum};
+    out->head = s->head;
     memcpy(out->suffix, s->suffix, sizeof out->suffix);
     out->suffix[sizeof out->suffix - 1] = '\0';
     return ST_OK;
@@ -255,7 +247,7 @@ struct st_post_watch st_post_watch(struct st_log *log, const struct st_post *pos
     struct st_posts *p = log->posts;
     struct slot *s = &p->slots[post->slot];
     uint32_t parity = st_atomic_load(&p->rounds) % 2;
-    if (st_atomic_load(&p->words[post->slot]) == (post->serial << STATE_BITS | POSTED)) {
+    if (st_atomic_load(&p->words[post->slot]) >> STATE_BITS == post->serial) {
         stamp(log, s);
         st_atomic_store(&s->parity, parity);
     }
@@ -265,22 +257,13 @@ struct st_post_watch st_post_watch(struct st_log *log, const struct st_post *pos
 void st_post_sleep(struct st_log *log, const struct st_post_watch *w, uint64_t most_ns)
 {
     struct st_posts *p = log->posts;
-    st_atomic_add(&p->sleepers[w->parity], 1u);
-    log->env->futex_wait(log->env->ctx, &p->wakes[w->parity], w->seen, most_ns);
-    st_atomic_add(&p->sleepers[w->parity], (uint32_t)-1);
+    st_word_sleep(log->env, &p->wakes[w->parity], w->seen, &p->sleepers[w->parity], most_ns);
 }
 
 static void wake(struct st_log *log, uint32_t parity, bool all)
 {
-    const struct st_env *env = log->env;
     struct st_posts *p = log->posts;
-    st_atomic_add(&p->wakes[parity], 1u);
-    if (st_atomic_load(&p->sleepers[parity]) == 0)
-        return;
-    if (all)
-        env->futex_wake_all(env->ctx, &p->wakes[parity]);
-    else
-        env->futex_wake_one(env->ctx, &p->wakes[parity]);
+    st_word_wake(log->env, &p->wakes[parity], &p->sleepers[parity], all);
 }
 
 static struct st_posts *posts_in_use(struct st_log *log)
@@ -295,7 +278,8 @@ void st_posts_wake(struct st_log *log, uint64_t epoch, uint64_t counter)
     for (uint32_t at = 0; p != NULL && at < ST_POSTS; at++) {
         const struct slot *s = &p->slots[at];
         if (STATE(st_atomic_load(&p->words[at])) == DONE &&
-            (s->code != ST_OK || s->dot.writer.epoch != epoch || s->dot.counter <= counter))
+            (s->code != ST_OK || s->head.dot.writer.epoch != epoch ||
+             s->head.dot.counter <= counter))
             due[st_atomic_load(&s->parity) % 2] = true;
     }
     for (uint32_t parity = 0; parity < 2; parity++)
@@ -310,7 +294,7 @@ static bool still_waits(struct st_log *log, uint32_t at)
     enum state state = STATE(st_atomic_load(&log->posts->words[at]));
     return state == POSTED || state == PLACED ||
            (state == DONE && s->code == ST_OK &&
-            !st_log_durable(log, s->dot.writer.epoch, s->dot.counter));
+            !st_log_durable(log, s->head.dot.writer.epoch, s->head.dot.counter));
 }
 
 void st_posts_hand_over(struct st_log *log)
@@ -336,9 +320,7 @@ bool st_posts_serve(struct st_log *log, bool anyway)
 {
     uint32_t nobody = 0;
     struct st_posts *p = posts_in_use(log);
-    return p == NULL || anyway ||
-           __atomic_compare_exchange_n(&p->serving, &nobody, 1u, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
+    return p == NULL || anyway || st_atomic_replace(&p->serving, &nobody, 1u);
 }
 
 void st_posts_served(struct st_log *log)
@@ -366,12 +348,13 @@ static enum st_code look_for(struct st_log *log, const struct slot *s)
     struct st_log_reader r;
     struct st_str line;
     struct st_record head;
-    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, s->dot.writer);
+    enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, s->head.dot.writer);
     if (code == ST_OK)
         code = st_log_reader_at(&r, s->segment, s->offset, &line);
     if (code == ST_OK)
         code = st_record_decode_head(line, &head);
-    if (code == ST_OK && (head.checksum != s->checksum || head.dot.counter != s->dot.counter))
+    if (code == ST_OK &&
+        (head.checksum != s->head.checksum || head.dot.counter != s->head.dot.counter))
         code = ST_NOT_FOUND;
     st_log_reader_close(&r);
     return code == ST_DAMAGED ? ST_NOT_FOUND : code;
@@ -390,7 +373,7 @@ static void resolve(struct st_log *log, uint32_t at, uint64_t word)
 #endif
     if (code == ST_OK)
         done(log, at, word, ST_OK);
-    else if (code == ST_NOT_FOUND && s->dot.writer.epoch == log->identity.epoch)
+    else if (code == ST_NOT_FOUND && s->head.dot.writer.epoch == log->identity.epoch)
         advance(log->posts, at, word, POSTED);
     else if (code == ST_NOT_FOUND)
         done(log, at, word, ST_OUTCOME_UNKNOWN); /* it may be in quarantine */
@@ -440,12 +423,7 @@ static void place(struct st_log *log, uint32_t at, uint64_t word, struct st_tail
         done(log, at, word, code);
         return;
     }
-    s->dot = head.dot;
-    s->previous = head.previous;
-    s->time_ms = head.time.ms;
-    s->time_logical = head.time.logical;
-    s->placed_number = head.number;
-    s->checksum = head.checksum;
+    s->head = head;
     s->segment = tail->segment;
     s->offset = tail->offset;
     memcpy(s->suffix, log->identity.number_suffix, sizeof s->suffix);

@@ -117,14 +117,8 @@ enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct
         r.one_segment = true;
         struct st_str line;
         struct st_record head;
-        while (tail->counter < last && (code = st_log_reader_next(&r, &line, &head)) == ST_OK) {
-            tail->counter = head.dot.counter;
-            tail->offset = r.offset;
-            tail->checksum = head.checksum;
-            tail->time_ms = head.time.ms;
-            tail->time_logical = head.time.logical;
-            tail->number = head.number;
-        }
+        while (tail->counter < last && (code = st_log_reader_next(&r, &line, &head)) == ST_OK)
+            st_tail_after(tail, &head, r.offset);
         if (code == ST_NOT_FOUND || code == ST_DAMAGED)
             code = ST_OK;
     }
@@ -298,14 +292,10 @@ static enum st_code tail_from_files(struct st_log *log, struct st_tail *out)
     struct st_record head;
     if (code == ST_OK)
         code = st_log_reader_find(&r, UINT64_MAX);
-    while (code == ST_OK && (code = st_log_reader_next(&r, &line, &head)) == ST_OK)
-        *out = (struct st_tail){.counter = head.dot.counter,
-                                .segment = r.segment,
-                                .offset = r.offset,
-                                .checksum = head.checksum,
-                                .time_ms = head.time.ms,
-                                .time_logical = head.time.logical,
-                                .number = head.number};
+    while (code == ST_OK && (code = st_log_reader_next(&r, &line, &head)) == ST_OK) {
+        out->segment = r.segment;
+        st_tail_after(out, &head, r.offset);
+    }
     if (code == ST_NOT_FOUND || code == ST_DAMAGED)
         code = ST_OK;
     if (code != ST_OK)

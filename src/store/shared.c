@@ -50,3 +50,22 @@ int st_shared_map(const struct st_env *env, const char *path, size_t size, int t
     env->close(env->ctx, fd);
     return r;
 }
+
+void st_word_sleep(const struct st_env *env, uint32_t *word, uint32_t seen, uint32_t *sleepers,
+                   uint64_t most_ns)
+{
+    st_atomic_add(sleepers, 1u);
+    env->futex_wait(env->ctx, word, seen, most_ns);
+    st_atomic_add(sleepers, (uint32_t)-1);
+}
+
+void st_word_wake(const struct st_env *env, uint32_t *word, const uint32_t *sleepers, bool all)
+{
+    st_atomic_add(word, 1u);
+    if (st_atomic_load(sleepers) == 0)
+        return;
+    if (all)
+        env->futex_wake_all(env->ctx, word);
+    else
+        env->futex_wake_one(env->ctx, word);
+}

@@ -165,9 +165,8 @@ enum st_code st_due_before(struct st_strong *s, const struct st_command *c,
 static void due_lower(struct st_strong *s, uint64_t ns)
 {
     uint64_t *bound = &s->order->due->ns;
-    uint64_t old = __atomic_load_n(bound, __ATOMIC_SEQ_CST);
-    while (ns < old &&
-           !__atomic_compare_exchange_n(bound, &old, ns, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    uint64_t old = st_atomic_load(bound);
+    while (ns < old && !st_atomic_replace(bound, &old, ns))
         ;
 }
 
@@ -368,9 +367,9 @@ static uint64_t bound_lift(struct st_strong *s)
     struct st_due *due = s->order->due;
     uint64_t mark = 0;
     (void)s->env->random(s->env->ctx, &mark, sizeof mark); /* 0 is no clock, either */
-    __atomic_store_n(&due->clock, mark, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&due->ns, UINT64_MAX, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&due->clock, mark, __ATOMIC_SEQ_CST);
+    st_atomic_store(&due->clock, mark);
+    st_atomic_store(&due->ns, UINT64_MAX);
+    st_atomic_store(&due->clock, mark);
     return mark;
 }
 
@@ -378,8 +377,7 @@ static uint64_t bound_lift(struct st_strong *s)
 static void bound_set(struct st_strong *s, uint64_t mark, const struct look *l)
 {
     due_lower(s, l->ahead);
-    __atomic_compare_exchange_n(&s->order->due->clock, &mark, l->clock, false, __ATOMIC_SEQ_CST,
-                                __ATOMIC_SEQ_CST);
+    st_atomic_replace(&s->order->due->clock, &mark, l->clock);
 }
 
 enum st_code st_due_collect(struct st_strong *s, struct st_command *out, size_t max, size_t *count)
@@ -393,8 +391,8 @@ enum st_code st_due_collect(struct st_strong *s, struct st_command *out, size_t 
     return ST_OK;
 #endif
     o->engine->clock(o, &l.clock, &l.now);
-    if (max == 0 || (s->looked && __atomic_load_n(&due->clock, __ATOMIC_SEQ_CST) == l.clock &&
-                     __atomic_load_n(&due->ns, __ATOMIC_SEQ_CST) > l.now))
+    if (max == 0 ||
+        (s->looked && st_atomic_load(&due->clock) == l.clock && st_atomic_load(&due->ns) > l.now))
         return ST_OK;
     uint64_t mark = bound_lift(s);
     enum st_code code = st_strong_begin(s);

@@ -33,10 +33,6 @@
  * processes can be waiting; who comes later still has to read the whole log again. */
 #define SLOTS 4096u
 
-/* Upper bound of one sleep: a process killed between its work and the wake-up costs the others this
- * much. Nanoseconds. */
-#define SLEEP_NS_MAX 20000000ull
-
 /* A millisecond each: somebody else is writing it, which is worth waiting for. Who works without it
  * applies entries for which the others then find no answer. Once; after that it is only looked at. */
 #define FILL_TRIES 2000
@@ -192,22 +188,18 @@ void st_answers_sleep(struct st_file *f, const struct st_watch *w)
     const struct st_env *env = f->log.env;
     struct st_answers *a = f->answers;
     if (w->word == NULL) {
-        env->sleep_ns(env->ctx, SLEEP_NS_MAX / 20);
+        env->sleep_ns(env->ctx, ST_SLEEP_NS_MAX / 20);
         return;
     }
     uint32_t rows = w->word == &a->wake_rows;
     st_atomic_add(&a->rows_sleepers, rows);
-    st_atomic_add(&a->sleepers, 1u);
-    env->futex_wait(env->ctx, w->word, w->seen, SLEEP_NS_MAX);
-    st_atomic_add(&a->sleepers, (uint32_t)-1);
+    st_word_sleep(env, w->word, w->seen, &a->sleepers, ST_SLEEP_NS_MAX);
     st_atomic_add(&a->rows_sleepers, -rows);
 }
 
 static void wake(struct st_file *f, uint32_t *word)
 {
-    st_atomic_add(word, 1u);
-    if (st_atomic_load(&f->answers->sleepers) != 0)
-        f->log.env->futex_wake_all(f->log.env->ctx, word);
+    st_word_wake(f->log.env, word, &f->answers->sleepers, true);
 }
 
 void st_answers_wake_round(struct st_file *f)
@@ -221,10 +213,7 @@ void st_answers_wake_next(struct st_file *f)
     struct st_answers *a = f->answers;
     if (a == NULL)
         return;
-    uint32_t *word = word_of(a, st_atomic_load(&a->round) + 1);
-    st_atomic_add(word, 1u);
-    if (st_atomic_load(&a->sleepers) != 0)
-        f->log.env->futex_wake_one(f->log.env->ctx, word);
+    st_word_wake(f->log.env, word_of(a, st_atomic_load(&a->round) + 1), &a->sleepers, false);
     if (st_answers_rows_awaited(f))
         wake(f, &a->wake_rows);
 }

@@ -110,16 +110,11 @@ enum st_code st_strong_run_begin(struct st_strong *s, uint64_t *run, int *fd)
 
 bool st_strong_run_alive(struct st_strong *s, uint64_t run)
 {
-    const struct st_env *env = s->env;
     char path[ST_PATH_SIZE];
-    if (!run_path(s, run, path))
-        return false;
-    int fd = env->open(env->ctx, path, ST_OPEN_READ);
-    if (fd < 0)
-        return fd != -ENOENT; /* cannot be told: as if it were */
-    bool alive = env->lock_try(env->ctx, fd) < 0;
-    env->close(env->ctx, fd);
-    return alive;
+    int fd = run_path(s, run, path) ? run_lock(s, path, ST_OPEN_READ) : -ENOENT;
+    if (fd >= 0)
+        s->env->close(s->env->ctx, fd);
+    return fd < 0 && fd != -ENOENT; /* where it cannot be told, too */
 }
 
 void st_strong_run_clear(struct st_strong *s, uint64_t run)

@@ -332,13 +332,12 @@ bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own)
 {
     uint64_t now = s->env->boot_ns(s->env->ctx);
     uint64_t *word = s->order->looked != NULL ? s->order->looked : own;
-    uint64_t last = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+    uint64_t last = st_atomic_load(word);
     /* A time that is yet to come is of another boot. */
     if (last != 0 && last <= now && now - last < every_ns)
         return false;
     *own = now;
-    return word == own ||
-           __atomic_compare_exchange_n(word, &last, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return word == own || st_atomic_replace(word, &last, now);
 }
 
 static enum st_code encode(struct st_strong *s, struct st_command *commands, size_t count,

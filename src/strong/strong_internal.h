@@ -15,6 +15,7 @@
 
 #include "core/command.h"
 #include "store/log.h"
+#include "store/shared.h"
 #include "strong/strong.h"
 
 /* Entries between two rows that say where one lies: as many are read in vain at the worst. */
