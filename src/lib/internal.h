@@ -12,6 +12,7 @@
  *   task_claims.c taking a certain one, ending them
  *   task_import.c  from other trackers
  *   task_copy.c  from the ledger into the channels
+ *   task_reports.c  ends that are told where another copy decides
  *   facts.c      reading attributes and counters
  *   history.c    events, history, the state as it was
  *   pending.c    conflicts and unseen overwrites, and settling them

@@ -70,9 +70,24 @@ void st_pool_release(strata *s);
 /* Nothing came since that word was read that a look would have had to see. */
 bool st_task_unchanged(const strata *s, uint32_t changes);
 
+/* --- task_copy.c ------------------------------------------------------------------------------- */
+
+/* Copies all that the ledger has accepted, and the channels lack. */
+int st_task_copy_all(strata *s);
 /* Within a read: the shown value, and what is live beside it in s->read. "" when there is none. */
 enum st_code st_task_shown(strata *s, const char *entity, const char *attribute, struct st_str *out,
                            struct st_attribute *a);
+/* The same as a number. dot: of the record that said so; may be NULL. */
+enum st_code st_task_shown_number(strata *s, const char *entity, const char *attribute,
+                                  uint64_t *out, struct st_dot *dot);
+
+/* --- task_reports.c ---------------------------------------------------------------------------- */
+
+/* Keeps an end until the copy that decides has seen it. STRATA_CONFLICT: another one of this claim is
+ * kept. */
+int st_task_report(strata *s, const struct st_claim_end *end);
+/* Puts to the ledger what others have reported; where another copy decides nothing happens. */
+int st_task_reports_decide(strata *s);
 
 /* --- task_claims.c ----------------------------------------------------------------------------- */
 
@@ -82,9 +97,6 @@ int st_task_look(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1], s
 int st_task_is_finished(strata *s, const strata_task *t);
 /* The claim that a command without a token means: the live one of this agent. */
 int st_task_own_token(strata *s, const char *entity, uint64_t *token);
-/* Keeps an end until the copy that decides has seen it (task_copy.c). STRATA_CONFLICT: another one of
- * this claim is kept. */
-int st_task_report(strata *s, const struct st_claim_end *end);
 int st_task_check_text(strata *s, const strata_task_end *end);
 void st_task_taken(const struct st_claim *c, strata_task_taken *out);
 

@@ -118,9 +118,8 @@ int st_task_own_token(strata *s, const char *entity, uint64_t *token)
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
-/* Layer 2 alone: what is assigned, and reports where another copy decides. */
-static int tell(strata *s, const char *entity, const char *attribute, struct st_str value,
-                st_lib_check *check, void *arg)
+/* Layer 2 alone: what is assigned. */
+static int tell(strata *s, const char *entity, const char *attribute, struct st_str value)
 {
     struct st_op op = {.kind = ST_OP_SET,
                        .entity = st_str_of(entity),
@@ -128,65 +127,7 @@ static int tell(strata *s, const char *entity, const char *attribute, struct st_
                        .value = value};
     struct st_record r = {
         .agent = st_str_of(s->agent), .incarnation = s->incarnation, .ops = &op, .op_count = 1};
-    return st_lib_append(s, &r, check, arg, 0);
-}
-
-/* A report, and the token that it goes by. */
-struct reporting {
-    const char *entity;
-    uint64_t token;
-    struct st_str text;
-};
-
-/* One is kept already: it stands, unless it is of an earlier claim. The same again is kept once. */
-static int check_report(strata *s, void *arg)
-{
-    const struct reporting *r = arg;
-    struct st_str v;
-    struct st_attribute a;
-    enum st_code code = st_task_shown(s, r->entity, "reported", &v, &a);
-    if (code != ST_OK)
-        return st_lib_index_fault(s, code);
-    char kept[ST_AGENT_SIZE_MAX + 48], word[16] = "", agent[ST_AGENT_SIZE_MAX + 1] = "";
-    uint64_t token;
-#ifdef ST_DEFECT_REPORT_REPLACED
-    return STRATA_OK;
-#endif
-    if (st_str_equal(v, r->text))
-        return STRATA_EXISTS;
-    snprintf(kept, sizeof kept, "%.*s", (int)v.n, v.p);
-    if (sscanf(kept, "%15[a-z] %" SCNu64 " %64[A-Za-z0-9._-]", word, &token, agent) < 2 ||
-        token < r->token)
-        return STRATA_OK;
-    bool named = agent[0] != '\0' && strcmp(agent, "-") != 0;
-    st_lib_fail(s, ST_CONFLICT, "not accepted: %s is reported as %s already%s%s", r->entity + 1,
-                word, named ? " by " : "", named ? agent : "");
-    st_lib_hint(s, "nothing was recorded; another copy decides on that report: say this there, or "
-                   "here when it has come back");
-    return ST_CONFLICT;
-}
-
-/* Kept until the copy that decides has seen it (task_copy.c). */
-int st_task_report(strata *s, const struct st_claim_end *end)
-{
-    static const char *const words[] = {[ST_OUTCOME_COMMITTED] = "done ",
-                                        [ST_OUTCOME_FAILED] = "failed ",
-                                        [ST_OUTCOME_RETRY] = "retry "};
-    struct st_buf text;
-    st_buf_init(&text, st_alloc_libc());
-    st_buf_add_text(&text, words[end->outcome]);
-    st_buf_add_u64(&text, end->token);
-    st_buf_add_char(&text, ' ');
-    st_buf_add_text(&text, s->agent[0] != '\0' ? s->agent : "-");
-    st_buf_add_char(&text, '\n');
-    st_buf_add(&text, end->result, end->result_size);
-    int code = text.failed ? st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded")
-                           : st_lib_value(s, "report with its text", st_buf_str(&text));
-    struct reporting r = {end->name, end->token, st_buf_str(&text)};
-    if (code == STRATA_OK)
-        code = tell(s, end->name, "reported", r.text, check_report, &r);
-    st_buf_release(&text);
-    return code == STRATA_EXISTS ? STRATA_OK : code;
+    return st_lib_append(s, &r, NULL, NULL, 0);
 }
 
 int st_task_check_text(strata *s, const strata_task_end *end)
@@ -299,7 +240,7 @@ int strata_task_checkpoint(strata *s, const char *id, uint64_t token, const char
     if (t.finished)
         return st_task_is_finished(s, &t);
     if (st_task_assigned(t.agent))
-        return tell(s, entity, "checkpoint", v, NULL, NULL);
+        return tell(s, entity, "checkpoint", v);
     code = st_task_own_token(s, entity, &token);
     if (code == STRATA_OK)
         code = st_claims_checkpoint(s, entity, token, v.p, v.n, term_ms);

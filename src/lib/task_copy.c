@@ -7,8 +7,7 @@
  * what one that died has left. The attribute `copied` of a task is the ledger's position of what
  * was copied last, so that an old copy never comes after a newer word.
  *
- * The other way round, reports from copies that do not decide (`reported`) are put to the ledger,
- * and then taken away, whatever the ledger says.
+ * The other way round go reports from copies that do not decide (task_reports.c).
  */
 #include "lib/task.h"
 
@@ -90,9 +89,8 @@ static uint64_t number_of(struct st_str v)
     return n;
 }
 
-/* dot: of the record that said so; may be NULL. */
-static enum st_code shown_number(strata *s, const char *entity, const char *attribute,
-                                 uint64_t *out, struct st_dot *dot)
+enum st_code st_task_shown_number(strata *s, const char *entity, const char *attribute,
+                                  uint64_t *out, struct st_dot *dot)
 {
     struct st_str v;
     struct st_attribute a;
@@ -123,12 +121,12 @@ static int look_at(strata *s, struct copy *c)
 {
     uint64_t position;
     struct st_dot copied;
-    enum st_code code = shown_number(s, c->entity, "copied", &position, &copied);
+    enum st_code code = st_task_shown_number(s, c->entity, "copied", &position, &copied);
     c->due = position < c->kept.position;
     if (code == ST_OK && c->due)
         code = is_finished(s, c->entity, copied, &c->finished);
     if (code == ST_OK && c->due && c->kept.outcome == ST_CLAIM_RETRY)
-        code = shown_number(s, c->entity, "retries", &c->retries, NULL);
+        code = st_task_shown_number(s, c->entity, "retries", &c->retries, NULL);
     return code == ST_OK ? STRATA_OK : st_lib_index_fault(s, code);
 }
 
@@ -266,7 +264,7 @@ static void copies_release(struct copies *c)
     free(c->list);
 }
 
-static int copy_all(strata *s)
+int st_task_copy_all(strata *s)
 {
     for (;;) {
         struct copies c = {.count = 0};
@@ -341,197 +339,7 @@ int st_task_tell_retry(strata *s, const char *entity, uint64_t retried, struct s
     return st_lib_append(s, &r, NULL, NULL, 0);
 }
 
-/* --- reports ---------------------------------------------------------------------------------- */
-
-/*
- * A report: "WORD TOKEN AGENT\nTEXT"; WORD is done, failed or retry, AGENT "-" when it has none, and
- * the text of a retry as below.
- */
-struct reports {
-    char list[64][ST_NUMBERED_SIZE + 1];
-    size_t count;
-};
-
-static enum st_code visit_reported(void *arg, struct st_str key, struct st_str value)
-{
-    struct reports *r = arg;
-    struct st_task_id id;
-    (void)value;
-    if (!st_task_id_take(key, 2, &id))
-        return ST_DAMAGED;
-    st_task_id_text(id, r->list[r->count]);
-    return ++r->count == sizeof r->list / sizeof *r->list ? ST_SCAN_STOP : ST_OK;
-}
-
-/* What was decided about: another report that came meanwhile is not touched. */
-struct deciding {
-    const char *entity, *text;
-};
-
-static int check_reported(strata *s, void *arg)
-{
-    const struct deciding *d = arg;
-    struct st_str v;
-    struct st_attribute a;
-    enum st_code code = st_task_shown(s, d->entity, "reported", &v, &a);
-    if (code != ST_OK)
-        return st_lib_index_fault(s, code);
-    return st_str_equal(v, st_str_of(d->text)) ? STRATA_OK : STRATA_EXISTS;
-}
-
-static int report_end(strata *s, struct deciding *d, const char *refusal)
-{
-    struct st_op ops[2] = {
-        {.kind = ST_OP_UNSET, .entity = st_str_of(d->entity), .attribute = ST_STR("reported")},
-        {.kind = ST_OP_SET,
-         .entity = st_str_of(d->entity),
-         .attribute = ST_STR("refused"),
-         .value = refusal != NULL ? st_str_of(refusal) : ST_STR("")}};
-    struct st_record r = {
-        .agent = st_str_of(s->agent), .ops = ops, .op_count = refusal != NULL ? 2 : 1};
-    int code = st_lib_append(s, &r, check_reported, d, 0);
-    return code == STRATA_EXISTS ? STRATA_OK : code; /* another process has decided, too */
-}
-
-/* Whether the ledger has this very end: whoever put it there died before it could say so here. */
-static bool is_kept(strata *s, const struct st_claim_end *end)
-{
-    struct st_claim_kept kept;
-    strata_error error = s->error;
-    enum st_claim_outcome outcome = end->outcome == ST_OUTCOME_COMMITTED ? ST_CLAIM_DONE
-                                    : end->outcome == ST_OUTCOME_FAILED  ? ST_CLAIM_FAILED
-                                                                         : ST_CLAIM_RETRY;
-    bool is = st_claims_kept(s, end->name, &kept) == STRATA_OK && kept.outcome == outcome &&
-              (end->token == 0 || end->token == kept.token) &&
-              st_str_equal(kept.result, (struct st_str){end->result, end->result_size});
-    s->error = error;
-    return is;
-}
-
-/* Without a token: accepted if nobody has claimed it. */
-static int report_unclaimed(strata *s, const struct st_claim_end *end)
-{
-    struct st_claim claim;
-    int code = st_claims_look(s, &end->name, 1, &claim);
-    if (code != STRATA_OK)
-        return code;
-    return claim.token == 0
-               ? st_claims_finish(s, end)
-               : st_lib_fail(s, ST_CONFLICT, "%s was claimed meanwhile", end->name + 1);
-}
-
-/* The strings are those of `text`, which is taken apart. */
-static bool report_parse(char *text, uint64_t retried, struct st_claim_end *out,
-                         char agent[ST_AGENT_SIZE_MAX + 1])
-{
-    static const char *const words[] = {[ST_OUTCOME_COMMITTED] = "done",
-                                        [ST_OUTCOME_FAILED] = "failed",
-                                        [ST_OUTCOME_RETRY] = "retry"};
-    char word[16] = "";
-    char *rest = strchr(text, '\n');
-    size_t i = 0;
-    if (rest == NULL ||
-        sscanf(text, "%15[a-z] %" SCNu64 " %64[A-Za-z0-9._-]", word, &out->token, agent) < 2)
-        return false;
-    while (i < sizeof words / sizeof *words && strcmp(word, words[i]) != 0)
-        i++;
-    out->outcome = (enum st_outcome)i;
-    struct st_str reason = st_str_of(rest + 1);
-    uint64_t unused;
-    if (out->outcome == ST_OUTCOME_RETRY && retried + 1 >= STRATA_TASK_RETRIES) {
-        st_task_retry_parse(reason, &unused, &reason);
-        out->outcome = ST_OUTCOME_FAILED;
-    }
-    out->result = reason.p;
-    out->result_size = reason.n;
-    return i < sizeof words / sizeof *words;
-}
-
-static int retries_of(strata *s, const char *entity, uint64_t *out)
-{
-    int code = st_lib_begin(s);
-    if (code != STRATA_OK)
-        return code;
-    enum st_code got = shown_number(s, entity, "retries", out, NULL);
-    st_lib_end(s);
-    return got == ST_OK ? STRATA_OK : st_lib_index_fault(s, got);
-}
-
-static int decide(strata *s, const char *entity, char *text)
-{
-    char agent[ST_AGENT_SIZE_MAX + 1] = "", own[ST_AGENT_SIZE_MAX + 1];
-    struct st_claim_end end = {.name = entity};
-    uint64_t retried, incarnation = s->incarnation;
-    int code = retries_of(s, entity, &retried);
-    if (code != STRATA_OK)
-        return code;
-    if (!report_parse(text, retried, &end, agent))
-        return st_lib_fail(s, ST_CONFLICT, "the report cannot be read");
-    /* It is said in the name of who reported it. */
-    strcpy(own, s->agent);
-    if (st_agent_check(st_str_of(agent)) == ST_OK) {
-        strcpy(s->agent, agent);
-        s->incarnation = 0;
-    }
-    code = end.token != 0 ? st_claims_finish(s, &end) : report_unclaimed(s, &end);
-#ifndef ST_DEFECT_REPORT_DECIDED_TWICE
-    if (code == STRATA_CONFLICT && is_kept(s, &end))
-        code = STRATA_OK;
-#endif
-    strcpy(s->agent, own);
-    s->incarnation = incarnation;
-    return code;
-}
-
-static int decide_one(strata *s, const char *entity)
-{
-    struct st_str v;
-    struct st_attribute a;
-    int code = st_lib_begin(s);
-    if (code != STRATA_OK)
-        return code;
-    enum st_code got = st_task_shown(s, entity, "reported", &v, &a);
-    char *text = got == ST_OK ? strndup(v.p, v.n) : NULL;
-    char *parts = text != NULL ? strdup(text) : NULL;
-    st_lib_end(s);
-    if (parts == NULL) {
-        free(text);
-        return st_lib_fail(s, got != ST_OK ? got : ST_NO_MEMORY, "a report cannot be read");
-    }
-    struct deciding d = {entity, text};
-    if (text[0] != '\0') {
-        code = decide(s, entity, parts);
-        if (code == STRATA_OK || code == STRATA_CONFLICT) {
-            char refusal[sizeof s->error.message];
-            snprintf(refusal, sizeof refusal, "%s", s->error.message);
-            code = report_end(s, &d, code == STRATA_OK ? NULL : refusal);
-        }
-    }
-    free(parts);
-    free(text);
-    return code;
-}
-
-static int decide_reports(strata *s)
-{
-    struct reports r = {.count = 0};
-    int code = st_lib_begin(s);
-    if (code != STRATA_OK)
-        return code;
-    const struct st_kv *kv = st_index_kv(s->index);
-    enum st_code got = kv->scan(kv->ctx, ST_STR("qw"), (struct st_str){"", 0}, visit_reported, &r);
-    st_lib_end(s);
-    if (got != ST_OK)
-        return st_lib_index_fault(s, got);
-    if (r.count == 0)
-        return STRATA_OK;
-    code = copy_all(s); /* it tells how often a task was tried again */
-    if (code == STRATA_OK && !st_strong_here(s->strong))
-        return STRATA_OK; /* another copy decides */
-    for (size_t i = 0; i < r.count && code == STRATA_OK; i++)
-        code = decide_one(s, r.list[i]);
-    return code;
-}
+/* --- settling ---------------------------------------------------------------------------------- */
 
 int st_task_settle(strata *s)
 {
@@ -544,13 +352,13 @@ int st_task_settle(strata *s)
     /* In this order: a report that another process has decided meanwhile is gone only when its end is
      * there to be copied. */
 #ifdef ST_DEFECT_ENDS_BEFORE_REPORTS
-    int code = copy_all(s);
+    int code = st_task_copy_all(s);
     if (code == STRATA_OK)
-        code = decide_reports(s);
+        code = st_task_reports_decide(s);
 #else
-    int code = decide_reports(s);
+    int code = st_task_reports_decide(s);
     if (code == STRATA_OK)
-        code = copy_all(s);
+        code = st_task_copy_all(s);
 #endif
     if (code == STRATA_OK || code == STRATA_UNAVAILABLE) {
         s->settled_ns = s->log.env->boot_ns(s->log.env->ctx);
@@ -565,7 +373,8 @@ int st_task_settle(strata *s)
 enum st_code st_task_copied(strata *s, const char *entity, uint64_t position, bool *copied)
 {
     uint64_t known = 0;
-    enum st_code code = position > 0 ? shown_number(s, entity, "copied", &known, NULL) : ST_OK;
+    enum st_code code =
+        position > 0 ? st_task_shown_number(s, entity, "copied", &known, NULL) : ST_OK;
     *copied = known >= position;
     return code;
 }
