@@ -4,9 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HAS(o, field)                                                                              \
-    ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
-
 int strata_fact_get(strata *s, const char *entity, const char *attribute, uint64_t as_of_ms,
                     strata_attribute *out)
 {
@@ -56,7 +53,7 @@ static struct query query_of(const strata_fact_query *q)
 {
     struct query r = {0};
 #define TAKE(field)                                                                                \
-    if (HAS(q, field))                                                                             \
+    if (ST_HAS(q, field))                                                                          \
     r.field = q->field
     TAKE(entity);
     TAKE(attribute);

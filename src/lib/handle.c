@@ -131,13 +131,6 @@ void st_lib_log_notices(strata *s)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static uint64_t option_size(size_t size, size_t offset_end)
-{
-    return size >= offset_end;
-}
-#define HAS(o, field)                                                                              \
-    ((o) != NULL && option_size((o)->size, offsetof(__typeof__(*(o)), field) + sizeof((o)->field)))
-
 static const char *start_of(const char *dir)
 {
     if (dir == NULL)
@@ -160,7 +153,7 @@ static enum st_code state_of(const char *dir, const char *state_dir, char out[ST
 
 static enum st_code options_apply(strata *s, const strata_options *o, struct st_fault *fault)
 {
-    if (HAS(o, agent) && o->agent != NULL) {
+    if (ST_HAS(o, agent) && o->agent != NULL) {
         if (st_agent_check(st_str_of(o->agent)) != ST_OK) {
             st_fail(fault, ST_INVALID, "'%.80s' is not an agent's name", o->agent);
             return st_hint(fault,
@@ -170,9 +163,9 @@ static enum st_code options_apply(strata *s, const strata_options *o, struct st_
         }
         strcpy(s->agent, o->agent);
     }
-    if (HAS(o, incarnation))
+    if (ST_HAS(o, incarnation))
         s->incarnation = o->incarnation;
-    if (HAS(o, index_gap))
+    if (ST_HAS(o, index_gap))
         s->index_gap = o->index_gap;
     return ST_OK;
 }
@@ -181,18 +174,18 @@ static enum st_code open_state(strata *s, const char *dir, const strata_options 
                                struct st_fault *fault)
 {
     char state[ST_PATH_SIZE], what[128];
-    const char *program = HAS(o, program) && o->program != NULL ? o->program : "strata";
+    const char *program = ST_HAS(o, program) && o->program != NULL ? o->program : "strata";
     enum st_code code = options_apply(s, o, fault);
     if (code == ST_OK)
-        code = state_of(dir, HAS(o, state_dir) ? o->state_dir : NULL, state, fault);
+        code = state_of(dir, ST_HAS(o, state_dir) ? o->state_dir : NULL, state, fault);
     if (code != ST_OK)
         return code;
     snprintf(what, sizeof what, "%s%s%s", program, s->agent[0] != '\0' ? ", " : "", s->agent);
     code = st_log_open(&s->log, st_env_posix(), st_alloc_libc(), state,
-                       HAS(o, read_only) && o->read_only, what);
+                       ST_HAS(o, read_only) && o->read_only, what);
     if (code != ST_OK)
         *fault = s->log.fault;
-    if (HAS(o, wait_ms) && o->wait_ms != 0)
+    if (ST_HAS(o, wait_ms) && o->wait_ms != 0)
         s->log.wait_ms = o->wait_ms;
     s->dir = realpath(start_of(dir), NULL);
     return code;
@@ -226,7 +219,7 @@ int strata_repair(const char *dir, const strata_options *options, strata_error *
     struct st_fault fault = {0};
     char state[ST_PATH_SIZE];
     enum st_code code =
-        state_of(dir, HAS(options, state_dir) ? options->state_dir : NULL, state, &fault);
+        state_of(dir, ST_HAS(options, state_dir) ? options->state_dir : NULL, state, &fault);
     if (code == ST_OK)
         code = st_log_repair(st_env_posix(), st_alloc_libc(), state, "strata repair", &fault);
     return code == ST_OK ? STRATA_OK : fault_into(error, &fault);
@@ -469,10 +462,10 @@ static enum st_code init_discover(const char *dir, const strata_init_options *op
 {
     char repository[ST_PATH_SIZE];
     struct st_found found;
-    const char *join = HAS(options, join) ? options->join : NULL;
-    uint64_t wait_ms = HAS(options, network_ms) ? options->network_ms : 0;
+    const char *join = ST_HAS(options, join) ? options->join : NULL;
+    uint64_t wait_ms = ST_HAS(options, network_ms) ? options->network_ms : 0;
     *workspace = 0;
-    if (HAS(options, found) && options->found)
+    if (ST_HAS(options, found) && options->found)
         return ST_OK;
     if (!st_find_repository(dir, repository))
         return join == NULL ? ST_OK : st_fail(fault, ST_INVALID, "%s is in no Git repository", dir);
@@ -504,17 +497,17 @@ int strata_init(const char *dir, const strata_init_options *options, strata_init
     memset(result, 0, sizeof *result);
     default_name(name);
     enum st_code code = ST_OK;
-    if (HAS(options, name) && options->name != NULL) {
+    if (ST_HAS(options, name) && options->name != NULL) {
         if (st_agent_check(st_str_of(options->name)) != ST_OK)
             code = st_fail(&fault, ST_INVALID, "'%.80s' cannot be a replica's name", options->name);
         else
             strcpy(name, options->name);
     }
-    if (code == ST_OK && HAS(options, state_dir) && options->state_dir != NULL)
+    if (code == ST_OK && ST_HAS(options, state_dir) && options->state_dir != NULL)
         code = state_of(NULL, options->state_dir, result->state_dir, &fault);
     else if (code == ST_OK)
         code = st_find_state(dir != NULL ? dir : ".", true, result->state_dir, &fault);
-    bool dry = HAS(options, dry_run) && options->dry_run;
+    bool dry = ST_HAS(options, dry_run) && options->dry_run;
     char identity[ST_PATH_SIZE + 16];
     snprintf(identity, sizeof identity, "%s/identity", result->state_dir);
     bool exists = code == ST_OK && access(identity, F_OK) == 0;

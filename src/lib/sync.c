@@ -50,11 +50,9 @@ static int find_repository(strata *s, const char *dir, char out[ST_PATH_SIZE])
 
 /* --- the ledger ------------------------------------------------------------------------------- */
 
-#define HAS(o, field) ((o)->size >= offsetof(strata_sync_options, field) + sizeof((o)->field))
-
 static bool ledger_wanted(const struct round *r)
 {
-    return HAS(r->o, ledger) && r->o->ledger;
+    return ST_HAS(r->o, ledger) && r->o->ledger;
 }
 
 /* What this copy knows of the ordered log of this workspace; false: nothing. */
@@ -390,7 +388,7 @@ int strata_sync(strata *s, const strata_sync_options *options, strata_sync_resul
     struct round r = {.s = s, .o = options, .out = out};
     memset(out, 0, sizeof *out);
     out->remote = out->url = "";
-    if (!HAS(options, arg) || options->remote == NULL)
+    if (!ST_HAS(options, arg) || options->remote == NULL)
         return st_lib_fail(s, ST_USAGE, "no remote is given");
     int code = st_lib_pending(s, &out->pending_before);
     if (code == STRATA_OK)

@@ -13,9 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define HAS(o, field)                                                                              \
-    ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
-
 int st_task_look(strata *s, const char *id, char entity[ST_NUMBERED_SIZE + 1], strata_task *t)
 {
     int code = st_lib_begin(s);

@@ -9,9 +9,6 @@
 /* Dependencies of a new task: what one record can hold beside everything else. */
 #define AFTER_MAX 1000
 
-#define HAS(o, field)                                                                              \
-    ((o) != NULL && (o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
-
 /* --- names ------------------------------------------------------------------------------------ */
 
 void st_task_id_text(struct st_task_id id, char out[ST_NUMBERED_SIZE + 1])
@@ -274,17 +271,17 @@ static int check_key(strata *s, void *arg)
 static void draft_task(struct draft *d, const strata_task_new *t, char not_before[ST_TIME_SIZE])
 {
     draft_set(d, "title", t->title, STRATA_NUL);
-    if (HAS(t, channel))
+    if (ST_HAS(t, channel))
         draft_name(d, "channel", t->channel);
-    if (HAS(t, agent))
+    if (ST_HAS(t, agent))
         draft_agent(d, t->agent);
-    if (HAS(t, key))
+    if (ST_HAS(t, key))
         draft_name(d, "key", t->key);
-    if (HAS(t, priority))
+    if (ST_HAS(t, priority))
         draft_priority(d, t->priority);
-    if (HAS(t, not_before_ms) && t->not_before_ms != 0)
+    if (ST_HAS(t, not_before_ms) && t->not_before_ms != 0)
         draft_not_before(d, t->not_before_ms, not_before);
-    if (HAS(t, data_size))
+    if (ST_HAS(t, data_size))
         draft_set(d, "data", t->data, t->data_size);
 }
 
@@ -297,7 +294,7 @@ static int find_references(strata *s, const strata_task_new *t, size_t count,
         return code;
     for (size_t i = 0; i < count && code == STRATA_OK; i++)
         code = st_task_find(s, t->after[i], entities[i]);
-    if (code == STRATA_OK && HAS(t, parent) && t->parent != NULL)
+    if (code == STRATA_OK && ST_HAS(t, parent) && t->parent != NULL)
         code = st_task_find(s, t->parent, entities[count]);
     st_lib_end(s);
     return code;
@@ -307,7 +304,7 @@ static int add_drafted(strata *s, struct draft *d, const strata_task_new *t, uns
                        char id[STRATA_TASK_SIZE], bool *existed)
 {
     struct st_record r = record_of(d);
-    struct adding a = {HAS(t, key) ? t->key : NULL, id, existed};
+    struct adding a = {ST_HAS(t, key) ? t->key : NULL, id, existed};
     bool keyed = a.key != NULL && a.key[0] != '\0';
 #ifdef ST_DEFECT_ADD_UNFLUSHED
     flags |= STRATA_NO_FLUSH;
@@ -326,7 +323,7 @@ int strata_task_add(strata *s, const strata_task_new *t, unsigned flags, char id
 {
     bool unused;
     char not_before[ST_TIME_SIZE];
-    size_t count = HAS(t, after_count) && t->after != NULL ? t->after_count : 0;
+    size_t count = ST_HAS(t, after_count) && t->after != NULL ? t->after_count : 0;
     if (existed == NULL)
         existed = &unused;
     *existed = false;
@@ -335,7 +332,7 @@ int strata_task_add(strata *s, const strata_task_new *t, unsigned flags, char id
     if (count > AFTER_MAX)
         return st_lib_fail(s, ST_LIMIT, "%zu dependencies; the limit for a new task is %d", count,
                            AFTER_MAX);
-    bool refers = count > 0 || (HAS(t, parent) && t->parent != NULL);
+    bool refers = count > 0 || (ST_HAS(t, parent) && t->parent != NULL);
     struct draft d = {.s = s};
     char(*entities)[ST_NUMBERED_SIZE + 1] = calloc(count + 1, sizeof *entities);
     d.ops = calloc(count + 16, sizeof *d.ops);
@@ -348,7 +345,7 @@ int strata_task_add(strata *s, const strata_task_new *t, unsigned flags, char id
     if (d.code == STRATA_OK) {
         for (size_t i = 0; i < count; i++)
             draft_link(&d, ST_OP_ADD, "depends", entities[i]);
-        if (HAS(t, parent) && t->parent != NULL)
+        if (ST_HAS(t, parent) && t->parent != NULL)
             draft_link(&d, ST_OP_SET, "parent", entities[count]);
         d.code = add_drafted(s, &d, t, flags, id, existed);
     }
@@ -403,7 +400,7 @@ static int check_change(strata *s, void *arg)
     if (strcmp(t.state, "failed") == 0 && strcmp(c->state, "cancelled") == 0)
         return STRATA_OK;
     bool same = strcmp(t.state, c->state) == 0 &&
-                (!HAS(c, result_size) || c->result == NULL ||
+                (!ST_HAS(c, result_size) || c->result == NULL ||
                  same_text(c->result, c->result_size, t.result, t.result_size));
     if (same)
         return STRATA_EXISTS;
@@ -417,24 +414,24 @@ static int check_change(strata *s, void *arg)
 static void draft_change(struct draft *d, const strata_task_change *c,
                          char not_before[ST_TIME_SIZE])
 {
-    draft_set(d, "title", HAS(c, title) ? c->title : NULL, STRATA_NUL);
-    if (HAS(c, channel))
+    draft_set(d, "title", ST_HAS(c, title) ? c->title : NULL, STRATA_NUL);
+    if (ST_HAS(c, channel))
         draft_name(d, "channel", c->channel);
-    if (HAS(c, agent))
+    if (ST_HAS(c, agent))
         draft_agent(d, c->agent);
-    if (HAS(c, state))
+    if (ST_HAS(c, state))
         draft_name(d, "state", c->state);
-    if (HAS(c, result_size))
+    if (ST_HAS(c, result_size))
         draft_set(d, "result", c->result, c->result_size);
-    if (HAS(c, reason))
+    if (ST_HAS(c, reason))
         draft_set(d, "reason", c->reason, STRATA_NUL);
-    if (HAS(c, data_size))
+    if (ST_HAS(c, data_size))
         draft_set(d, "data", c->data, c->data_size);
-    if (HAS(c, checkpoint_size))
+    if (ST_HAS(c, checkpoint_size))
         draft_set(d, "checkpoint", c->checkpoint, c->checkpoint_size);
-    if (HAS(c, priority))
+    if (ST_HAS(c, priority))
         draft_priority(d, c->priority);
-    if (HAS(c, not_before_ms))
+    if (ST_HAS(c, not_before_ms))
         draft_not_before(d, c->not_before_ms, not_before);
 }
 
@@ -443,13 +440,13 @@ int strata_task_update(strata *s, const char *id, const strata_task_change *c, u
     char entity[ST_NUMBERED_SIZE + 1], parent[ST_NUMBERED_SIZE + 1] = "", not_before[ST_TIME_SIZE];
     struct st_op ops[16];
     struct draft d = {.s = s, .ops = ops, .entity = entity};
-    if (HAS(c, title) && c->title != NULL && c->title[0] == '\0')
+    if (ST_HAS(c, title) && c->title != NULL && c->title[0] == '\0')
         return st_lib_fail(s, ST_INVALID, "the title is empty");
     int code = st_lib_begin(s);
     if (code != STRATA_OK)
         return code;
     code = st_task_find(s, id, entity);
-    bool moves = HAS(c, parent) && c->parent != NULL;
+    bool moves = ST_HAS(c, parent) && c->parent != NULL;
     if (code == STRATA_OK && moves && c->parent[0] != '\0')
         code = st_task_find(s, c->parent, parent);
     st_lib_end(s);
@@ -466,7 +463,7 @@ int strata_task_update(strata *s, const char *id, const strata_task_change *c, u
         return st_lib_fail(s, ST_USAGE, "nothing to change: it is not said what");
     struct st_record r = record_of(&d);
     struct changing x = {c, &d, &r};
-    bool judged = HAS(c, state) && c->state != NULL;
+    bool judged = ST_HAS(c, state) && c->state != NULL;
     code = st_lib_append(s, &r, judged ? check_change : NULL, &x, flags);
     if (code == STRATA_EXISTS)
         return strata_flush(s); /* it says the same already */

@@ -65,8 +65,6 @@ static void fill_view(const struct st_entry *e, strata_view *out)
     *out = (strata_view){e->name, e->subject, e->path, e->committed};
 }
 
-#define HAS(o, field) ((o)->size >= offsetof(__typeof__(*(o)), field) + sizeof((o)->field))
-
 static int usual_file(strata *s, const struct st_view *view, const char *subject,
                       char out[ST_PATH_SIZE])
 {
@@ -86,7 +84,7 @@ static int add_locked(strata *s, const struct st_view *view, const strata_view_o
 {
     struct st_files *f = s->files;
     char usual[ST_PATH_SIZE], relative[ST_PATH_SIZE], path[ST_PATH_SIZE];
-    const char *given = HAS(o, path) ? o->path : NULL;
+    const char *given = ST_HAS(o, path) ? o->path : NULL;
     int code = given == NULL ? usual_file(s, view, subject, usual) : STRATA_OK;
     if (code == STRATA_OK)
         code = st_files_relative(s, given != NULL ? given : usual, relative);
@@ -108,7 +106,7 @@ static int add_locked(strata *s, const struct st_view *view, const strata_view_o
         .name = view->name,
         .subject = subject,
         .path = relative,
-        .committed = HAS(o, committed) && o->committed,
+        .committed = ST_HAS(o, committed) && o->committed,
     };
     struct st_file_stamp stamp;
     struct st_fault fault;
@@ -141,7 +139,7 @@ int strata_view_add(strata *s, const strata_view_options *o, strata_view *out)
         st_lib_hint(s, "views are: heartbeat, facts, queue");
         return ST_INVALID;
     }
-    const char *subject = HAS(o, subject) && o->subject != NULL ? o->subject : "";
+    const char *subject = ST_HAS(o, subject) && o->subject != NULL ? o->subject : "";
     if (subject[0] != '\0' && !view->takes_subject)
         return st_lib_fail(s, ST_USAGE, "the view %s is not of one entity", view->name);
     int code = subject[0] != '\0' ? st_lib_name(s, "entity", subject) : STRATA_OK;
