@@ -78,15 +78,17 @@ struct pipes {
     int go[2];     /* a byte: its guardian is there; the end without one: nobody looks after it */
 };
 
+/* What this process catches or ignores, and a command must not. */
+static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+#define DEFAULTS (sizeof defaults / sizeof defaults[0])
+
 static void become(const struct child *c, const struct pipes *p)
 {
     char go;
     if (p->go[1] >= 0 && (close(p->go[1]) < 0 || read(p->go[0], &go, 1) != 1))
         _exit(127);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
-    signal(SIGPIPE, SIG_DFL);
+    for (size_t i = 0; i < DEFAULTS; i++)
+        signal(defaults[i], SIG_DFL);
     setpgid(0, 0);
     if (isatty(0)) {
         int null = open("/dev/null", O_RDONLY);
@@ -137,7 +139,6 @@ static char **environment_of(const struct child *c)
  * -1: it could not be executed like this. */
 static pid_t spawn(const struct child *c, const struct pipes *p)
 {
-    static const int defaults[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
     sigset_t set;
@@ -147,7 +148,7 @@ static pid_t spawn(const struct child *c, const struct pipes *p)
         return free(list), -1;
     posix_spawnattr_init(&attributes); /* sets fields, no more */
     sigemptyset(&set);
-    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+    for (size_t i = 0; i < DEFAULTS; i++)
         sigaddset(&set, defaults[i]);
     posix_spawnattr_setsigdefault(&attributes, &set);
     posix_spawnattr_setpgroup(&attributes, 0);

@@ -12,6 +12,19 @@
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
+bool mcp_room(char **p, size_t *cap, size_t used, size_t n)
+{
+    if (*cap - used >= n)
+        return true;
+    size_t more = used + n > 2 * *cap ? used + n : 2 * *cap;
+    char *grown = realloc(*p, more);
+    if (grown == NULL)
+        return false;
+    *p = grown;
+    *cap = more;
+    return true;
+}
+
 char *mcp_lines_room(struct mcp_lines *l, size_t *room)
 {
     if (l->start > 0) {
@@ -20,14 +33,8 @@ char *mcp_lines_room(struct mcp_lines *l, size_t *room)
         l->scanned -= l->start;
         l->start = 0;
     }
-    if (l->cap - l->end < READ_SIZE) {
-        size_t cap = l->end + READ_SIZE > 2 * l->cap ? l->end + READ_SIZE : 2 * l->cap;
-        char *p = realloc(l->p, cap);
-        if (p == NULL)
-            return NULL;
-        l->p = p;
-        l->cap = cap;
-    }
+    if (!mcp_room(&l->p, &l->cap, l->end, READ_SIZE))
+        return NULL;
     *room = READ_SIZE;
     return l->p + l->end;
 }

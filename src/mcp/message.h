@@ -36,6 +36,9 @@ struct mcp_lines {
 
 enum mcp_line { MCP_LINE_NONE, MCP_LINE_WHOLE, MCP_LINE_TOO_LONG };
 
+/* Room for n bytes behind the first `used`. False: out of memory, and nothing has changed. */
+bool mcp_room(char **p, size_t *cap, size_t used, size_t n);
+
 /* Where to put more bytes, and how many fit. NULL: out of memory. */
 char *mcp_lines_room(struct mcp_lines *l, size_t *room);
 void mcp_lines_added(struct mcp_lines *l, size_t n);

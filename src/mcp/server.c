@@ -28,13 +28,7 @@ static void line_release(struct line *l)
 /* Room for so many more bytes. */
 static bool line_fits(struct line *l, size_t n)
 {
-    if (l->cap - l->n < n && !l->failed) {
-        size_t cap = l->n + n > 2 * l->cap ? l->n + n : 2 * l->cap;
-        char *p = realloc(l->p, cap);
-        l->failed = p == NULL;
-        l->p = p != NULL ? p : l->p;
-        l->cap = p != NULL ? cap : l->cap;
-    }
+    l->failed = l->failed || !mcp_room(&l->p, &l->cap, l->n, n);
     return !l->failed;
 }
 

@@ -67,15 +67,9 @@ static void keep(void *arg, const char *line, size_t n)
     }
     if (x->size == 0)
         x->wrote_ms = now_ms();
-    if (x->cap - x->size < n) {
-        size_t cap = x->size + n > 2 * x->cap ? x->size + n : 2 * x->cap;
-        char *p = realloc(x->out, cap);
-        if (p == NULL) {
-            x->no_memory = true;
-            return;
-        }
-        x->out = p;
-        x->cap = cap;
+    if (!mcp_room(&x->out, &x->cap, x->size, n)) {
+        x->no_memory = true;
+        return;
     }
     memcpy(x->out + x->size, line, n);
     x->size += n;
