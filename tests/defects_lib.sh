@@ -24,6 +24,7 @@ test_of() {
     MEND_UNPLANNED) echo mend test_killed_at_every_step ;;
     MEND_*) echo mend test_both_lives_go_on ;;
     NEAR_*) echo gap 'test_*' ;;
+    PAST_FORGOTTEN) echo merge test_ring ;;
     NUMBER_NOT_RAISED) echo tasks test_a_copy_that_joined_has_numbers_of_its_own ;;
     RUN_KEPT_IN_DOUBT) echo operations test_a_run_file_serves_again ;;
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;

@@ -20,9 +20,14 @@ void st_arena_reset(struct st_arena *a)
     }
 }
 
+static size_t rounded(size_t size)
+{
+    return (size + 15) & ~(size_t)15;
+}
+
 void *st_arena_take(struct st_arena *a, size_t size)
 {
-    size = (size + 15) & ~(size_t)15;
+    size = rounded(size);
     if (a->blocks == NULL || a->blocks->size - a->blocks->used < size) {
         size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
         struct st_arena_block *b = malloc(sizeof *b + room);
@@ -36,6 +41,21 @@ void *st_arena_take(struct st_arena *a, size_t size)
     void *p = a->blocks->bytes + a->blocks->used;
     a->blocks->used += size;
     return p;
+}
+
+void *st_arena_extend(struct st_arena *a, void *p, size_t size, size_t more)
+{
+    struct st_arena_block *b = a->blocks;
+    size_t was = rounded(size), now = rounded(more);
+    if (b != NULL && p != NULL && (char *)p + was == b->bytes + b->used &&
+        b->size - b->used >= now - was) {
+        b->used += now - was;
+        return p;
+    }
+    void *to = st_arena_take(a, more);
+    if (to != NULL && size > 0)
+        memcpy(to, p, size);
+    return to;
 }
 
 const char *st_arena_text(struct st_arena *a, struct st_str text)

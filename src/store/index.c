@@ -13,6 +13,10 @@
  * this is lost in a command's start; large enough for some 15 writing commands. Pages.
  */
 #define WAL_PAGES_MAX 128
+/* More for who has committed so often: it lives on, and while it does nobody comes first. Emptying it costs
+ * two flushes and a write for each page, however often that has changed. */
+#define WAL_PAGES_BUSY 1024
+#define BUSY_COMMITS   16
 
 /* --- the handle -------------------------------------------------------------------------------- */
 
@@ -161,7 +165,9 @@ enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms)
  * Nor is an error one of the commit before. */
 static void checkpoint(struct st_index *x)
 {
-    if (x->wal_pages <= WAL_PAGES_MAX)
+    int max = x->commits < BUSY_COMMITS ? WAL_PAGES_MAX : WAL_PAGES_BUSY;
+    x->commits++;
+    if (x->wal_pages <= max)
         return;
     sqlite3_busy_timeout(x->db, 0);
     sqlite3_wal_checkpoint_v2(x->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

@@ -12,6 +12,7 @@
 #define ST_STORE_INDEX_INTERNAL_H
 
 #include "store/index.h"
+#include "store/row_cache.h"
 
 #include <sqlite3.h>
 
@@ -38,31 +39,6 @@ struct st_position {
     uint64_t entries, records, attributes, pending, unseen;
     uint64_t digest[2];
     uint64_t generation; /* changes with every commit */
-};
-
-/* One row of kv in memory. */
-struct st_row {
-    char *bytes;                        /* key, then value */
-    uint32_t key_size, value_size, cap; /* a gigabyte at most: ST_SIBLINGS_MAX documents */
-    uint64_t head;
-    uint64_t hash[2]; /* of the row as it is in the database; 0,0: not there or not visible */
-    bool exists;      /* in memory: false after a delete or for a known absence */
-    bool stored;      /* in the database */
-    bool dirty;
-};
-
-#define ST_RUNS_MAX 64
-
-struct st_rows {
-    struct st_row *slots; /* open addressing; bytes NULL: free */
-    size_t cap, count;    /* cap: a power of two */
-    size_t last;          /* the slot used last */
-    size_t *dirty;        /* slot numbers: sorted runs, then what came since */
-    size_t dirty_count, dirty_cap;
-    size_t runs[ST_RUNS_MAX], run_count; /* where each run ends; each is at least twice the next */
-    /* A Bloom filter of all keys in the database, which spares the look into it for a new key.
-     * NULL: not known, as the table was not empty when this process began. */
-    uint64_t *stored;
 };
 
 struct st_index_writer {
@@ -116,6 +92,7 @@ struct st_index {
     bool behind;         /* rows in memory are ahead of the database */
     bool loaded;         /* position is of the open transaction */
     int wal_pages;       /* in the WAL after the last commit */
+    unsigned commits;    /* of this handle */
     bool corrupt;        /* SQLite found the file damaged */
     struct st_position position;
     struct st_position stored; /* the one in the database; in memory it may be ahead */
