@@ -150,6 +150,12 @@ static enum st_code memory_begin(struct st_order *o, struct st_mark *at)
     return code;
 }
 
+static enum st_code memory_at_hand(struct st_order *o)
+{
+    struct st_mark at;
+    return memory_begin(o, &at);
+}
+
 static void memory_end(struct st_order *o)
 {
     pthread_mutex_unlock(&place_of(o)->lock);
@@ -246,6 +252,7 @@ static const struct st_order_engine engine = {
     .answer = memory_answer,
     .tail = memory_tail,
     .begin = memory_begin,
+    .at_hand = memory_at_hand,
     .end = memory_end,
     .each = memory_each,
     .anew = memory_anew,

@@ -549,6 +549,51 @@ static void test_a_role_on_a_full_disk(void **state)
     st_strong_close(s);
 }
 
+static void file_text(const char *path, char *text, size_t size, bool write)
+{
+    FILE *f = fopen(path, write ? "r+" : "r");
+    assert_non_null(f);
+    size_t n = write ? fwrite(text, 1, strlen(text), f) : fread(text, 1, size - 1, f);
+    if (!write)
+        text[n] = '\0';
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Whoever has read the file of the role goes on without reading it: not when another one takes its place, nor
+ * when it says something else, of the same size. */
+static void test_a_role_is_not_remembered(void **state)
+{
+    struct place p;
+    char path[160], text[300], other[300];
+    (void)state;
+    clock_set = true;
+    file_ns = S_NS; /* a year later: the file has not just been written */
+    place_new(&p, "desk", true, true);
+    struct st_strong *s = open_place(&p), *t = open_place(&p);
+    struct st_order *o = *(struct st_order **)t;
+    snprintf(path, sizeof path, "%s/strong/coordinator", p.path);
+    for (int i = 0; i < 2; i++) {
+        assert_true(st_strong_here(s));
+        assert_true(st_strong_here(s));
+        OK(t, o->engine->give_up(o));
+        assert_false(st_strong_here(s));
+        OK(t, o->engine->take(o, "ann"));
+    }
+    assert_true(st_strong_here(s));
+    usleep(20000); /* a tick of the system's clock for files */
+    file_text(path, text, sizeof text, false);
+    strcpy(other, text);
+    char *digit = strpbrk(strstr(other, "inode"), "0123456789");
+    *digit = *digit == '9' ? '8' : (char)(*digit + 1);
+    file_text(path, other, 0, true);
+    assert_false(st_strong_here(s));
+    file_text(path, text, 0, true);
+    assert_true(st_strong_here(s));
+    st_strong_close(s);
+    st_strong_close(t);
+    file_ns = 1;
+}
+
 /* --- durability ------------------------------------------------------------------------------- */
 
 static void test_no_answer_before_it_is_durable(void **state)
@@ -1138,6 +1183,7 @@ int main(void)
         TEST(test_forced),
         TEST(test_stands_down),
         TEST(test_a_role_on_a_full_disk),
+        TEST(test_a_role_is_not_remembered),
         TEST(test_no_answer_before_it_is_durable),
         TEST(test_rows_are_a_cache),
         TEST(test_rows_in_memory),

@@ -76,7 +76,7 @@ int st_claims_free(strata *s, const char *const *names, size_t count, size_t max
     int result = st_lib_strong_open(s);
     if (result != STRATA_OK)
         return result;
-    if (st_strong_peek(s->strong) != ST_OK)
+    if (st_strong_at_hand(s->strong) != ST_OK)
         return st_lib_strong_fault(s);
     enum st_code code = ST_OK;
     for (size_t i = 0; i < count && *found < max && code == ST_OK; i++) {

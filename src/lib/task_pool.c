@@ -12,7 +12,8 @@
  * holds for the log's word (st_log_changes()). So there is no lock that a killed process could leave.
  * A look has a random number; its head and each of its names are believed when their checksum is right,
  * which covers that number: what two have written at once fits neither. Names are drawn by counting up
- * `next`. A name that was drawn by somebody who died is seen by the next look.
+ * `next`. What was drawn is not seen again by the look after; a name that was drawn by somebody who died
+ * is by the one after that.
  *
  * Only what is nobody's is shared. Agents that have tasks of their own among what is ready are named in
  * the head, and look for themselves.
@@ -35,8 +36,6 @@
 /* So many are looked at: more when they were used up before their time. */
 #define WINDOW_MIN 64u
 #define WINDOW_MAX 2048u
-/* Drawn a moment ago, the ledger may not say so yet: as many as processes are on their way. */
-#define DRAWN_MAX 128u
 
 /* What has become ready meanwhile, and is better than what was seen, is seen so late. */
 #define LOOK_NS 100000000ull
@@ -270,9 +269,9 @@ static uint32_t window_next(const struct taking *t)
     return drawn(t) < t->head.count / 4 && window > WINDOW_MIN ? window / 2 : window;
 }
 
-/* Those that were drawn last: who drew them is on its way to the ledger. */
-struct on_the_way {
-    uint64_t marks[DRAWN_MAX];
+/* Those that were drawn from the look before: taken, by whoever the ledger may not name yet, or ended. */
+struct drawn_names {
+    uint64_t marks[NAMES_MAX]; /* sorted */
     size_t count;
 };
 
@@ -281,43 +280,42 @@ static uint64_t mark_of(const char *entity)
     return st_checksum(entity, strlen(entity));
 }
 
-static void note_drawn(const struct taking *t, struct on_the_way *o)
+static int compare_marks(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void note_drawn(const struct taking *t, struct drawn_names *d)
 {
     uint32_t end = t->head.look != 0 ? drawn(t) : 0;
-    uint32_t i = end > DRAWN_MAX ? end - DRAWN_MAX : 0;
-    for (o->count = 0; i < end; i++) {
+    d->count = 0;
+    for (uint32_t i = 0; i < end && i < NAMES_MAX; i++) {
         struct name n;
         memcpy(&n, &t->slot->names[i], sizeof n);
         if (n.look == t->head.look && n.checksum == name_checksum(&n))
-            o->marks[o->count++] = mark_of(n.entity);
+            d->marks[d->count++] = mark_of(n.entity);
     }
+    qsort(d->marks, d->count, sizeof *d->marks, compare_marks);
 }
 
-static bool is_on_the_way(const struct on_the_way *o, const char *entity)
+static bool was_drawn(const struct drawn_names *d, const char *entity)
 {
     uint64_t mark = mark_of(entity);
-    bool is = false;
-    for (size_t i = 0; i < o->count; i++)
-        is |= o->marks[i] == mark;
-    return is;
+    return bsearch(&mark, d->marks, d->count, sizeof mark, compare_marks) != NULL;
 }
 
 /* Names first, the head last: in between nothing that is there is believed. */
-static void publish(struct taking *t, struct head *h, char (*entities)[ST_NUMBERED_SIZE + 1],
+static void publish(struct taking *t, struct head *h, const char *const *names,
                     const size_t *free_ones, size_t count)
 {
-    struct on_the_way gone;
-    note_drawn(t, &gone);
-    h->count = 0;
-    for (size_t i = 0; i < count && h->count < NAMES_MAX; i++) {
+    for (h->count = 0; h->count < count; h->count++) {
         struct name n;
-        if (is_on_the_way(&gone, entities[free_ones[i]]))
-            continue;
         memset(&n, 0, sizeof n);
         n.look = h->look;
-        strcpy(n.entity, entities[free_ones[i]]);
+        strcpy(n.entity, names[free_ones[h->count]]);
         n.checksum = name_checksum(&n);
-        memcpy(&t->slot->names[h->count++], &n, sizeof n);
+        memcpy(&t->slot->names[h->count], &n, sizeof n);
     }
     st_atomic_store(&t->slot->next, (uint64_t)(uint32_t)h->look << 32);
     h->checksum = head_checksum(h);
@@ -328,17 +326,20 @@ static int look_at(struct taking *t, struct head *h, struct st_candidates *c, co
                    size_t *free_ones)
 {
     strata_task_query nobodys = {.size = sizeof nobodys, .agent = "", .channel = t->q->channel};
-    size_t found = 0;
+    struct drawn_names gone;
+    size_t count = 0, found = 0;
     int code = st_task_candidates(t->s, &nobodys, c);
+    note_drawn(t, &gone);
     for (size_t i = 0; i < c->count; i++)
-        names[i] = c->entities[i];
+        if (!was_drawn(&gone, c->entities[i]))
+            names[count++] = c->entities[i];
     if (code == STRATA_OK)
-        code = st_claims_free(t->s, names, c->count, c->max, free_ones, &found);
+        code = st_claims_free(t->s, names, count, NAMES_MAX, free_ones, &found);
     if (code != STRATA_OK)
         return code;
     h->at = c->at;
     h->all = c->all;
-    publish(t, h, c->entities, free_ones, found);
+    publish(t, h, names, free_ones, found);
     return STRATA_OK;
 }
 

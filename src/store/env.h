@@ -29,6 +29,8 @@ struct st_file_info {
     uint64_t fs_id;    /* of the file system */
     bool is_directory;
     bool unlinked; /* fstat only: no name leads to this file any more */
+    /* fstat only: when its bytes or names last changed, ns since 1970, in ticks of some ms; 0: not known */
+    uint64_t changed_ns;
 };
 
 struct st_env {

@@ -115,6 +115,7 @@ static int posix_fstat(void *ctx, int fd, struct st_file_info *out)
         .inode = st.st_ino,
         .is_directory = S_ISDIR(st.st_mode),
         .unlinked = st.st_nlink == 0,
+        .changed_ns = (uint64_t)st.st_ctim.tv_sec * NS_PER_S + (uint64_t)st.st_ctim.tv_nsec,
     };
     return 0;
 }

@@ -220,6 +220,15 @@ static enum st_code file_begin(struct st_order *o, struct st_mark *at)
     return ST_OK;
 }
 
+/* Of this log, and not of none. */
+static enum st_code file_at_hand(struct st_order *o)
+{
+    struct st_file *f = file_of(o);
+    struct st_mark at;
+    struct st_dot first = {st_log_writer(&f->log), 1};
+    return st_index_begin_since(f->index, first) == ST_OK ? ST_OK : file_begin(o, &at);
+}
+
 static void file_end(struct st_order *o)
 {
     st_index_end(file_of(o)->index);
@@ -320,6 +329,7 @@ static void file_close(struct st_order *o)
 {
     struct st_file *f = file_of(o);
     st_answers_close(f);
+    st_role_close(f);
     st_index_close(f->index);
     if (f->log_open)
         st_log_close(&f->log);
@@ -334,6 +344,7 @@ static const struct st_order_engine engine = {
     .answer = file_answer,
     .tail = file_tail,
     .begin = file_begin,
+    .at_hand = file_at_hand,
     .end = file_end,
     .each = file_each,
     .anew = file_anew,
@@ -426,6 +437,7 @@ enum st_code st_file_open(struct st_order **out, const struct st_env *env,
     if (f == NULL)
         return st_fail(fault, ST_NO_MEMORY, "out of memory");
     f->order.engine = &engine;
+    f->role.fd = -1;
     enum st_code code = st_log_open(&f->log, env, alloc, dir, read_only, what);
     f->log_open = true;
     if (code != ST_OK)

@@ -55,21 +55,67 @@ enum st_code st_role_give_up(struct st_file *f)
     return role_write(f, nobody, sizeof nobody - 1);
 }
 
-enum st_code st_role_check(struct st_file *f)
+void st_role_close(struct st_file *f)
+{
+    if (f->role.fd >= 0)
+        f->log.env->close(f->log.env->ctx, f->role.fd);
+    f->role.fd = -1;
+}
+
+/* It is asked for with every entry. Another file takes its place, or its bytes change, which the system tells
+ * by a time: not within one of its ticks, so what has just changed is read again. */
+#define SETTLED_MS 1000
+
+static bool still_ours(const struct st_file *f)
 {
     const struct st_env *env = f->log.env;
-    char have[ROLE_SIZE], should[ROLE_SIZE], path[ST_PATH_SIZE];
+    struct st_file_info now;
+#ifdef ST_DEFECT_ROLE_REMEMBERED
+    return f->role.fd >= 0;
+#endif
+    return f->role.fd >= 0 && env->fstat(env->ctx, f->role.fd, &now) >= 0 && !now.unlinked &&
+           now.changed_ns == f->role.changed_ns;
+}
+
+/* Of the open file, before it is read: whether it may be left unread from now on. */
+static bool is_settled(const struct st_file *f, int fd, uint64_t *changed_ns)
+{
+    const struct st_env *env = f->log.env;
+    struct st_file_info info;
+    *changed_ns = env->fstat(env->ctx, fd, &info) >= 0 && !info.unlinked ? info.changed_ns : 0;
+    uint64_t changed_ms = *changed_ns / ST_NS_PER_MS, now_ms = env->wall_ms(env->ctx);
+    return changed_ms != 0 && changed_ms < now_ms && now_ms - changed_ms >= SETTLED_MS;
+}
+
+/* Keeps the file open where that saves reading it next time. */
+static bool names_us(struct st_file *f, const char *path, char have[ROLE_SIZE])
+{
+    const struct st_env *env = f->log.env;
+    char should[ROLE_SIZE];
+    role_text(&f->log.identity, "", should);
+    size_t directory = role_directory(should);
+    st_role_close(f);
+    int fd = env->open(env->ctx, path, ST_OPEN_READ);
+    bool settled = fd >= 0 && is_settled(f, fd, &f->role.changed_ns);
+    ssize_t n = fd >= 0 ? env->pread(env->ctx, fd, have, ROLE_SIZE - 1, 0) : fd;
+    have[n > 0 ? n : 0] = '\0';
+    bool us = n > 0 && strncmp(have, should, directory) == 0 && role_directory(have) == directory;
+    if (us && settled)
+        f->role.fd = fd;
+    else if (fd >= 0)
+        env->close(env->ctx, fd);
+    return us;
+}
+
+enum st_code st_role_check(struct st_file *f)
+{
+    char have[ROLE_SIZE], path[ST_PATH_SIZE];
+    if (still_ours(f))
+        return ST_OK;
     enum st_code code = role_path(f, path);
     if (code != ST_OK)
         return code;
-    role_text(&f->log.identity, "", should);
-    int fd = env->open(env->ctx, path, ST_OPEN_READ);
-    ssize_t n = fd >= 0 ? env->pread(env->ctx, fd, have, sizeof have - 1, 0) : fd;
-    if (fd >= 0)
-        env->close(env->ctx, fd);
-    have[n > 0 ? n : 0] = '\0';
-    size_t directory = role_directory(should);
-    if (n > 0 && strncmp(have, should, directory) == 0 && role_directory(have) == directory)
+    if (names_us(f, path, have))
         return ST_OK;
     if (strstr(have, "\"inode\":") == NULL) { /* never had, or given up */
         st_fail(&f->order.fault, ST_UNAVAILABLE, "another copy of this workspace decides");

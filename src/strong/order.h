@@ -19,7 +19,8 @@
  *   - tail: the last entry ordered so far.
  *   - begin: a read of the rows as they are after everything ordered before the call, and perhaps
  *     after more. *at is what they are made of: they may leave the process when that is durable.
- *   - end: ends it.
+ *   - at_hand: a read of the rows as they are, however old; it waits for nobody.
+ *   - end: ends either.
  *   - each: entries in order, from a place (st_entry) on; 0: from the first. Between begin and end.
  *   - clock: the clock that deadlines of this place are on: which one, and what it says. A deadline
  *     on another clock cannot be compared (another boot, another time name space; for a cluster:
@@ -96,6 +97,7 @@ struct st_order_engine {
                            struct st_ledger_result *results, size_t count);
     enum st_code (*tail)(struct st_order *o, struct st_mark *out);
     enum st_code (*begin)(struct st_order *o, struct st_mark *at);
+    enum st_code (*at_hand)(struct st_order *o);
     void (*end)(struct st_order *o);
     /* `visit` returns ST_SCAN_STOP to end it early, which is then ST_OK. What it is shown is lent
      * for the call. */

@@ -240,6 +240,15 @@ enum st_code st_strong_peek(struct st_strong *s)
     return ST_OK;
 }
 
+enum st_code st_strong_at_hand(struct st_strong *s)
+{
+    enum st_code code = s->order->engine->at_hand(s->order);
+    if (code != ST_OK)
+        return st_strong_fail(s, code);
+    s->ledger.kv = s->order->kv;
+    return ST_OK;
+}
+
 void st_strong_end(struct st_strong *s)
 {
     s->order->engine->end(s->order);
@@ -333,8 +342,9 @@ bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own)
     uint64_t now = s->env->boot_ns(s->env->ctx);
     uint64_t *word = s->order->looked != NULL ? s->order->looked : own;
     uint64_t last = st_atomic_load(word);
+    uint64_t wait_ns = last == *own ? every_ns : 2 * every_ns;
     /* A time that is yet to come is of another boot. */
-    if (last != 0 && last <= now && now - last < every_ns)
+    if (last != 0 && last <= now && now - last < wait_ns)
         return false;
     *own = now;
     return word == own || st_atomic_replace(word, &last, now);

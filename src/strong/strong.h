@@ -89,6 +89,8 @@ enum st_code st_strong_begin(struct st_strong *s);
 /* The same without waiting for anything to be durable: for choosing what to ask for, as what the
  * entry then says is all that counts. */
 enum st_code st_strong_peek(struct st_strong *s);
+/* The same of the rows as they are at hand: for guessing what is worth asking for. */
+enum st_code st_strong_at_hand(struct st_strong *s);
 void st_strong_end(struct st_strong *s);
 /* Between begin and end. */
 struct st_ledger *st_strong_ledger(struct st_strong *s);
