@@ -5,7 +5,7 @@
  *           tasks added a second, on disk when the number is told
  *   bench-tasks next PROCESSES MS DIR [TASKS]
  *           tasks finished a second, each in one step with taking the next (done --next), of TASKS
- *           (100,000) that are added first
+ *           (100,000) that are added first; all of one priority, as the jobs of bullmq.mjs are
  *   bench-tasks fill TASKS DIR
  *           makes a workspace of TASKS tasks, most of which wait for two earlier ones; prints how
  *           long finishing one and counting them takes, ms
@@ -100,8 +100,9 @@ static void fill(struct work *w, uint64_t count, bool linked)
         bench_die("out of memory");
     for (uint64_t i = 0; i < count; i++) {
         snprintf(keys[i], sizeof keys[i], "k%llu", (unsigned long long)i);
-        items[i] = (strata_task_item){
-            .key = keys[i], .title = "build the frontend", .priority = (int)(i % 5)};
+        items[i] = (strata_task_item){.key = keys[i],
+                                      .title = "build the frontend",
+                                      .priority = linked ? (int)(i % 5) : STRATA_PRIORITY_NONE};
         if (!linked || i < 1000)
             continue;
         /* Anywhere among the earlier ones: none has very many that wait for it. */

@@ -211,6 +211,46 @@ static bool is_quiet(const struct st_claim_kept *k)
     return st_claim_is_over(k->outcome) || (k->outcome == ST_CLAIM_NONE && k->token == 0);
 }
 
+/* Records that are appended with one write. */
+#define TOLD_MAX 32
+
+struct told {
+    struct telling tellings[TOLD_MAX];
+    struct st_record records[TOLD_MAX];
+    size_t count;
+    bool quiet;
+};
+
+static int told_append(strata *s, struct told *t, struct st_dot *seen)
+{
+    if (t->count == 0)
+        return STRATA_OK;
+    s->log.quiet = t->quiet;
+    enum st_code put = st_log_append_all(&s->log, t->records, t->count, (struct st_hlc){0});
+    s->log.quiet = false;
+    if (put != ST_OK)
+        return st_lib_fault(s, &s->log.fault);
+    *seen = t->records[t->count - 1].dot;
+    t->count = 0;
+    return STRATA_OK;
+}
+
+static int told_add(strata *s, struct told *t, const struct copy *c, struct st_dot *seen)
+{
+    bool quiet = is_quiet(&c->kept);
+    int code = STRATA_OK;
+    if (t->count == TOLD_MAX || t->quiet != quiet)
+        code = told_append(s, t, seen);
+    if (code != STRATA_OK)
+        return code;
+    struct telling *telling = &t->tellings[t->count];
+    tell_copy(telling, c);
+    t->records[t->count++] = (struct st_record){
+        .agent = st_str_of(c->by), .ops = telling->ops, .op_count = telling->count};
+    t->quiet = quiet;
+    return STRATA_OK;
+}
+
 /* The append lock is held: nobody can copy, or say anything else, between the look and the record.
  */
 static int copy_locked(strata *s, struct copies *c)
@@ -220,19 +260,15 @@ static int copy_locked(strata *s, struct copies *c)
         return st_lib_index_fault(s, st_index_fault(s->index)->code);
     int code = look_at_all(s, c, &any);
     st_index_end(s->index);
-    for (size_t i = 0; i < c->count && code == STRATA_OK; i++) {
-        struct telling t;
-        if (!c->list[i].due)
-            continue;
-        tell_copy(&t, &c->list[i]);
-        struct st_record r = {.agent = st_str_of(c->list[i].by), .ops = t.ops, .op_count = t.count};
-        s->log.quiet = is_quiet(&c->list[i].kept);
-        enum st_code put = st_log_append(&s->log, &r, (struct st_hlc){0});
-        s->log.quiet = false;
-        if (put != ST_OK)
-            return st_lib_fault(s, &s->log.fault);
-        c->seen = r.dot;
-    }
+    struct told *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded");
+    for (size_t i = 0; i < c->count && code == STRATA_OK; i++)
+        if (c->list[i].due)
+            code = told_add(s, t, &c->list[i], &c->seen);
+    if (code == STRATA_OK)
+        code = told_append(s, t, &c->seen);
+    free(t);
     return code;
 }
 
@@ -252,6 +288,9 @@ static int copy_list(strata *s, struct copies *c)
     code = copy_locked(s, c);
     st_log_unlock(&s->log);
     st_lib_log_notices(s);
+    /* While the rows are in memory that were looked at. */
+    if (code == STRATA_OK)
+        (void)st_index_catch_up(s->index, 0);
     return code;
 }
 
@@ -361,7 +400,6 @@ int st_task_settle(strata *s)
         code = st_task_copy_all(s);
 #endif
     if (code == STRATA_OK || code == STRATA_UNAVAILABLE) {
-        s->settled_ns = s->log.env->boot_ns(s->log.env->ctx);
         s->unsettled = false;
     }
     if (code != STRATA_UNAVAILABLE)

@@ -258,24 +258,50 @@ enum st_code st_lines_write(struct st_log *log, int fd, uint64_t offset, bool *l
     return st_cannot_append(log, e);
 }
 
-/* Writes r as the next record behind *tail and moves *tail. On failure nothing is left behind. */
-static enum st_code record_write(struct st_log *log, int fd, struct st_writer w,
-                                 struct st_tail *tail, struct st_record *r, struct st_hlc observed)
+/* Lines of so many bytes are written at once, and what one line has more. */
+#define LINES_SIZE 65536
+
+/* Puts the next of the records behind *tail, into log->line, and moves *tail. *count: how many there are; how
+ * many it was. */
+static enum st_code records_put(struct st_log *log, struct st_writer w, struct st_tail *tail,
+                                struct st_record *records, size_t *count, struct st_hlc observed)
 {
-    struct st_tail next = *tail;
-    struct st_draft draft;
-    struct st_record head;
-    bool left;
-    enum st_code code = st_draft_make(log, r, &draft);
+    struct st_str suffix = st_str_of(log->identity.number_suffix);
+    enum st_code code = ST_OK;
+    size_t n = 0;
     st_buf_reset(&log->line);
-    if (code == ST_OK)
-        code = st_record_put(log, w, &draft, observed, &next, &head);
-    if (code == ST_OK)
-        code = st_lines_write(log, fd, tail->offset, &left);
-    if (code != ST_OK)
-        return code;
-    st_record_told(log, r, &head, st_str_of(log->identity.number_suffix));
-    *tail = next;
+    for (; n < *count && log->line.n < LINES_SIZE && code == ST_OK; n++) {
+        struct st_draft draft;
+        struct st_record head;
+        code = st_draft_make(log, &records[n], &draft);
+        if (code == ST_OK)
+            code = st_record_put(log, w, &draft, observed, tail, &head);
+        if (code == ST_OK)
+            st_record_told(log, &records[n], &head, suffix);
+    }
+    *count = n;
+    return code;
+}
+
+/* Writes the records behind *tail and moves *tail. On failure nothing is left behind of those that *tail
+ * does not count. */
+static enum st_code records_write(struct st_log *log, int fd, struct st_writer w,
+                                  struct st_tail *tail, struct st_record *records, size_t count,
+                                  struct st_hlc observed)
+{
+    while (count > 0) {
+        struct st_tail next = *tail;
+        size_t n = count;
+        bool left;
+        enum st_code code = records_put(log, w, &next, records, &n, observed);
+        if (code == ST_OK)
+            code = st_lines_write(log, fd, tail->offset, &left);
+        if (code != ST_OK)
+            return code;
+        *tail = next;
+        records += n;
+        count -= n;
+    }
     return ST_OK;
 }
 
@@ -284,7 +310,7 @@ static enum st_code context_put(struct st_log *log, int fd, struct st_writer w,
 {
     struct st_op op = {.kind = ST_OP_SEEN, .vector = *context};
     struct st_record r = {.ops = &op, .op_count = 1};
-    return record_write(log, fd, w, tail, &r, (struct st_hlc){0});
+    return records_write(log, fd, w, tail, &r, 1, (struct st_hlc){0});
 }
 
 enum st_code st_segment_begin(struct st_log *log, struct st_writer w,
@@ -388,25 +414,35 @@ void st_changes_tell(struct st_log *log)
     st_atomic_add(&log->page->changes, 1u);
 }
 
-enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed)
+enum st_code st_log_append_all(struct st_log *log, struct st_record *records, size_t count,
+                               struct st_hlc observed)
 {
     struct st_tail tail;
     enum st_code code = st_segment_ready(log, &tail);
-    /* Before the record is there, and once more when it is: who finds the word unchanged has not missed
-     * it, and has not read it while the record was on its way. */
-    if (code == ST_OK && !log->quiet)
+    for (size_t i = 0; i < count; i++)
+        ST_ASSERT(count == 1 || records[i].new_count == 0);
+    if (code != ST_OK)
+        return code;
+    /* Before the records are there, and once more when they are: who finds the word unchanged has not missed
+     * them, and has not read it while they were on their way. */
+    if (!log->quiet)
         st_changes_tell(log);
-    if (code == ST_OK)
-        code = record_write(log, log->fd, st_log_writer(log), &tail, r, observed);
-    if (code == ST_OK) {
-        st_page_set_tail(log->page, &tail);
+    uint64_t before = tail.counter;
+    code = records_write(log, log->fd, st_log_writer(log), &tail, records, count, observed);
+    if (tail.counter == before)
+        return code;
+    st_page_set_tail(log->page, &tail);
 #ifndef ST_DEFECT_CHANGE_TOLD_EARLY
-        if (!log->quiet)
-            st_changes_tell(log);
+    if (!log->quiet)
+        st_changes_tell(log);
 #endif
-        st_point(log, "append.published");
-    }
+    st_point(log, "append.published");
     return code;
+}
+
+enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed)
+{
+    return st_log_append_all(log, r, 1, observed);
 }
 
 bool st_log_changes(const struct st_log *log, uint32_t *word)
