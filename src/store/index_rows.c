@@ -15,7 +15,9 @@
 #include <xxhash.h>
 
 /* Rows kept from one transaction to the next. About 50 MB at the worst typical size. */
-#define ROWS_KEPT_MAX 100000
+#ifndef ST_ROWS_KEPT_MAX
+#define ST_ROWS_KEPT_MAX 100000
+#endif
 
 static void row_hash(struct st_str key, struct st_str value, uint64_t out[2])
 {
@@ -81,7 +83,7 @@ static enum st_code row_get(struct st_index *x, struct st_str key, bool to_write
 {
     struct st_rows *rows = &x->rows;
     bool is_new;
-    if (rows->count >= ROWS_KEPT_MAX && rows->dirty_count == 0)
+    if (rows->count >= ST_ROWS_KEPT_MAX && rows->dirty_count == 0)
         st_rows_drop(rows);
     struct st_row *row = st_rows_get(rows, key, &is_new);
     if (row == NULL)
