@@ -13,10 +13,13 @@
  * this is lost in a command's start; large enough for some 15 writing commands. Pages.
  */
 #define WAL_PAGES_MAX 128
-/* More for who has committed so often: it lives on, and while it does nobody comes first. Emptying it costs
- * two flushes and a write for each page, however often that has changed. */
-#define WAL_PAGES_BUSY 1024
+/*
+ * Who has committed so often lives on, and while it does nobody comes first. More may gather then: each page
+ * is copied back once, however often it has changed. And the file keeps its size, as giving up its blocks and
+ * asking for them again costs more than copying. Whoever is alone after that reads it once in vain.
+ */
 #define BUSY_COMMITS   16
+#define WAL_PAGES_BUSY 1024
 
 /* --- the handle -------------------------------------------------------------------------------- */
 
@@ -165,12 +168,13 @@ enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms)
  * Nor is an error one of the commit before. */
 static void checkpoint(struct st_index *x)
 {
-    int max = x->commits < BUSY_COMMITS ? WAL_PAGES_MAX : WAL_PAGES_BUSY;
+    bool busy = x->commits >= BUSY_COMMITS;
     x->commits++;
-    if (x->wal_pages <= max)
+    if (x->wal_pages <= (busy ? WAL_PAGES_BUSY : WAL_PAGES_MAX))
         return;
     sqlite3_busy_timeout(x->db, 0);
-    sqlite3_wal_checkpoint_v2(x->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_wal_checkpoint_v2(
+        x->db, NULL, busy ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite3_busy_timeout(x->db, ST_INDEX_WAIT_MS);
     x->wal_pages = 0;
 }
