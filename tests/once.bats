@@ -112,7 +112,8 @@ EOF
 @test "other arguments under the same key: 113, nothing runs" {
     try 0 once --key k -- sh -c "$effect"
     try 113 once --key k -- sh -c "$effect" other
-    has "$stderr" "k stands for a command with other arguments"
+    has "$stderr" "not run: k stands for a command with other arguments, which is committed"
+    has "$stderr" "if that is the same in other words, do not run it"
     ran 1
     mkdir elsewhere && cd elsewhere # the key is bound to the arguments, not to the directory
     try 0 once --key k -- sh -c "$effect"
@@ -632,6 +633,8 @@ commands() {
     STRATA_AGENT=bob try 115 lock db --wait 100ms -- true
     try 0 lock list
     has "$output" "db: held by ann, token $one"
+    try 2 lock release db
+    has "$stderr" "lock list"
     try 0 lock renew db --token "$one" --ttl 20s
     try 0 lock release db --token "$one"
     try 0 lock acquire db --ttl 300ms

@@ -113,6 +113,9 @@ second_copy() {
     try 5 next
     has "$stderr" "1 is claimed by bob"
     has "$stderr" "1 more waits or is held"
+    try 5 next --agent bob
+    has "$stderr" "1 is claimed by bob (you)"
+    has "$stderr" "go on with 1"
     try 5 next --wait 300ms --json
     try 5 claim 1
     has "$stderr" "claimed by bob"

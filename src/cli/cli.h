@@ -274,11 +274,12 @@ strata_options cli_open_options(const struct cli *c);
 int cli_fail_with(struct cli *c, int code, const strata_error *error);
 /* Fails (usage) when no agent is known. After cli_open(). */
 int cli_need_agent(struct cli *c);
-/* --class, --token, and --term or --ttl: usage errors name the option. */
+/* --class, --token, and --term or --ttl: usage errors name the option. `list`: the command that shows the
+ * token; NULL: none. */
 int cli_class(struct cli *c, int *out);
 int cli_valid_for(struct cli *c, int op_class, uint64_t *ms); /* 0 when it is not given */
 const char *cli_holder(const strata_operation *o);            /* or "somebody" */
-int cli_token(struct cli *c, uint64_t *token);
+int cli_token(struct cli *c, const char *list, uint64_t *token);
 
 /* --- output.c --------------------------------------------------------------------------------- */
 

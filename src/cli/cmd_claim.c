@@ -65,13 +65,13 @@ int task_take_next(struct cli *c, const strata_task_end *end)
     if (status != 0)
         return status;
     int code = strata_task_next(c->s, &q, wait_ms, term_ms, 0, end, &taken);
-    if (code == STRATA_TIMEOUT && wait_ms == 0)
-        return cli_error(
-            c, code,
-            "to wait: --wait 60s; `strata list` shows what is held, `strata list --blocked` "
-            "what waits for what",
-            "%s%s%s", end != NULL && taken.ended ? end->id : "", taken.ended ? " has ended; " : "",
-            strata_last_error(c->s)->message);
+    if (code == STRATA_TIMEOUT && wait_ms == 0) {
+        const strata_error *e = strata_last_error(c->s);
+        char hint[sizeof(e->hint) + 32];
+        (void)snprintf(hint, sizeof(hint), "to wait: --wait 60s; %s", e->hint);
+        return cli_error(c, code, hint, "%s%s%s", end != NULL && taken.ended ? end->id : "",
+                         taken.ended ? " has ended; " : "", e->message);
+    }
     return code == STRATA_OK ? print_taken(c, &taken) : cli_fail(c, code);
 }
 

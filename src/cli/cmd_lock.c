@@ -169,7 +169,7 @@ int cmd_lock_renew(struct cli *c)
     uint64_t ttl_ms = 0, wait_ms = 0, token = 0;
     int status = read_times(c, 3600ull * 1000, &ttl_ms, &wait_ms);
     if (status == 0)
-        status = cli_token(c, &token);
+        status = cli_token(c, "strata lock list", &token);
     if (status == 0)
         status = cli_open(c);
     if (status != 0)
@@ -181,7 +181,7 @@ int cmd_lock_renew(struct cli *c)
 int cmd_lock_release(struct cli *c)
 {
     uint64_t token;
-    int status = cli_token(c, &token);
+    int status = cli_token(c, "strata lock list", &token);
     if (status == 0)
         status = cli_open(c);
     if (status != 0)

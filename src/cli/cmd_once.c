@@ -315,8 +315,12 @@ static int answered(struct once *o, const strata_op_answer *a)
     case STRATA_OP_DOUBT:
         return unknown_since(o, op->started_ms);
     case STRATA_OP_MISMATCH:
-        (void)cli_error(c, STRATA_CONFLICT, "use another key for another command",
-                        "%s stands for a command with other arguments", o->key);
+        (void)cli_error(
+            c, STRATA_CONFLICT,
+            "if that is the same in other words, do not run it: `strata op show` says what "
+            "became of it. Another key is for another effect only",
+            "not run: %s stands for a command with other arguments, which is %s", o->key,
+            strata_op_state_name(op->state));
         return child_wrapped(strata_code_exit(STRATA_CONFLICT));
     case STRATA_OP_APPROVAL:
         (void)cli_error(c, STRATA_TIMEOUT, "go on with other work and ask again later",

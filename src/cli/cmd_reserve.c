@@ -156,7 +156,7 @@ int cmd_reserve_release(struct cli *c)
 {
     char tree[EDGE_PATH_SIZE];
     uint64_t token;
-    int status = cli_token(c, &token);
+    int status = cli_token(c, "strata reserve list", &token);
     if (status == 0)
         status = find_tree(c, tree);
     if (status == 0)

@@ -38,10 +38,12 @@ const char *cli_holder(const strata_operation *o)
     return o->holder != NULL && o->holder[0] != '\0' ? o->holder : "somebody";
 }
 
-int cli_token(struct cli *c, uint64_t *token)
+int cli_token(struct cli *c, const char *list, uint64_t *token)
 {
     if (!cli_given(c, OPT_TOKEN))
-        return cli_usage(c, "--token N: the number that was printed when it was given out");
+        return cli_usage(c, "--token N: the number that was printed when it was given out%s%s%s",
+                         list != NULL ? " (`" : "", list != NULL ? list : "",
+                         list != NULL ? "` shows it)" : "");
     return cli_number(c, "--token", c->options[OPT_TOKEN], (UINT64_C(1) << 53) - 1, token);
 }
 
@@ -68,7 +70,10 @@ static const struct {
     [STRATA_OP_DOUBT] = {"in_doubt", 7,
                          "outcome unknown. Do not retry and do not use another key. A person has "
                          "been asked; go on with other work"},
-    [STRATA_OP_MISMATCH] = {"mismatch", 3, "the key stands for something with other parameters"},
+    [STRATA_OP_MISMATCH] = {"mismatch", 3,
+                            "stands for something with other parameters; if that is the same in "
+                            "other words, do not make the call. Another key is for another effect "
+                            "only"},
     [STRATA_OP_APPROVAL] =
         {"approval", 4,
          "waits for a person to approve it (strata pending lists it); go on with "
@@ -145,7 +150,7 @@ static int said(struct cli *c, int code)
 
 static int open_with_token(struct cli *c, uint64_t *token)
 {
-    int status = cli_token(c, token);
+    int status = cli_token(c, NULL, token);
     return status == 0 ? cli_open(c) : status;
 }
 

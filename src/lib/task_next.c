@@ -92,24 +92,39 @@ static bool still_ready(strata *s, const strata_task_query *q, const char *entit
     return code == ST_OK && is;
 }
 
+/* Who has what, of the first three. *own: the first that this agent has itself; NULL: none. */
+static void who_has(const strata *s, const strata_task_query *q, char *out, size_t size,
+                    const char **own)
+{
+    const char *agent = q->agent != NULL ? q->agent : s->agent;
+    size_t used = 0, shown = s->held.count < 3 ? s->held.count : 3;
+    out[0] = '\0';
+    *own = NULL;
+    for (size_t i = 0; i < s->held.count; i++) {
+        const char *id = s->held.list[i].entity + 1, *holder = s->held.list[i].holder;
+        bool ours = strcmp(holder, agent) == 0;
+        if (ours && *own == NULL)
+            *own = id;
+        if (i < shown)
+            used += (size_t)snprintf(out + used, size - used, "%s%.40s is claimed by %.40s%s",
+                                     used > 0 ? ", " : "", id, holder, ours ? " (you)" : "");
+    }
+    if (s->held.count > shown)
+        snprintf(out + used, size - used, ", and %zu more are claimed", s->held.count - shown);
+}
+
 static int nothing_ready(strata *s, const strata_task_query *q)
 {
-    char why[300] = "";
+    char why[320], hint[200], rest[64] = "";
+    const char *own;
     strata_task_totals t = {0};
     int code = st_task_held(s);
     if (code == STRATA_OK)
         code = strata_task_totals_get(s, &t);
     if (code != STRATA_OK)
         return code;
-    size_t used = 0;
-    for (size_t i = 0; i < s->held.count && i < 3; i++)
-        used += (size_t)snprintf(why + used, sizeof why - used, "%s%.40s is claimed by %.40s",
-                                 used > 0 ? ", " : "", s->held.list[i].entity + 1,
-                                 s->held.list[i].holder);
-    if (s->held.count > 3)
-        snprintf(why + used, sizeof why - used, ", and %zu more are claimed", s->held.count - 3);
+    who_has(s, q, why, sizeof why, &own);
     uint64_t waiting = t.unfinished > t.ready ? t.unfinished - t.ready : 0;
-    char rest[64] = "";
     if (waiting > 0)
         snprintf(rest, sizeof rest, "; %" PRIu64 " more %s or %s held", waiting,
                  waiting == 1 ? "waits" : "wait", waiting == 1 ? "is" : "are");
@@ -119,7 +134,16 @@ static int nothing_ready(strata *s, const strata_task_query *q)
                 : waiting > 0  ? "nobody has taken any"
                                : "there is no open task",
                 rest);
-    st_lib_hint(s, "`strata list` shows what is held, `strata list --blocked` what waits for what");
+    if (own != NULL)
+        snprintf(
+            hint, sizeof hint,
+            "go on with %.40s (`strata show %.40s`), finish it (`strata done`) or give it back "
+            "(`strata release`)",
+            own, own);
+    else
+        snprintf(hint, sizeof hint,
+                 "`strata list` shows what is held, `strata list --blocked` what waits for what");
+    st_lib_hint(s, hint);
     return ST_TIMEOUT;
 }
 

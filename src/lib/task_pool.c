@@ -241,15 +241,6 @@ static bool draw(struct taking *t, struct st_pooled *out)
     }
 }
 
-/* Whether it falls to us: nobody has taken it, or longer ago than that. */
-static bool fall_to_us(uint64_t *since, uint64_t now, uint64_t ns)
-{
-    uint64_t last = st_atomic_load(since);
-    if (last != 0 && last <= now && now - last < ns)
-        return false;
-    return st_atomic_replace(since, &last, now);
-}
-
 /* --- looking ---------------------------------------------------------------------------------- */
 
 static void look_end(struct taking *t)
@@ -392,13 +383,13 @@ static int take_once(struct taking *t, bool *looked, struct st_pooled *out)
     if (good && (is_apart(t) || is_nothing(t)))
         return STRATA_OK;
     /* Now and then one of all who go on looks alone, for holders that have died. */
-    if (good && fall_to_us(&t->slot->probed, t->now, PROBE_NS)) {
+    if (good && st_turn_take(&t->slot->probed, t->now, PROBE_NS)) {
         st_claims_probe(t->s);
         return STRATA_OK;
     }
     if (good && !is_low(t) && draw(t, out))
         return STRATA_OK;
-    if (!*looked && fall_to_us(&t->slot->looking, t->now, LOOKING_NS)) {
+    if (!*looked && st_turn_take(&t->slot->looking, t->now, LOOKING_NS)) {
         int code = look(t);
         look_end(t);
         *looked = true;
@@ -413,7 +404,7 @@ static int take_once(struct taking *t, bool *looked, struct st_pooled *out)
 bool st_pool_settle_begin(strata *s)
 {
     return s->pool == NULL ||
-           fall_to_us(&s->pool->page->settling, s->log.env->boot_ns(s->log.env->ctx), SETTLING_NS);
+           st_turn_take(&s->pool->page->settling, s->log.env->boot_ns(s->log.env->ctx), SETTLING_NS);
 }
 
 void st_pool_settle_end(strata *s)

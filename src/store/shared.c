@@ -69,3 +69,11 @@ void st_word_wake(const struct st_env *env, uint32_t *word, const uint32_t *slee
     else
         env->futex_wake_one(env->ctx, word);
 }
+
+bool st_turn_take(uint64_t *since, uint64_t now, uint64_t ns)
+{
+    uint64_t last = st_atomic_load(since);
+    if (last != 0 && last <= now && now - last < ns)
+        return false;
+    return st_atomic_replace(since, &last, now);
+}

@@ -28,4 +28,9 @@ void st_word_sleep(const struct st_env *env, uint32_t *word, uint32_t seen, uint
 /* Changes the word and wakes all that sleep on it, or one. */
 void st_word_wake(const struct st_env *env, uint32_t *word, const uint32_t *sleepers, bool all);
 
+/* Of the many who could see to something, one: whether it is our turn, as nobody has taken it, or longer ago
+ * than `ns`. *since: when it was taken, on the clock of `now`; 0: not. A time that is yet to come is of another
+ * boot. */
+bool st_turn_take(uint64_t *since, uint64_t now, uint64_t ns);
+
 #endif

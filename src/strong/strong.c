@@ -341,13 +341,11 @@ bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own)
 {
     uint64_t now = s->env->boot_ns(s->env->ctx);
     uint64_t *word = s->order->looked != NULL ? s->order->looked : own;
-    uint64_t last = st_atomic_load(word);
-    uint64_t wait_ns = last == *own ? every_ns : 2 * every_ns;
-    /* A time that is yet to come is of another boot. */
-    if (last != 0 && last <= now && now - last < wait_ns)
+    bool was_us = st_atomic_load(word) == *own;
+    if (!st_turn_take(word, now, was_us ? every_ns : 2 * every_ns))
         return false;
     *own = now;
-    return word == own || st_atomic_replace(word, &last, now);
+    return true;
 }
 
 static enum st_code encode(struct st_strong *s, struct st_command *commands, size_t count,

@@ -69,9 +69,9 @@ bool st_strong_here(struct st_strong *s);
 /* The same as a code: ST_OK, or ST_UNAVAILABLE with a fault that says where to go. Not between begin
  * and end. */
 enum st_code st_strong_decides(struct st_strong *s);
-/* Of the many who look after something together, that one does it now: whether nobody has said so on
- * this machine for `every_ns`, but us. `own` (the time of our own last look) decides where nothing is
- * shared. Sets both. */
+/* Of the many who look after something together, whether we do it now: we did last, `every_ns` ago, and have
+ * what it takes at hand; or whoever did has not for twice as long. *own: when we did, 0 at first; it decides
+ * where nothing is shared. */
 bool st_strong_looked(struct st_strong *s, uint64_t every_ns, uint64_t *own);
 /* The workspace that it was made for. */
 uint64_t st_strong_workspace(const struct st_strong *s);
