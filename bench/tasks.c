@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct work {
     const char *dir;
@@ -117,6 +119,24 @@ static void fill(struct work *w, uint64_t count, bool linked)
     free(links);
 }
 
+/* In a process of its own: those that are measured would share its memory, and copy each page of it that they
+ * write to. */
+static void prepare_tasks(struct work *w, uint64_t count)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        strata_task_totals t;
+        open_workspace(w, 0);
+        fill(w, count, false);
+        check(w, strata_task_totals_get(w->s, &t));
+        strata_close(w->s);
+        _exit(0);
+    }
+    int status;
+    if (child < 0 || waitpid(child, &status, 0) < 0 || status != 0)
+        bench_die("the tasks could not be added");
+}
+
 int main(int argc, char **argv)
 {
     static struct work w;
@@ -144,12 +164,7 @@ int main(int argc, char **argv)
         printf("%.0f\n", bench_rate(processes, (uint32_t)atoi(argv[3]), prepare_add, add_one, &w));
         return 0;
     }
-    open_workspace(&w, 0);
-    fill(&w, argc > 5 ? strtoull(argv[5], NULL, 10) : 100000, false);
-    strata_task_totals t;
-    check(&w, strata_task_totals_get(w.s, &t));
-    strata_close(w.s);
-    w.s = NULL;
+    prepare_tasks(&w, argc > 5 ? strtoull(argv[5], NULL, 10) : 100000);
     printf("%.0f\n",
            bench_rate(processes, (uint32_t)atoi(argv[3]), prepare_next, finish_and_take, &w));
     return 0;

@@ -110,7 +110,7 @@ static void attempt_told(struct model *m, size_t number, enum st_code code,
     m->unknown += state == ATTEMPT_OPEN;
     m->codes[-(int)code % 32]++;
     for (size_t i = 0; state == ATTEMPT_ACKED && i < m->count; i++)
-        if (i != number && m->attempts[i].state == ATTEMPT_ACKED &&
+        if (i != number && a->name[0] != '\0' && m->attempts[i].state == ATTEMPT_ACKED &&
             strcmp(m->attempts[i].name, a->name) == 0)
             model_fail(m, "number %s given to attempts %zu and %zu", a->name, i, number);
 }
@@ -119,7 +119,9 @@ static void attempt_name(struct model *m, size_t number, const struct st_record 
 {
     struct st_str name = r->ops[r->op_count - 1].entity;
     struct attempt *a = &m->attempts[number];
-    EXPECT(m, name.n > 1 && name.n < sizeof a->name && name.p[0] == '#');
+    EXPECT(m, name.n > 1 && name.n < sizeof a->name && (name.p[0] == '#') == a->numbered);
+    if (!a->numbered)
+        return;
     memcpy(a->name, name.p, name.n);
     a->name[name.n] = '\0';
     EXPECT(m, strtoull(a->name + 1, NULL, 10) == r->number);
@@ -157,6 +159,7 @@ enum st_code model_write(struct model *m, struct st_log *log, uint32_t size, boo
 {
     static char text[PAYLOAD_SIZE_MAX];
     size_t number = attempt_new(m, size);
+    m->attempts[number].numbered = true;
     struct st_record r;
     struct st_op op;
     char *copy = sim_alloc(m->sim)->resize(m->sim, NULL, PAYLOAD_SIZE_MAX);
@@ -178,6 +181,7 @@ enum st_code model_append(struct model *m, struct st_log *log, uint32_t size, si
 {
     static char text[PAYLOAD_SIZE_MAX];
     *attempt = attempt_new(m, size);
+    m->attempts[*attempt].numbered = true;
     struct st_record r;
     struct st_op op;
     char *copy = sim_alloc(m->sim)->resize(m->sim, NULL, PAYLOAD_SIZE_MAX);
@@ -228,6 +232,45 @@ enum st_code model_write_many(struct model *m, struct st_log *log, unsigned coun
     return code;
 }
 
+#define BATCH_MAX 4
+
+enum st_code model_write_batch(struct model *m, struct st_log *log, unsigned count, uint32_t size)
+{
+    static char text[PAYLOAD_SIZE_MAX];
+    struct st_record records[BATCH_MAX];
+    struct st_op ops[BATCH_MAX];
+    char *values[BATCH_MAX];
+    size_t first = 0;
+    enum st_code code = st_log_lock(log);
+    if (code != ST_OK)
+        return code;
+    for (unsigned i = 0; i < count; i++) {
+        size_t number = attempt_new(m, size);
+        if (i == 0)
+            first = number;
+        struct st_str value = payload(number, size, text);
+        values[i] = sim_alloc(m->sim)->resize(m->sim, NULL, PAYLOAD_SIZE_MAX);
+        memcpy(values[i], text, value.n);
+        ops[i] = (struct st_op){.kind = ST_OP_SET,
+                                .entity = ST_STR("several"),
+                                .attribute = ST_STR("note"),
+                                .value = {values[i], value.n}};
+        records[i] = (struct st_record){.agent = ST_STR("tester"), .ops = &ops[i], .op_count = 1};
+    }
+    code = st_log_append_all(log, records, count, (struct st_hlc){0});
+    st_log_unlock(log);
+    for (unsigned i = 0; i < count; i++) {
+        sim_alloc(m->sim)->resize(m->sim, values[i], 0);
+        if (code == ST_OK)
+            attempt_made(m, first + i, &records[i]);
+        /* Of several that fail some may be there; one alone is not. */
+        attempt_told(m, first + i, code,
+                     code == ST_OK || count > 1 || is_unknown(code) ? ATTEMPT_OPEN
+                                                                    : ATTEMPT_REFUSED);
+    }
+    return code == ST_OK ? model_wait(m, log, first + count - 1) : code;
+}
+
 /* --- checking --------------------------------------------------------------------------------- */
 
 struct seen_writer {
@@ -273,7 +316,7 @@ static void record_found(struct model *m, const struct st_record *r)
     if (told[0] != '\0' && strcmp(told, a->name) != 0)
         model_fail(m, "attempt %zu was given number %s and is %s", number, told, a->name);
     for (size_t i = 0; i < m->count; i++)
-        if (m->attempts[i].found && strcmp(m->attempts[i].name, a->name) == 0)
+        if (a->numbered && m->attempts[i].found && strcmp(m->attempts[i].name, a->name) == 0)
             model_fail(m, "attempts %zu and %zu are both %s", i, number, a->name);
     a->found = true;
 }
@@ -470,8 +513,9 @@ static enum st_code worker_step(struct worker *w, struct st_log *log)
     case 0:
         return model_write(w->model, log, size, false);
     case 1:
-    case 2:
         return model_write_many(w->model, log, 1 + (unsigned)sim_below(s, 3), size);
+    case 2:
+        return model_write_batch(w->model, log, 1 + (unsigned)sim_below(s, BATCH_MAX), size);
     case 3:
         if (sim_below(s, 4) == 0)
             return st_log_renew(log, "doubt");

@@ -32,6 +32,7 @@ struct attempt {
     enum st_code code;               /* what its writer was told last */
     struct st_dot dot;               /* counter 0: none was given */
     uint32_t size;                   /* of the payload, bytes */
+    bool numbered;
     char name[ST_NUMBERED_SIZE + 1]; /* the number that it took; "": none */
     bool found;                      /* scratch of a check */
 };
@@ -66,6 +67,8 @@ void model_catch_signals(void);
 enum st_code model_write(struct model *m, struct st_log *log, uint32_t size, bool flush);
 /* `count` attempts under one taking of the append lock, then one wait for all. */
 enum st_code model_write_many(struct model *m, struct st_log *log, unsigned count, uint32_t size);
+/* The same appended all at once, four at most. */
+enum st_code model_write_batch(struct model *m, struct st_log *log, unsigned count, uint32_t size);
 /* The same in steps; the lock is held. */
 enum st_code model_append(struct model *m, struct st_log *log, uint32_t size, size_t *attempt);
 enum st_code model_wait(struct model *m, struct st_log *log, size_t attempt);

@@ -237,8 +237,8 @@ void st_log_tell_context(struct st_log *log, const struct st_tail *at,
  * Not durable yet. ST_NO_SPACE, ST_IO: nothing was recorded. ST_INVALID, ST_LIMIT: the record.
  */
 enum st_code st_log_append(struct st_log *log, struct st_record *r, struct st_hlc observed);
-/* The same for several, none of which takes new numbers, with few writes. On failure the first ones may be
- * recorded, as an error that comes again says. */
+/* The same for several, none of which takes new numbers, with few writes. On failure some may be recorded, the
+ * first ones; which is not told. */
 enum st_code st_log_append_all(struct st_log *log, struct st_record *records, size_t count,
                                struct st_hlc observed);
 

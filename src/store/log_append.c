@@ -259,7 +259,9 @@ enum st_code st_lines_write(struct st_log *log, int fd, uint64_t offset, bool *l
 }
 
 /* Lines of so many bytes are written at once, and what one line has more. */
-#define LINES_SIZE 65536
+#ifndef ST_LINES_SIZE
+#define ST_LINES_SIZE 65536
+#endif
 
 /* Puts the next of the records behind *tail, into log->line, and moves *tail. *count: how many there are; how
  * many it was. */
@@ -270,7 +272,7 @@ static enum st_code records_put(struct st_log *log, struct st_writer w, struct s
     enum st_code code = ST_OK;
     size_t n = 0;
     st_buf_reset(&log->line);
-    for (; n < *count && log->line.n < LINES_SIZE && code == ST_OK; n++) {
+    for (; n < *count && log->line.n < ST_LINES_SIZE && code == ST_OK; n++) {
         struct st_draft draft;
         struct st_record head;
         code = st_draft_make(log, &records[n], &draft);
