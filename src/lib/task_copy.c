@@ -239,7 +239,7 @@ static int told_add(strata *s, struct told *t, const struct copy *c, struct st_d
 {
     bool quiet = is_quiet(&c->kept);
     int code = STRATA_OK;
-    if (t->count == TOLD_MAX || t->quiet != quiet)
+    if (t->count == TOLD_MAX || (t->count > 0 && t->quiet != quiet))
         code = told_append(s, t, seen);
     if (code != STRATA_OK)
         return code;
@@ -260,9 +260,10 @@ static int copy_locked(strata *s, struct copies *c)
         return st_lib_index_fault(s, st_index_fault(s->index)->code);
     int code = look_at_all(s, c, &any);
     st_index_end(s->index);
-    struct told *t = calloc(1, sizeof *t);
+    struct told *t = malloc(sizeof *t); /* large, and mostly little of it is used */
     if (t == NULL)
         return st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded");
+    t->count = 0;
     for (size_t i = 0; i < c->count && code == STRATA_OK; i++)
         if (c->list[i].due)
             code = told_add(s, t, &c->list[i], &c->seen);
