@@ -6,6 +6,7 @@
 #include "store/index_internal.h"
 #include "store/search.h"
 
+#include <glob.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -118,6 +119,17 @@ static const char *const damages[] = {
     "dd if=/dev/urandom of=index.db bs=4096 seek=1 count=8 conv=notrunc status=none",
     "cp index.db.other index.db; rm -f index.db-wal index.db-shm",
 };
+
+/* The first command has not to wait until files, and their names, are on disk. */
+static void test_init_makes_index_and_segment(void **state)
+{
+    (void)state;
+    glob_t found;
+    world_init("w");
+    assert_int_equal(access(world_file("w", "index.db-wal"), F_OK), 0);
+    assert_int_equal(glob(world_file("w", "log/*/0000000000000001.jsonl"), 0, NULL, &found), 0);
+    globfree(&found);
+}
 
 static void test_damaged_index(void **state)
 {
@@ -630,6 +642,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_init_makes_index_and_segment),
         TEST(test_damaged_index),
         TEST(test_damage_found_while_reading),
         TEST(test_back_to_the_file),

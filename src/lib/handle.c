@@ -396,6 +396,18 @@ static enum st_code init_lock(const char *state, int *fd, struct st_fault *fault
     return ST_OK;
 }
 
+/* So that the first command finds it made, and nobody waits for that. */
+static void make_index(const char *state)
+{
+    struct st_log log;
+    struct st_index *index = NULL;
+    struct st_fault ignored;
+    if (st_log_open(&log, st_env_posix(), st_alloc_libc(), state, false, "strata init") == ST_OK &&
+        st_index_open(&index, &log, &ignored) == ST_OK)
+        st_index_close(index);
+    st_log_close(&log);
+}
+
 static enum st_code init_locked(const char *state, const char *name, uint64_t workspace,
                                 strata_init_result *result, struct st_fault *fault)
 {
@@ -413,8 +425,10 @@ static enum st_code init_locked(const char *state, const char *name, uint64_t wo
         code = st_log_create(st_env_posix(), st_alloc_libc(), state, &id, fault);
     result->created = code == ST_OK;
     result->joined = result->created && workspace != 0;
-    if (code == ST_OK)
+    if (code == ST_OK) {
+        make_index(state);
         ignore_in_git(state);
+    }
     return code == ST_EXISTS ? ST_OK : code;
 }
 

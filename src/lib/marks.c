@@ -23,7 +23,8 @@
 
 #define SETS 1024u
 #define WAYS 4u
-#define KEPT 4096u /* marks in memory; a power of two */
+/* Marks in memory; a power of two. A page of them that is touched first costs as much as a mark that is written. */
+#define KEPT 1024u
 
 struct place {
     uint64_t hash, replica, epoch, counter, turn;
@@ -42,7 +43,7 @@ static uint64_t hash_of(const char *entity, const char *attribute)
     return hash != 0 ? hash : 1;
 }
 
-static bool marks_open(strata *s, bool create)
+static bool marks_open(strata *s)
 {
     if (s->agent[0] == '\0')
         return false;
@@ -50,10 +51,10 @@ static bool marks_open(strata *s, bool create)
         return true;
     char path[ST_PATH_SIZE + 80];
     snprintf(path, sizeof path, "%s/reads", s->log.dir);
-    if (create && mkdir(path, 0777) < 0 && errno != EEXIST)
+    if (mkdir(path, 0777) < 0 && errno != EEXIST)
         return false;
     snprintf(path, sizeof path, "%s/reads/%s", s->log.dir, s->agent);
-    s->marks_fd = open(path, (create ? O_CREAT | O_RDWR : O_RDWR) | O_CLOEXEC, 0666);
+    s->marks_fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666);
     return s->marks_fd >= 0;
 }
 
@@ -71,7 +72,7 @@ static void store(strata *s, const struct place *mark)
     struct place set[WAYS];
     uint64_t turn = 0;
     size_t chosen = 0;
-    if (!marks_open(s, true))
+    if (!marks_open(s))
         return;
     read_set(s->marks_fd, mark->hash, set);
     for (size_t i = 0; i < WAYS; i++) {
@@ -107,7 +108,7 @@ static struct place *place_of(strata *s, uint64_t hash)
     if (p->turn != 0)
         store(s, p);
     *p = (struct place){.hash = hash};
-    if (!marks_open(s, false))
+    if (!marks_open(s))
         return p;
     read_set(s->marks_fd, hash, set);
     for (size_t i = 0; i < WAYS; i++)

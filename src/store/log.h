@@ -73,9 +73,9 @@
 #endif
 
 /* So many who wait make a crowd: from there on it is cheaper to sleep once than to append for oneself
- * (measured with 2, 8, 16 and 64 processes on two cores). */
+ * (measured with 1 to 4, 8, 32 and 64 processes on two cores). */
 #ifndef ST_CROWD
-#define ST_CROWD 8u
+#define ST_CROWD 2u
 #endif
 
 /* How long to wait for a lock or a flush before giving up, by default. Longer than any flush

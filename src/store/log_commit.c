@@ -2,15 +2,18 @@
  * log_commit.c - a record appended and on disk: who finds others at work leaves it to one of them.
  *
  * Whoever is alone appends and flushes. Who is not posts its record (log_post.c) and sleeps, once, until it
- * is on disk: one process appends what all have posted, with one write, flushes it and wakes them; then
- * it goes on with what was posted meanwhile, or wakes one of those to do so.
+ * is on disk: one process appends what all have posted, with one write, flushes it and wakes them, and then one of
+ * those who have posted meanwhile, to do the same. Where those are many it goes on itself, for a while.
  */
 #include "store/log_internal.h"
 
+/* So many are worth a flush at once, and another round: fewer get company, or another one to serve them, so
+ * that nobody's caller waits for longer than others' (decisions.md, ll). */
+#define MANY 8u
 /* Rounds of one process. Each costs the caller of who serves as much as its own record took. */
 #define ROUNDS_MAX 8
 
-/* Many wait. A few are faster when each appends while another one's flush is under way. */
+/* Others wait. One other is faster served by the flush after its own append. */
 static bool is_crowd(const struct st_log *log)
 {
     const struct st_page *page = log->page;
@@ -49,11 +52,14 @@ static enum st_code collect(struct st_log *log)
 static enum st_code serve(struct st_log *log, bool stalled, bool *busy)
 {
     enum st_code code = ST_OK;
+    /* Who can run does so first, and its record comes along: for a processor a flush is dearer than a record. */
+    if (st_posts_waiting(log) < MANY)
+        log->env->sleep_ns(log->env->ctx, 0);
     for (int i = 0; i < ROUNDS_MAX && code == ST_OK; i++) {
         code = collect(log);
         if (code == ST_OK)
             *busy = !st_flush_try(log, stalled);
-        if (*busy || st_posts_waiting(log) == 0)
+        if (*busy || st_posts_waiting(log) < MANY)
             break;
     }
     st_posts_served(log);

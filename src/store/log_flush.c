@@ -105,7 +105,6 @@ static enum st_code flush_to(struct st_log *log, uint64_t target)
         st_page_publish(page, epoch, target);
     st_point(log, "flush.published");
     flushing_clear(page, mark);
-    wake_all(log, epoch, target);
     return r < 0 ? unknown(log) : ST_OK;
 }
 
@@ -178,11 +177,19 @@ static void flush_unlock(struct st_log *log)
     log->env->unlock(log->env->ctx, log->lock_fds[ST_LOCK_FLUSH]);
 }
 
+/* Those whom a flush has released, when its lock is free: before, they would find it held, and sleep again. */
+static void wake_released(struct st_log *log, uint64_t durable_before)
+{
+    uint64_t epoch = st_atomic_load(&log->page->epoch), durable = st_page_durable(log->page);
+    if (durable != durable_before)
+        wake_all(log, epoch, durable);
+}
+
 enum st_code st_flush_all(struct st_log *log)
 {
     ST_ASSERT(log->locked[ST_LOCK_APPEND]);
     const struct st_env *env = log->env;
-    uint64_t start = env->boot_ns(env->ctx);
+    uint64_t start = env->boot_ns(env->ctx), durable = st_page_durable(log->page);
     int r;
     while ((r = flush_lock_try(log)) == -EWOULDBLOCK &&
            env->boot_ns(env->ctx) - start < ST_FLUSH_STALL_NS)
@@ -197,6 +204,7 @@ enum st_code st_flush_all(struct st_log *log)
         code = rescue(log);
     if (r >= 0)
         flush_unlock(log);
+    wake_released(log, durable);
     struct st_tail tail;
     st_page_tail(log->page, &tail);
     if (code == ST_OK && st_page_durable(log->page) < tail.counter)
@@ -233,9 +241,11 @@ enum st_code st_log_not_in_time(struct st_log *log)
 bool st_flush_try(struct st_log *log, bool stalled)
 {
     bool lost = stalled || !st_page_valid(log);
+    uint64_t durable = st_page_durable(log->page);
     if (!lost && flush_lock_try(log) >= 0) {
         enum st_code code = flush_once(log, &lost);
         flush_unlock(log);
+        wake_released(log, durable);
         if (code == ST_OK && !lost)
             return true;
     }

@@ -172,6 +172,9 @@ static enum st_code create_locked(struct st_log *log, struct st_identity *identi
         code = st_random_id(log, &log->identity.workspace);
     if (code == ST_OK)
         code = st_epoch_begin(log, strcmp(identity->reason, "join") == 0 ? "join" : "init");
+    struct st_tail tail;
+    if (code == ST_OK)
+        code = st_segment_ready(log, &tail);
     *identity = log->identity;
     return code;
 }

@@ -35,6 +35,10 @@
  * takes on a busy machine. Nanoseconds. */
 #define ALIVE_NS (1000ull * 1000 * 1000)
 
+/* Instead of a parity: it has been woken, and may not have got a processor yet. It looks what became of its
+ * record before it sleeps again. */
+#define WOKEN 2u
+
 enum state { FREE, FILLING, POSTED, PLACED, DONE };
 #define STATE_BITS  3
 #define STATE(word) ((enum state)((word) & ((1u << STATE_BITS) - 1)))
@@ -90,7 +94,7 @@ static bool begin(struct st_log *log, struct st_posts *p, const struct st_file_i
     if (mine && st_log_take(log, ST_LOCK_APPEND, 0) != ST_OK)
         return false;
     if (!is_of_here(log, p, info)) {
-        memset(p, 0, sizeof *p);
+        memset(p, 0, offsetof(struct st_posts, slots)); /* what is in a free slot nobody reads */
         p->slot_size = sizeof(struct slot);
         memcpy(p->boot_id, log->boot_id, 16);
         p->inode = info->inode;
@@ -276,11 +280,14 @@ void st_posts_wake(struct st_log *log, uint64_t epoch, uint64_t counter)
     struct st_posts *p = posts_in_use(log);
     bool due[2] = {false, false};
     for (uint32_t at = 0; p != NULL && at < ST_POSTS; at++) {
-        const struct slot *s = &p->slots[at];
-        if (STATE(st_atomic_load(&p->words[at])) == DONE &&
-            (s->code != ST_OK || s->head.dot.writer.epoch != epoch ||
-             s->head.dot.counter <= counter))
-            due[st_atomic_load(&s->parity) % 2] = true;
+        struct slot *s = &p->slots[at];
+        uint32_t parity = st_atomic_load(&s->parity);
+        if (parity == WOKEN || STATE(st_atomic_load(&p->words[at])) != DONE ||
+            (s->code == ST_OK && s->head.dot.writer.epoch == epoch &&
+             s->head.dot.counter > counter))
+            continue;
+        due[parity % 2] = true;
+        st_atomic_store(&s->parity, WOKEN);
     }
     for (uint32_t parity = 0; parity < 2; parity++)
         if (due[parity])
