@@ -379,6 +379,49 @@ static void test_next_gives_back(void **state)
 }
 
 /* --next ends whatever can be ended without it. */
+/* Ann ends "1" with her next one, which she is at for long; bob waits for what that has made ready. */
+static int end_or_wait(void *arg, size_t i)
+{
+    (void)arg;
+    strata *s = world_open("a", i == 0 ? "ann" : "bob");
+    strata_task_taken t;
+    strata_task_query q = {.size = sizeof q, .channel = i == 0 ? "hers" : "his"};
+    if (i == 0) {
+        ok(s, strata_task_next(s, &q, 0, 0, 0, NULL, &t));
+        strata_task_end end = end_of("1", t.token, "done", NULL);
+        usleep(300000); /* bob finds nothing meanwhile */
+        ok(s, strata_task_next(s, &q, 0, 0, 0, &end, &t));
+        assert_true(t.ended && strcmp(t.id, "2") == 0);
+        _exit(0); /* as one that is at work: closing the handle would tell */
+    }
+    ok(s, strata_task_next(s, &q, 10000, 0, 0, NULL, &t));
+    assert_string_equal(t.id, "3");
+    strata_close(s);
+    return 0;
+}
+
+static void test_who_waits_sees_an_end_that_was_not_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *title, *channel, *after;
+    } tasks[] = {{"first", "hers", NULL}, {"long", "hers", NULL}, {"then", "his", "1"}};
+    world_init("a");
+    strata *s = world_open("a", "boss");
+    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++) {
+        strata_task_new n = {.size = sizeof n,
+                             .title = tasks[i].title,
+                             .channel = tasks[i].channel,
+                             .priority = STRATA_PRIORITY_NONE,
+                             .after = &tasks[i].after,
+                             .after_count = tasks[i].after != NULL};
+        char id[STRATA_TASK_SIZE];
+        ok(s, strata_task_add(s, &n, 0, id, NULL));
+    }
+    strata_close(s);
+    world_processes(2, end_or_wait, NULL);
+}
+
 static void test_next_ends_what_is_not_claimed(void **state)
 {
     (void)state;
@@ -922,6 +965,7 @@ int main(void)
         TEST(test_a_late_retry_changes_nothing),
         TEST(test_given_back_and_not_told),
         TEST(test_next_gives_back),
+        TEST(test_who_waits_sees_an_end_that_was_not_told),
         TEST(test_next_ends_what_is_not_claimed),
         TEST(test_an_hour_of_thought),
         TEST(test_a_dead_namesake),

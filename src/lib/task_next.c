@@ -344,6 +344,9 @@ static int take_next(struct taking *t, uint64_t wait_ms)
         if (spent >= wait_ms)
             return nothing_ready(t->s, t->q);
         code = wait_for_more(t->s, wait_ms - spent);
+        /* Who has ended what this waits for may be at work on its next one, and has not told so. */
+        if (code == STRATA_OK)
+            code = st_task_settle_soon(t->s);
     }
     return code;
 }
