@@ -46,8 +46,8 @@ struct st_env {
     int (*allocate)(void *ctx, int fd, uint64_t size);
     int (*fstat)(void *ctx, int fd, struct st_file_info *out);
     int (*stat)(void *ctx, const char *path, struct st_file_info *out);
-    int (*look)(void *ctx, const char *path,
-                struct st_file_info *out);                      /* stat, cheaper: no fs_id */
+    /* stat without fs_id, which is cheaper. */
+    int (*look)(void *ctx, const char *path, struct st_file_info *out);
     int (*rename)(void *ctx, const char *from, const char *to); /* replaces `to` */
     /* Both change names in one step. -EINVAL, -ENOSYS: not on this file system. */
     int (*exchange)(void *ctx, const char *a, const char *b);
