@@ -676,6 +676,7 @@ void sim_env_init(struct sim *s)
         .allocate = env_allocate,
         .fstat = env_fstat,
         .stat = env_stat,
+        .look = env_stat,
         .rename = env_rename,
         .unlink = env_unlink,
         .mkdir = env_mkdir,

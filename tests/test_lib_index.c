@@ -8,6 +8,7 @@
 
 #include <glob.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FACTS 400
@@ -616,6 +617,42 @@ static void test_torn_tail_is_told_once(void **state)
     strata_close(s);
 }
 
+static void hold_a_read(void *arg)
+{
+    (void)arg;
+    strata *s = world_open("w", "reader");
+    ok(s, st_lib_begin(s));
+}
+
+/* Behind a reader that is stopped the WAL grows: who commits often gives that up when the reader is gone. */
+static void test_the_wal_gets_small_again(void **state)
+{
+    (void)state;
+    static char value[40000];
+    struct stat wal;
+    memset(value, 'v', sizeof value - 1);
+    world_init("w");
+    strata *s = world_open("w", "anna");
+    int reader = -1;
+    world_set(s, "first", "text", "short");
+    for (int i = 0; i < 320; i++) {
+        char entity[16];
+        snprintf(entity, sizeof entity, "e%d", i);
+        if (i == 20)
+            reader = world_stopped(hold_a_read, NULL);
+        if (i == 300) {
+            assert_int_equal(stat(world_file("w", "index.db-wal"), &wal), 0);
+            assert_true(wal.st_size > 9000000);
+            world_continue(reader);
+        }
+        world_set(s, entity, "text", value);
+        world_shows(s, "first", "text", "short"); /* its index catches up */
+    }
+    assert_int_equal(stat(world_file("w", "index.db-wal"), &wal), 0);
+    assert_true(wal.st_size < 9000000);
+    strata_close(s);
+}
+
 /* Who comes for the index lock after another who has applied all of it commits nothing that the others would
  * have to read again. */
 static void test_what_applies_nothing_is_not_told(void **state)
@@ -659,6 +696,7 @@ int main(void)
         TEST(test_search_for_a_beginning_is_bounded),
         TEST(test_search_for_beginnings),
         TEST(test_torn_tail_is_told_once),
+        TEST(test_the_wal_gets_small_again),
         TEST(test_what_applies_nothing_is_not_told),
     };
     return cmocka_run_group_tests_name("lib index", tests, NULL, NULL);

@@ -180,6 +180,9 @@ static void test_unseen_travels(void **state)
     a = world_open("a", NULL);
     assert_int_equal(world_pending(a, STRATA_PENDING_UNSEEN, NULL), 0);
     strata_close(a);
+    strata_status st;
+    world_status("a", &st);
+    assert_int_equal(st.unseen, 0);
 }
 
 static void test_workspaces_do_not_mix(void **state)

@@ -348,6 +348,42 @@ static void test_given_back_and_not_told(void **state)
     strata_close(s);
 }
 
+/* Several ends are copied with one write: one that others have to see is told, whatever is copied with it. */
+static void test_what_is_quiet_is_copied_apart(void **state)
+{
+    (void)state;
+    world_init("a");
+    strata *s = world_open("a", "ann");
+    for (int i = 0; i < 4; i++)
+        add(s, "one of four", NULL);
+    struct st_claim_end ends[] = {
+        {.name = "#1", .outcome = ST_OUTCOME_COMMITTED},
+        {.name = "#2", .outcome = ST_OUTCOME_RETRY, .result = "4102444800000\nno network"},
+        {.name = "#3", .outcome = ST_OUTCOME_COMMITTED}};
+    uint64_t token = claim(s, "4");
+    uint32_t before, after;
+    for (size_t i = 0; i < 3; i++)
+        ends[i].token = claim(s, ends[i].name + 1);
+    for (int told = 0; told < 2; told++) {
+        assert_true(st_log_changes(&s->log, &before));
+        for (size_t i = 0; i < 3 && told; i++) {
+            ends[i].result_size = ends[i].result != NULL ? strlen(ends[i].result) : 0;
+            ok(s, st_claims_finish(s, &ends[i]));
+        }
+        struct st_claim_end alone = {.name = "#4", .token = token, .outcome = ST_OUTCOME_COMMITTED};
+        if (!told)
+            ok(s, st_claims_finish(s, &alone));
+        ok(s, st_task_settle(s));
+        assert_true(st_log_changes(&s->log, &after));
+        assert_int_equal(before != after, told);
+    }
+    assert_string_equal(get(s, "1").state, "done");
+    assert_string_equal(get(s, "2").state, "deferred");
+    assert_string_equal(get(s, "3").state, "done");
+    assert_string_equal(get(s, "4").state, "done");
+    strata_close(s);
+}
+
 static void test_next_gives_back(void **state)
 {
     (void)state;
@@ -964,6 +1000,7 @@ int main(void)
         TEST(test_cancelled_and_done_at_once),
         TEST(test_a_late_retry_changes_nothing),
         TEST(test_given_back_and_not_told),
+        TEST(test_what_is_quiet_is_copied_apart),
         TEST(test_next_gives_back),
         TEST(test_who_waits_sees_an_end_that_was_not_told),
         TEST(test_next_ends_what_is_not_claimed),

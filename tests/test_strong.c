@@ -564,7 +564,7 @@ static void file_text(const char *path, char *text, size_t size, bool write)
 static void test_a_role_is_not_remembered(void **state)
 {
     struct place p;
-    char path[160], text[300], other[300];
+    char path[160], text[300], other[300], command[200];
     (void)state;
     clock_set = true;
     file_ns = S_NS; /* a year later: the file has not just been written */
@@ -589,6 +589,14 @@ static void test_a_role_is_not_remembered(void **state)
     assert_false(st_strong_here(s));
     file_text(path, text, 0, true);
     assert_true(st_strong_here(s));
+    /* The directory is put aside, and a copy comes in its place, which somebody is given the role of. */
+    usleep(20000);
+    assert_true(st_strong_here(s));
+    assert_true(st_strong_here(s));
+    snprintf(command, sizeof command, "cd '%s' && mv strong old && cp -pR old strong", p.path);
+    assert_int_equal(system(command), 0);
+    file_text(path, other, 0, true);
+    assert_false(st_strong_here(s));
     st_strong_close(s);
     st_strong_close(t);
     file_ns = 1;

@@ -29,7 +29,7 @@ struct st_file_info {
     uint64_t fs_id;    /* of the file system */
     bool is_directory;
     bool unlinked; /* fstat only: no name leads to this file any more */
-    /* fstat only: when its bytes or names last changed, ns since 1970, in ticks of some ms; 0: not known */
+    /* look only: when its bytes or names last changed, ns since 1970, in ticks of some ms; 0: not known */
     uint64_t changed_ns;
 };
 
@@ -46,6 +46,8 @@ struct st_env {
     int (*allocate)(void *ctx, int fd, uint64_t size);
     int (*fstat)(void *ctx, int fd, struct st_file_info *out);
     int (*stat)(void *ctx, const char *path, struct st_file_info *out);
+    /* stat without fs_id, which is cheaper. */
+    int (*look)(void *ctx, const char *path, struct st_file_info *out);
     int (*rename)(void *ctx, const char *from, const char *to); /* replaces `to` */
     /* Both change names in one step. -EINVAL, -ENOSYS: not on this file system. */
     int (*exchange)(void *ctx, const char *a, const char *b);

@@ -98,6 +98,7 @@ static int info_of(int dirfd, const char *path, int flags, struct st_file_info *
         .size = sx.stx_size,
         .inode = sx.stx_ino,
         .is_directory = S_ISDIR(sx.stx_mode),
+        .changed_ns = (uint64_t)sx.stx_ctime.tv_sec * NS_PER_S + sx.stx_ctime.tv_nsec,
     };
     if ((sx.stx_mask & STATX_BTIME) != 0)
         out->birth_ns = (uint64_t)sx.stx_btime.tv_sec * NS_PER_S + sx.stx_btime.tv_nsec;
@@ -115,9 +116,14 @@ static int posix_fstat(void *ctx, int fd, struct st_file_info *out)
         .inode = st.st_ino,
         .is_directory = S_ISDIR(st.st_mode),
         .unlinked = st.st_nlink == 0,
-        .changed_ns = (uint64_t)st.st_ctim.tv_sec * NS_PER_S + (uint64_t)st.st_ctim.tv_nsec,
     };
     return 0;
+}
+
+static int posix_look(void *ctx, const char *path, struct st_file_info *out)
+{
+    (void)ctx;
+    return info_of(AT_FDCWD, path, 0, out);
 }
 
 static int posix_stat(void *ctx, const char *path, struct st_file_info *out)
@@ -350,6 +356,7 @@ const struct st_env *st_env_posix(void)
         .allocate = posix_allocate,
         .fstat = posix_fstat,
         .stat = posix_stat,
+        .look = posix_look,
         .rename = posix_rename,
         .exchange = posix_exchange,
         .unlink = posix_unlink,

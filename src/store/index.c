@@ -20,6 +20,8 @@
  */
 #define BUSY_COMMITS   16
 #define WAL_PAGES_BUSY 1024
+/* More than that, bytes, it has only where a reader was stopped, or after a large transaction: that is given up. */
+#define WAL_SIZE_KEPT 8388608
 
 /* --- the handle -------------------------------------------------------------------------------- */
 
@@ -169,7 +171,8 @@ enum st_code st_index_write_begin(struct st_index *x, uint64_t wait_ms)
 static void checkpoint(struct st_index *x)
 {
     bool busy = x->commits >= BUSY_COMMITS;
-    x->commits++;
+    if (x->commits++ == BUSY_COMMITS)
+        sqlite3_exec(x->db, "PRAGMA journal_size_limit=" TEXT_OF(WAL_SIZE_KEPT), NULL, NULL, NULL);
     if (x->wal_pages <= (busy ? WAL_PAGES_BUSY : WAL_PAGES_MAX))
         return;
     sqlite3_busy_timeout(x->db, 0);

@@ -10,8 +10,6 @@
 #include <string.h>
 
 #define INDEX_VERSION 6
-#define TEXT(x)       #x
-#define TEXT_OF(x)    TEXT(x)
 
 static const char schema[] = "PRAGMA journal_mode=WAL;"
                              "BEGIN IMMEDIATE;"
@@ -116,6 +114,7 @@ static enum st_code database_open(struct st_index *x, const char *path, bool rea
     /* Checkpoints are writes: they happen under the index lock, never on closing. */
     sqlite3_db_config(x->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_wal_hook(x->db, note_wal_pages, x);
+    x->commits = 0;
     sqlite3_busy_timeout(x->db, ST_INDEX_WAIT_MS);
     return st_index_run(x, "PRAGMA synchronous=NORMAL", "open");
 }

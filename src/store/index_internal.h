@@ -16,6 +16,10 @@
 
 #include <sqlite3.h>
 
+/* A macro's value as text, for SQL. */
+#define TEXT(x)    #x
+#define TEXT_OF(x) TEXT(x)
+
 /* The unfinished chunk is written with every commit, and read for every entry that is looked up: some
  * 900 bytes. */
 #define ST_CHUNK_ENTRIES 126u
@@ -92,7 +96,7 @@ struct st_index {
     bool behind;         /* rows in memory are ahead of the database */
     bool loaded;         /* position is of the open transaction */
     int wal_pages;       /* in the WAL after the last commit */
-    unsigned commits;    /* of this handle */
+    unsigned commits;    /* through this database handle */
     bool corrupt;        /* SQLite found the file damaged */
     struct st_position position;
     struct st_position stored; /* the one in the database; in memory it may be ahead */

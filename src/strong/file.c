@@ -329,7 +329,6 @@ static void file_close(struct st_order *o)
 {
     struct st_file *f = file_of(o);
     st_answers_close(f);
-    st_role_close(f);
     st_index_close(f->index);
     if (f->log_open)
         st_log_close(&f->log);
@@ -437,7 +436,6 @@ enum st_code st_file_open(struct st_order **out, const struct st_env *env,
     if (f == NULL)
         return st_fail(fault, ST_NO_MEMORY, "out of memory");
     f->order.engine = &engine;
-    f->role.fd = -1;
     enum st_code code = st_log_open(&f->log, env, alloc, dir, read_only, what);
     f->log_open = true;
     if (code != ST_OK)

@@ -30,10 +30,10 @@ struct st_file {
     struct st_index *index;
     struct st_answers *answers; /* NULL: cannot be mapped here */
     struct st_due no_due;       /* stands in for the shared one where there is none */
-    /* The file of the role, as long as it says what was read of it (file_role.c). */
+    /* The file of the role that says that this directory has it (file_role.c). */
     struct st_role {
-        int fd; /* -1: not known */
-        uint64_t changed_ns;
+        uint64_t epoch; /* of the log then; 0: not known */
+        uint64_t inode, birth_ns, changed_ns;
     } role;
     /* What this process waits for, should it apply that entry itself. */
     struct st_mark wanted;
@@ -72,7 +72,6 @@ enum st_code st_role_check(struct st_file *f);
 enum st_code st_role_take(struct st_file *f, const char *by);
 /* Nobody has it, and founding again does not give it back. */
 enum st_code st_role_give_up(struct st_file *f);
-void st_role_close(struct st_file *f);
 void st_role_place(const struct st_file *f, char out[ST_PLACE_SIZE]);
 
 /* --- file_answers.c --------------------------------------------------------------------------- */

@@ -55,67 +55,62 @@ enum st_code st_role_give_up(struct st_file *f)
     return role_write(f, nobody, sizeof nobody - 1);
 }
 
-void st_role_close(struct st_file *f)
-{
-    if (f->role.fd >= 0)
-        f->log.env->close(f->log.env->ctx, f->role.fd);
-    f->role.fd = -1;
-}
-
-/* It is asked for with every entry. Another file takes its place, or its bytes change, which the system tells
- * by a time: not within one of its ticks, so what has just changed is read again. */
+/* It is asked for with every entry. Another file comes by that name, with its directory or without, or its
+ * bytes change, which the system tells by a time: not within one of its ticks, so what has just changed is
+ * read again. */
 #define SETTLED_MS 1000
 
-static bool still_ours(const struct st_file *f)
+static bool still_ours(const struct st_file *f, const char *path)
 {
-    const struct st_env *env = f->log.env;
+    const struct st_role *r = &f->role;
     struct st_file_info now;
+    if (r->epoch == 0 || r->epoch != f->log.identity.epoch)
+        return false;
 #ifdef ST_DEFECT_ROLE_REMEMBERED
-    return f->role.fd >= 0;
+    return true;
 #endif
-    return f->role.fd >= 0 && env->fstat(env->ctx, f->role.fd, &now) >= 0 && !now.unlinked &&
-           now.changed_ns == f->role.changed_ns;
+    return f->log.env->look(f->log.env->ctx, path, &now) >= 0 && now.inode == r->inode &&
+           now.birth_ns == r->birth_ns && now.changed_ns == r->changed_ns;
 }
 
-/* Of the open file, before it is read: whether it may be left unread from now on. */
-static bool is_settled(const struct st_file *f, int fd, uint64_t *changed_ns)
+/* Looked at before it is read; nothing is noted of what may change without being seen. */
+static void note(const struct st_file *f, const char *path, struct st_role *out)
 {
     const struct st_env *env = f->log.env;
     struct st_file_info info;
-    *changed_ns = env->fstat(env->ctx, fd, &info) >= 0 && !info.unlinked ? info.changed_ns : 0;
-    uint64_t changed_ms = *changed_ns / ST_NS_PER_MS, now_ms = env->wall_ms(env->ctx);
-    return changed_ms != 0 && changed_ms < now_ms && now_ms - changed_ms >= SETTLED_MS;
+    *out = (struct st_role){.epoch = 0};
+    if (env->look(env->ctx, path, &info) < 0)
+        return;
+    uint64_t changed_ms = info.changed_ns / ST_NS_PER_MS, now_ms = env->wall_ms(env->ctx);
+    if (changed_ms != 0 && changed_ms < now_ms && now_ms - changed_ms >= SETTLED_MS)
+        *out = (struct st_role){f->log.identity.epoch, info.inode, info.birth_ns, info.changed_ns};
 }
 
-/* Keeps the file open where that saves reading it next time. */
-static bool names_us(struct st_file *f, const char *path, char have[ROLE_SIZE])
+static bool names_us(const struct st_file *f, const char *path, char have[ROLE_SIZE])
 {
     const struct st_env *env = f->log.env;
     char should[ROLE_SIZE];
     role_text(&f->log.identity, "", should);
     size_t directory = role_directory(should);
-    st_role_close(f);
     int fd = env->open(env->ctx, path, ST_OPEN_READ);
-    bool settled = fd >= 0 && is_settled(f, fd, &f->role.changed_ns);
     ssize_t n = fd >= 0 ? env->pread(env->ctx, fd, have, ROLE_SIZE - 1, 0) : fd;
-    have[n > 0 ? n : 0] = '\0';
-    bool us = n > 0 && strncmp(have, should, directory) == 0 && role_directory(have) == directory;
-    if (us && settled)
-        f->role.fd = fd;
-    else if (fd >= 0)
+    if (fd >= 0)
         env->close(env->ctx, fd);
-    return us;
+    have[n > 0 ? n : 0] = '\0';
+    return n > 0 && strncmp(have, should, directory) == 0 && role_directory(have) == directory;
 }
 
 enum st_code st_role_check(struct st_file *f)
 {
     char have[ROLE_SIZE], path[ST_PATH_SIZE];
-    if (still_ours(f))
-        return ST_OK;
+    struct st_role seen;
     enum st_code code = role_path(f, path);
-    if (code != ST_OK)
+    if (code != ST_OK || still_ours(f, path))
         return code;
-    if (names_us(f, path, have))
+    note(f, path, &seen);
+    bool us = names_us(f, path, have);
+    f->role = us ? seen : (struct st_role){.epoch = 0};
+    if (us)
         return ST_OK;
     if (strstr(have, "\"inode\":") == NULL) { /* never had, or given up */
         st_fail(&f->order.fault, ST_UNAVAILABLE, "another copy of this workspace decides");
