@@ -300,6 +300,9 @@ void cli_notices(struct cli *c);
 /* Prints {"schema_version":1,"data":DATA} and a newline. Takes data (always; NULL means that
  * memory ran out). Returns an exit status. */
 int cli_json(struct cli *c, json_t *data);
+/* The end of a command that lists: with --json `list`, which is taken; else `none` is said where nothing was
+ * printed. `code` is what the listing returned. */
+int cli_listed(struct cli *c, int code, json_t *list, size_t count, const char *none);
 /* One JSON value on a line of its own. Takes it. */
 int cli_json_line(struct cli *c, json_t *value);
 json_t *cli_json_operation(const strata_operation *o);

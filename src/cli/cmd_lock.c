@@ -217,13 +217,5 @@ int cmd_lock_list(struct cli *c)
     if (c->json)
         l.list = json_array();
     int code = strata_lock_each(c->s, visit_lock, &l);
-    if (code != STRATA_OK) {
-        json_decref(l.list);
-        return cli_fail(c, code);
-    }
-    if (c->json)
-        return cli_json(c, l.list);
-    if (l.count == 0)
-        cli_note(c, "nothing is locked");
-    return 0;
+    return cli_listed(c, code, l.list, l.count, "nothing is locked");
 }

@@ -144,15 +144,7 @@ int cmd_op_list(struct cli *c)
     if (c->json)
         l.list = json_array();
     int code = strata_op_each(c->s, state, c->options[OPT_AFTER], 0, visit_operation, &l);
-    if (code != STRATA_OK) {
-        json_decref(l.list);
-        return cli_fail(c, code);
-    }
-    if (c->json)
-        return cli_json(c, l.list);
-    if (l.count == 0)
-        cli_note(c, "no operations");
-    return 0;
+    return cli_listed(c, code, l.list, l.count, "no operations");
 }
 
 static void put_in_full(struct cli *c, const strata_operation *o)

@@ -127,16 +127,9 @@ static int list(struct cli *c, const char *path, bool *others)
     if (c->json)
         l.list = json_array();
     int code = strata_reserve_each(c->s, tree, path, NULL, visit, &l);
-    if (code != STRATA_OK) {
-        json_decref(l.list);
-        return cli_fail(c, code);
-    }
     *others = l.others;
-    if (c->json)
-        return cli_json(c, l.list);
-    if (l.count == 0)
-        cli_note(c, path != NULL ? "nobody has reserved it" : "nothing is reserved");
-    return 0;
+    return cli_listed(c, code, l.list, l.count,
+                      path != NULL ? "nobody has reserved it" : "nothing is reserved");
 }
 
 int cmd_reserve_check(struct cli *c)

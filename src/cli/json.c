@@ -23,6 +23,18 @@ int cli_json(struct cli *c, json_t *data)
     return dump(c, json_pack("{s:i,s:o}", "schema_version", 1, "data", data));
 }
 
+int cli_listed(struct cli *c, int code, json_t *list, size_t count, const char *none)
+{
+    if (code == STRATA_OK && c->json)
+        return cli_json(c, list);
+    json_decref(list);
+    if (code != STRATA_OK)
+        return cli_fail(c, code);
+    if (count == 0)
+        cli_note(c, "%s", none);
+    return 0;
+}
+
 int cli_json_line(struct cli *c, json_t *value)
 {
     return dump(c, value);

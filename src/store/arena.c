@@ -53,7 +53,7 @@ void *st_arena_extend(struct st_arena *a, void *p, size_t size, size_t more)
         return p;
     }
     void *to = st_arena_take(a, more);
-    if (to != NULL && size > 0)
+    if (to != NULL && p != NULL)
         memcpy(to, p, size);
     return to;
 }
