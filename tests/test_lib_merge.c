@@ -56,6 +56,9 @@ static size_t conflicts_in(const char *name, strata_pending *first)
     strata *s = world_open(name, NULL);
     size_t n = world_pending(s, STRATA_PENDING_CONFLICT, first);
     strata_close(s);
+    strata_status st;
+    world_status(name, &st);
+    assert_int_equal(st.pending, n);
     return n;
 }
 

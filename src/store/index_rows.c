@@ -83,7 +83,8 @@ static enum st_code row_get(struct st_index *x, struct st_str key, bool to_write
 {
     struct st_rows *rows = &x->rows;
     bool is_new;
-    if (rows->count >= ST_ROWS_KEPT_MAX && rows->dirty_count == 0)
+    /* Not before a write: what it writes may be lent from a row. */
+    if (!to_write && rows->count >= ST_ROWS_KEPT_MAX && rows->dirty_count == 0)
         st_rows_drop(rows);
     struct st_row *row = st_rows_get(rows, key, &is_new);
     if (row == NULL)
