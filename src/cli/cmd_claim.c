@@ -68,7 +68,8 @@ int task_take_next(struct cli *c, const strata_task_end *end)
     if (code == STRATA_TIMEOUT && wait_ms == 0) {
         const strata_error *e = strata_last_error(c->s);
         char hint[sizeof(e->hint) + 32];
-        (void)snprintf(hint, sizeof(hint), "to wait: --wait 60s; %s", e->hint);
+        (void)snprintf(hint, sizeof(hint), "to wait: --wait 60s%s%s",
+                       e->hint[0] != '\0' ? "; " : "", e->hint);
         return cli_error(c, code, hint, "%s%s%s", end != NULL && taken.ended ? end->id : "",
                          taken.ended ? " has ended; " : "", e->message);
     }
