@@ -161,8 +161,10 @@ rate_tasks() { # KIND PROCESSES [TASKS]
 }
 
 rate_task_add() { rate_tasks add "$1"; }
-rate_task_next() { rate_tasks next "$1" 20000; }
-rate_bullmq() { node "$here/bullmq.mjs" "$1" "$2" 2000 "$work/redis.sock" "$modules" 20000; }
+# Far more than anybody finishes in two seconds.
+queued=60000
+rate_task_next() { rate_tasks next "$1" $queued; }
+rate_bullmq() { node "$here/bullmq.mjs" "$1" "$2" 2000 "$work/redis.sock" "$modules" $queued; }
 rate_bullmq_add() { rate_bullmq add "$1"; }
 rate_bullmq_next() { rate_bullmq next "$1"; }
 
