@@ -391,6 +391,24 @@ static void test_a_conflict_is_settled_once(void **state)
     munmap(shared, sizeof *shared);
 }
 
+/* Not even what it has read: its write is refused, and no file is made. */
+static void test_who_may_only_read_leaves_nothing(void **state)
+{
+    (void)state;
+    strata_error e;
+    strata *s;
+    world_init("w");
+    strata *boss = world_open("w", NULL);
+    world_set(boss, "x", "y", "1");
+    strata_close(boss);
+    strata_options o = {.size = sizeof o, .agent = "reader", .read_only = true};
+    assert_int_equal(strata_open(world_path("w"), &o, &s, &e), STRATA_OK);
+    world_shows(s, "x", "y", "1");
+    expect_code(s, world_write(s, STRATA_SET, "x", "y", "2", NULL), STRATA_READ_ONLY);
+    strata_close(s);
+    assert_int_not_equal(access(world_file("w", "reads"), F_OK), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -400,6 +418,7 @@ int main(void)
         TEST(test_unset_of_something_newer_is_listed),
         TEST(test_every_way_of_reading_leaves_a_mark),
         TEST(test_a_refused_write_leaves_nothing),
+        TEST(test_who_may_only_read_leaves_nothing),
         TEST(test_compare_and_swap),
         TEST(test_one_creator),
         TEST(test_every_replacement_is_told),

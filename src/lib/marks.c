@@ -43,9 +43,10 @@ static uint64_t hash_of(const char *entity, const char *attribute)
     return hash != 0 ? hash : 1;
 }
 
+/* Who may only read has no use for marks: they are for who writes. */
 static bool marks_open(strata *s)
 {
-    if (s->agent[0] == '\0')
+    if (s->agent[0] == '\0' || s->log.read_only)
         return false;
     if (s->marks_fd >= 0)
         return true;
