@@ -400,9 +400,8 @@ int st_task_settle(strata *s)
     if (code == STRATA_OK)
         code = st_task_copy_all(s);
 #endif
-    if (code == STRATA_OK || code == STRATA_UNAVAILABLE) {
+    if (code == STRATA_OK || code == STRATA_UNAVAILABLE)
         s->unsettled = false;
-    }
     if (code != STRATA_UNAVAILABLE)
         return code;
     s->error = kept; /* another copy decides: nothing to do here */

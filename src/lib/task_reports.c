@@ -34,17 +34,16 @@ static int reported(strata *s, const char *entity, struct st_str *out)
 
 /* --- reporting -------------------------------------------------------------------------------- */
 
-/* A report, and the token that it goes by. */
-struct reporting {
+struct report {
     const char *entity;
-    uint64_t token;
+    uint64_t token; /* of the claim that it ends */
     struct st_str text;
 };
 
 /* One is kept already: it stands, unless it is of an earlier claim. The same again is kept once. */
 static int check_report(strata *s, void *arg)
 {
-    const struct reporting *r = arg;
+    const struct report *r = arg;
     struct st_str v;
     int code = reported(s, r->entity, &v);
     if (code != STRATA_OK)
@@ -80,7 +79,7 @@ int st_task_report(strata *s, const struct st_claim_end *end)
     st_buf_add(&text, end->result, end->result_size);
     int code = text.failed ? st_lib_fail(s, ST_NO_MEMORY, "out of memory; nothing was recorded")
                            : st_lib_value(s, "report with its text", st_buf_str(&text));
-    struct reporting x = {end->name, end->token, st_buf_str(&text)};
+    struct report x = {end->name, end->token, st_buf_str(&text)};
     struct st_op op = {.kind = ST_OP_SET,
                        .entity = st_str_of(end->name),
                        .attribute = ST_STR("reported"),
@@ -111,32 +110,26 @@ static enum st_code visit_reported(void *arg, struct st_str key, struct st_str v
     return ++r->count == sizeof r->list / sizeof *r->list ? ST_SCAN_STOP : ST_OK;
 }
 
-/* What was decided about: another report that came meanwhile is not touched. */
-struct deciding {
-    const char *entity, *text;
-};
-
-static int check_reported(strata *s, void *arg)
+/* What was decided about is still there: another report that came meanwhile is not touched. */
+static int check_decided(strata *s, void *arg)
 {
-    const struct deciding *d = arg;
+    const struct report *x = arg;
     struct st_str v;
-    int code = reported(s, d->entity, &v);
-    if (code != STRATA_OK)
-        return code;
-    return st_str_equal(v, st_str_of(d->text)) ? STRATA_OK : STRATA_EXISTS;
+    int code = reported(s, x->entity, &v);
+    return code != STRATA_OK || st_str_equal(v, x->text) ? code : STRATA_EXISTS;
 }
 
-static int report_end(strata *s, struct deciding *d, const char *refusal)
+static int report_end(strata *s, struct report *x, const char *refusal)
 {
     struct st_op ops[2] = {
-        {.kind = ST_OP_UNSET, .entity = st_str_of(d->entity), .attribute = ST_STR("reported")},
+        {.kind = ST_OP_UNSET, .entity = st_str_of(x->entity), .attribute = ST_STR("reported")},
         {.kind = ST_OP_SET,
-         .entity = st_str_of(d->entity),
+         .entity = st_str_of(x->entity),
          .attribute = ST_STR("refused"),
          .value = refusal != NULL ? st_str_of(refusal) : ST_STR("")}};
     struct st_record r = {
         .agent = st_str_of(s->agent), .ops = ops, .op_count = refusal != NULL ? 2 : 1};
-    int code = st_lib_append(s, &r, check_reported, d, 0);
+    int code = st_lib_append(s, &r, check_decided, x, 0);
     return code == STRATA_EXISTS ? STRATA_OK : code; /* another process has decided, too */
 }
 
@@ -167,12 +160,12 @@ static int report_unclaimed(strata *s, const struct st_claim_end *end)
                : st_lib_fail(s, ST_CONFLICT, "%s was claimed meanwhile", end->name + 1);
 }
 
-/* The strings are those of `text`, which is taken apart. */
-static bool report_parse(char *text, uint64_t retried, struct st_claim_end *out,
+/* What *out has of it is lent from `text`. */
+static bool report_parse(const char *text, uint64_t retried, struct st_claim_end *out,
                          char agent[ST_AGENT_SIZE_MAX + 1])
 {
     char word[16];
-    char *rest = strchr(text, '\n');
+    const char *rest = strchr(text, '\n');
     size_t i = 0;
     if (rest == NULL || !report_head(text, word, &out->token, agent))
         return false;
@@ -200,7 +193,7 @@ static int retries_of(strata *s, const char *entity, uint64_t *out)
     return got == ST_OK ? STRATA_OK : st_lib_index_fault(s, got);
 }
 
-static int decide(strata *s, const char *entity, char *text)
+static int decide(strata *s, const char *entity, const char *text)
 {
     char agent[ST_AGENT_SIZE_MAX + 1] = "", own[ST_AGENT_SIZE_MAX + 1];
     struct st_claim_end end = {.name = entity};
@@ -234,22 +227,18 @@ static int decide_one(strata *s, const char *entity)
         return code;
     code = reported(s, entity, &v);
     char *text = code == STRATA_OK ? strndup(v.p, v.n) : NULL;
-    char *parts = text != NULL ? strdup(text) : NULL;
     st_lib_end(s);
-    if (parts == NULL) {
-        free(text);
+    if (text == NULL)
         return code != STRATA_OK ? code : st_lib_fail(s, ST_NO_MEMORY, "a report cannot be read");
-    }
-    struct deciding d = {entity, text};
+    struct report x = {.entity = entity, .text = st_str_of(text)};
     if (text[0] != '\0') {
-        code = decide(s, entity, parts);
+        code = decide(s, entity, text);
         if (code == STRATA_OK || code == STRATA_CONFLICT) {
             char refusal[sizeof s->error.message];
             snprintf(refusal, sizeof refusal, "%s", s->error.message);
-            code = report_end(s, &d, code == STRATA_OK ? NULL : refusal);
+            code = report_end(s, &x, code == STRATA_OK ? NULL : refusal);
         }
     }
-    free(parts);
     free(text);
     return code;
 }

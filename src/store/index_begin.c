@@ -209,11 +209,11 @@ enum st_code st_index_begin_since(struct st_index *x, struct st_dot at)
 /* A reader of one entity lets others do the writing that long, as multiples of the gap. */
 #define GAP_TIMES_MAX 4
 
-/* Nothing was applied yet of a log that is short. Whether there was another before it says its first line
- * (index_near.c). */
-static bool is_young(const struct st_index *x, const struct st_tail *tail, uint64_t records)
+/* The same, or nothing was applied yet of a log that is short. Whether there was another before it says its
+ * first line (index_near.c). */
+static bool is_little(const struct st_index *x, const struct st_tail *tail, uint64_t records)
 {
-    return x->position.records == 0 && tail->counter <= records;
+    return is_near(x, tail, records) || (x->position.records == 0 && tail->counter <= records);
 }
 
 /* ST_UNAVAILABLE: it takes an ordinary beginning. */
@@ -227,7 +227,7 @@ static enum st_code begin_for(struct st_index *x, struct st_str entity)
         code = st_index_compare(x, &tail);
     if (code != ST_UNAVAILABLE || !x->reading)
         return code;
-    if (!is_near(x, &tail, x->gap) && !is_young(x, &tail, x->gap)) {
+    if (!is_little(x, &tail, x->gap)) {
         if (!is_near(x, &tail, GAP_TIMES_MAX * x->gap))
             return code;
         st_index_end(x);
@@ -308,7 +308,7 @@ enum st_code st_index_catch_up_beyond(struct st_index *x, uint64_t records)
     if (code != ST_OK)
         return code;
     code = read_begin(x);
-    bool is_behind = code == ST_OK && !is_near(x, &tail, records) && !is_young(x, &tail, records) &&
+    bool is_behind = code == ST_OK && !is_little(x, &tail, records) &&
                      (x->behind || st_index_compare(x, &tail) == ST_UNAVAILABLE);
     st_index_end(x);
     return is_behind ? catch_up_writing(x, &tail, 0) : code;

@@ -143,6 +143,7 @@ static inline void st_tail_after(struct st_tail *tail, const struct st_record *h
                              .time_logical = head->time.logical,
                              .number = head->number};
 }
+
 /*
  * Verifies the records of a segment from *tail on (offset, counter, checksum as in *tail; the
  * checksum is not compared at offset 0) up to counter `last` or the end of the file and moves

@@ -94,9 +94,9 @@ static bool next_tail(struct st_file *f, uint64_t before, struct st_tail *tail)
 static enum st_code serve_rounds(struct st_file *f)
 {
     struct st_tail tail;
-    uint64_t served = UINT64_MAX, applied = st_index_applied(f->index).counter;
-    for (int i = 0; next_tail(f, i == 0 ? applied : served, &tail); i++) {
-        if (tail.counter == served)
+    uint64_t served = st_index_applied(f->index).counter;
+    for (int i = 0; next_tail(f, served, &tail); i++) {
+        if (i > 0 && tail.counter == served)
             return ST_OK;
         /* Who waits for rows wants all of them, and before anything else happens. */
         bool last = st_answers_rows_awaited(f) && i > 0;
