@@ -29,9 +29,9 @@ enum attempt_state {
 
 struct attempt {
     enum attempt_state state;
-    enum st_code code;               /* what its writer was told last */
-    struct st_dot dot;               /* counter 0: none was given */
-    uint32_t size;                   /* of the payload, bytes */
+    enum st_code code; /* what its writer was told last */
+    struct st_dot dot; /* counter 0: none was given */
+    uint32_t size;     /* of the payload, bytes */
     bool numbered;
     char name[ST_NUMBERED_SIZE + 1]; /* the number that it took; "": none */
     bool found;                      /* scratch of a check */

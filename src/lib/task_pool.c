@@ -403,8 +403,8 @@ static int take_once(struct taking *t, bool *looked, struct st_pooled *out)
 
 bool st_pool_settle_begin(strata *s)
 {
-    return s->pool == NULL ||
-           st_turn_take(&s->pool->page->settling, s->log.env->boot_ns(s->log.env->ctx), SETTLING_NS);
+    return s->pool == NULL || st_turn_take(&s->pool->page->settling,
+                                           s->log.env->boot_ns(s->log.env->ctx), SETTLING_NS);
 }
 
 void st_pool_settle_end(strata *s)
