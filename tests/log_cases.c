@@ -571,6 +571,118 @@ static void case_rotation(struct model *m, uint64_t seed)
     finish(m);
 }
 
+/* --- room ------------------------------------------------------------------------------------- */
+
+/* The segment that is written to: how long it is, and how much of that is room. */
+static size_t room_of(struct model *m, size_t *size)
+{
+    char path[200];
+    const uint8_t *p;
+    segment_path(m, path, sizeof path);
+    EXPECT(m, sim_file(m->sim, 0, path, &p, size));
+    size_t end = *size;
+    while (end > 1 && p[end - 1] == '\n' && p[end - 2] == '\n')
+        end--;
+    return *size - end;
+}
+
+static enum st_code read_on(struct actor *a, struct st_log_reader *r, int count)
+{
+    struct st_str line;
+    struct st_record head;
+    enum st_code code = ST_OK;
+    for (int i = 0; i < count; i++)
+        EXPECT(a->m, st_log_reader_next(r, &line, &head) == ST_OK);
+    code = st_log_reader_next(r, &line, &head);
+    return code;
+}
+
+/* Over room lie: nothing; half a line, which is no damage; a record, for who has read the room before. */
+static void act_room(struct actor *a, struct st_log *log)
+{
+    struct model *m = a->m;
+    struct st_log_reader r;
+    struct st_tail tail;
+    size_t size;
+    for (int i = 0; i < 3; i++)
+        EXPECT(m, model_write(m, log, 40, true) == ST_OK);
+    EXPECT(m, room_of(m, &size) > 0);
+    EXPECT(m, st_log_tail(log, &tail) == ST_OK);
+    EXPECT(m, st_log_reader_open(&r, log->env, log->alloc, log->dir, st_log_writer(log)) == ST_OK);
+    EXPECT(m, read_on(a, &r, (int)tail.counter) == ST_NOT_FOUND);
+    EXPECT(m, log->env->pwrite(log->env->ctx, log->fd, "{\"r\":", 5, tail.offset) == 5);
+    EXPECT(m, read_on(a, &r, 0) == ST_NOT_FOUND);
+    EXPECT(m, log->env->pwrite(log->env->ctx, log->fd, "\n\n\n\n\n", 5, tail.offset) == 5);
+    EXPECT(m, read_on(a, &r, 0) == ST_NOT_FOUND);
+    EXPECT(m, model_write(m, log, 40, true) == ST_OK);
+    EXPECT(m, read_on(a, &r, 1) == ST_NOT_FOUND);
+    st_log_reader_close(&r);
+    EXPECT(m, room_of(m, &size) > 0);
+}
+
+static void case_room(struct model *m, uint64_t seed)
+{
+    begin(m, "room", seed);
+    struct actor a = {0};
+    size_t size;
+    one(m, &a, act_room);
+    EXPECT(m, room_of(m, &size) == 0);
+    finish(m);
+}
+
+static void act_room_left(struct actor *a, struct st_log *log)
+{
+    for (int i = 0; i < 5; i++)
+        a->code = model_write(a->m, log, 40, true);
+}
+
+/* What a killed process has left of it is nothing that was torn. An empty line between records is. */
+static void case_room_left(struct model *m, uint64_t seed)
+{
+    struct sim *s = m->sim;
+    begin(m, "room left", seed);
+    struct actor a = {0}, b = {0}, c = {0};
+    size_t size;
+    sim_inject(
+        s, &(struct sim_injection){
+               .act = SIM_KILL_AFTER, .calls = 1u << SIM_FDATASYNC, .text = ".jsonl", .nth = 4});
+    one(m, &a, act_room_left);
+    EXPECT(m, sim_counts(s)->hits == 1 && room_of(m, &size) > 0);
+    if (seed % 2 == 0)
+        sim_power_loss(s, 0, SIM_LOSS_NONE);
+    one(m, &b, act_write);
+    EXPECT(m, b.code == ST_OK && b.quarantined == 0);
+    model_check(m, true);
+    char path[200];
+    const uint8_t *p;
+    uint8_t text[8192];
+    segment_path(m, path, sizeof path);
+    EXPECT(m, sim_file(s, 0, path, &p, &size) && size < sizeof text);
+    size_t line = (size_t)((const uint8_t *)memchr(p, '\n', size) - p) + 1;
+    memcpy(text, p, line);
+    text[line] = '\n';
+    memcpy(text + line + 1, p + line, size - line);
+    if (size > line) {
+        struct st_log_reader r;
+        struct st_str said;
+        struct st_record head;
+        struct st_writer *w;
+        size_t count;
+        EXPECT(m, st_log_writers(sim_env(s), sim_alloc(s), m->dir, &w, &count) == ST_OK);
+        sim_write_durable(s, 0, path, text, size + 1);
+        EXPECT(m, st_log_reader_open(&r, sim_env(s), sim_alloc(s), m->dir, w[count - 1]) == ST_OK);
+        EXPECT(m, st_log_reader_next(&r, &said, &head) == ST_OK);
+        EXPECT(m, st_log_reader_next(&r, &said, &head) == ST_DAMAGED);
+        st_log_reader_close(&r);
+        sim_alloc(s)->resize(s, w, 0);
+        memmove(text + line, text + line + 1, size - line);
+        sim_write_durable(s, 0, path, text, size);
+    }
+    one(m, &c, act_write);
+    EXPECT(m, c.code == ST_OK);
+    finish(m);
+}
+
 /* A read-only open changes nothing and sees everything. */
 static void read_only_main(struct sim *s, void *arg)
 {
@@ -672,6 +784,8 @@ uint64_t cases_run(struct model *m, int only)
         case_look_meanwhile,
         case_killed_for_others,
         case_posted_and_gone,
+        case_room,
+        case_room_left,
     };
     uint64_t runs = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -1,6 +1,8 @@
 /* log_model.c - see log_model.h. */
 #include "log_model.h"
 
+#include "store/log_internal.h"
+
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -321,6 +323,20 @@ static void record_found(struct model *m, const struct st_record *r)
     a->found = true;
 }
 
+/* A segment that is full ends with its last record. */
+static void check_closed(struct model *m, struct st_writer w, uint64_t segment, uint64_t end)
+{
+    char path[ST_PATH_SIZE];
+    struct st_fault fault;
+    struct st_file_info info;
+    if (segment == 0)
+        return;
+    EXPECT(m, st_segment_path(&fault, path, m->dir, w, segment) == ST_OK);
+    EXPECT(m, sim_env(m->sim)->stat(sim_env(m->sim)->ctx, path, &info) == 0);
+    if (info.size != end)
+        model_fail(m, "%s has %" PRIu64 " bytes behind its last record", path, info.size - end);
+}
+
 static void check_writer(struct check *c, struct seen_writer *w)
 {
     struct model *m = c->model;
@@ -330,7 +346,7 @@ static void check_writer(struct check *c, struct seen_writer *w)
     st_record_scratch_init(&scratch, sim_alloc(m->sim));
     if (st_log_reader_open(&reader, env, sim_alloc(m->sim), m->dir, w->writer) != ST_OK)
         model_fail(m, "cannot open the reader");
-    uint64_t previous = 0, segment = 0, highest = 0;
+    uint64_t previous = 0, segment = 0, highest = 0, end = 0;
     struct st_str line;
     struct st_record head, r;
     enum st_code code;
@@ -344,8 +360,10 @@ static void check_writer(struct check *c, struct seen_writer *w)
         EXPECT(m, r.number >= highest && head.number == r.number);
         highest = r.number;
         if (reader.line_segment != segment) {
+            uint64_t closed = segment;
             segment = reader.line_segment;
             EXPECT(m, segment == r.dot.counter && reader.line_offset == 0);
+            check_closed(m, w->writer, closed, end);
             if (segment == 1 && r.ops[0].kind == ST_OP_SEEN) {
                 st_vector_init(&w->first, sim_alloc(m->sim));
                 EXPECT(m, st_vector_join(&w->first, &r.ops[0].vector));
@@ -356,6 +374,7 @@ static void check_writer(struct check *c, struct seen_writer *w)
                               st_vector_within(&w->first, &r.ops[0].vector));
         }
         previous = r.checksum;
+        end = reader.offset;
         w->counter = r.dot.counter;
         w->real |= r.ops[r.op_count - 1].kind != ST_OP_SEEN;
         record_found(m, &r);

@@ -359,6 +359,7 @@ static enum st_code segment_create(struct st_log *log, struct st_tail *tail)
     log->fd = fd;
     log->fd_segment = tail->counter + 1;
     log->fd_epoch = w.epoch;
+    log->fd_size = 0;
     int r = env->sync_directory(env->ctx, dir);
     if (r < 0) {
         /* Without a durable name its records would not be durable: try again next time. */
@@ -376,12 +377,31 @@ static enum st_code segment_create(struct st_log *log, struct st_tail *tail)
     return code;
 }
 
+/* It keeps its size from now on, after a power loss, too; whoever cut it before has not flushed that. */
+static enum st_code segment_close_for_good(struct st_log *log, const struct st_tail *tail)
+{
+#ifdef ST_DEFECT_ROOM_KEPT
+    return ST_OK;
+#endif
+    enum st_code code = st_room_cut(log, log->fd, tail->offset);
+    if (code == ST_OK && log->env->fdatasync(log->env->ctx, log->fd) < 0) {
+        st_page_freeze(log, log->identity.epoch);
+        code = st_fail(&log->fault, ST_OUTCOME_UNKNOWN, "the disk failed to flush the log in %s",
+                       log->dir);
+    }
+    return code;
+}
+
 /* The tail's segment is full, or there is none yet: closes it and begins the next. */
 static enum st_code rotate(struct st_log *log, struct st_tail *tail)
 {
     struct st_vector context;
     st_vector_init(&context, log->alloc);
-    enum st_code code = tail->segment != 0 ? st_flush_all(log) : ST_OK;
+    enum st_code code = ST_OK;
+    if (tail->segment != 0)
+        code = st_flush_all(log);
+    if (code == ST_OK && tail->segment != 0)
+        code = segment_close_for_good(log, tail);
     if (code == ST_OK)
         code = st_context_read(log, st_log_writer(log), NULL, tail, &context);
     if (code == ST_OK)
@@ -434,6 +454,7 @@ enum st_code st_log_append_all(struct st_log *log, struct st_record *records, si
     if (tail.counter == before)
         return code;
     st_page_set_tail(log->page, &tail);
+    st_room_make(log, &tail);
 #ifndef ST_DEFECT_CHANGE_TOLD_EARLY
     if (!log->quiet)
         st_changes_tell(log);

@@ -316,6 +316,7 @@ enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t co
     ST_ASSERT(!log->locked[ST_LOCK_APPEND] && log->page != NULL);
     struct st_patience patience;
     st_patience_begin(log, &patience);
+    log->awaited++;
     for (;;) {
         uint32_t wake = st_atomic_load(&log->page->wake);
         bool stalled;

@@ -5,6 +5,7 @@
  *   log_epoch.c     when it may not be the log that it was, a new epoch
  *   log_tail.c      the locks and the tail rule
  *   log_append.c    segments, appending
+ *   log_room.c      room for records that are to come
  *   log_flush.c     the durable watermark
  *   log_post.c      records left for whoever appends next
  *   log_commit.c    appended and on disk, by one for all
@@ -147,12 +148,36 @@ static inline void st_tail_after(struct st_tail *tail, const struct st_record *h
 /*
  * Verifies the records of a segment from *tail on (offset, counter, checksum as in *tail; the
  * checksum is not compared at offset 0) up to counter `last` or the end of the file and moves
- * *tail behind the last valid one. *broken tells whether bytes remain behind it.
+ * *tail behind the last valid one. Room behind that is cut off; *broken tells whether anything else is there.
  */
 enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
                           uint64_t last, bool *broken);
 /* Copies everything behind tail->offset into quarantine, durably, then cuts the file there. */
 enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail *tail);
+
+/* --- log_room.c --------------------------------------------------------------------------------- */
+
+/* Far more records than are flushed at once, and a write that takes no longer than a flush. Bytes. */
+#ifndef ST_ROOM_SIZE
+#define ST_ROOM_SIZE 65536
+#endif
+/* Who has waited for the disk so often will again: a command makes no room. */
+#ifndef ST_ROOM_AFTER
+#define ST_ROOM_AFTER 4
+#endif
+
+/* The append lock is held for all of these. */
+
+/* Records were written up to *tail, to log->fd: makes room there if they have made the file longer, and it is
+ * worth while. */
+void st_room_make(struct st_log *log, const struct st_tail *tail);
+/* Cuts off what is behind `offset`, if it is room alone. */
+enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset);
+/* Where room begins in [offset, size): at `offset` when there is nothing else; at `size` when there is none. */
+enum st_code st_room_begins(struct st_log *log, int fd, uint64_t offset, uint64_t size,
+                            uint64_t *begin);
+/* For a handle that ends, without the lock: cuts off what it has made, unless others are at work. */
+void st_room_return(struct st_log *log);
 
 /* --- log_append.c ----------------------------------------------------------------------------- */
 

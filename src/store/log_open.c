@@ -103,6 +103,9 @@ void st_log_close(struct st_log *log)
     for (int i = 0; i < ST_LOCK_KINDS; i++) {
         if (log->locked[i])
             st_log_drop(log, (enum st_lock_kind)i);
+    }
+    st_room_return(log);
+    for (int i = 0; i < ST_LOCK_KINDS; i++) {
         if (log->lock_fds[i] >= 0)
             env->close(env->ctx, log->lock_fds[i]);
     }

@@ -455,6 +455,7 @@ static enum st_code write_batch(struct st_log *log, const struct st_tail *from,
     if (code == ST_OK) {
         st_point(log, "post.written");
         st_page_set_tail(log->page, tail);
+        st_room_make(log, tail);
         if (b->told)
             st_changes_tell(log);
         st_point(log, "post.published");

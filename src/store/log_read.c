@@ -184,6 +184,23 @@ static enum st_code reader_advance(struct st_log_reader *r)
     return ST_OK;
 }
 
+/* All that the buffer has. */
+static bool is_room(const struct st_log_reader *r)
+{
+    const char *p = r->buf + r->start;
+    size_t n = r->end - r->start;
+    return n > 0 && p[0] == '\n' && memcmp(p, p + 1, n - 1) == 0;
+}
+
+/* Behind the line that the buffer begins with. */
+static bool room_follows(struct st_log_reader *r, size_t line_size)
+{
+    while (r->end - r->start <= line_size)
+        if (reader_fill(r) != ST_OK)
+            return false;
+    return r->buf[r->start + line_size] == '\n';
+}
+
 static enum st_code reader_decode(struct st_log_reader *r, struct st_str line,
                                   struct st_record *out)
 {
@@ -220,13 +237,41 @@ enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
     if (r->fd < 0)
         code = reader_file_open(r);
     size_t searched = 0;
+    bool fresh = r->start == r->end, again = false;
     while (code == ST_OK) {
         size_t have = r->end - r->start;
+        if (is_room(r)) {
+            r->start = r->end;
+            r->step = READ_SIZE_MIN;
+#ifdef ST_DEFECT_ROOM_BELIEVED
+            fresh = true;
+#endif
+            /* It may be a record by now. */
+            code = fresh ? reader_advance(r) : ST_OK;
+            fresh = true;
+            searched = 0;
+            continue;
+        }
         char *newline =
             have > searched ? memchr(r->buf + r->start + searched, '\n', have - searched) : NULL;
         if (newline != NULL) {
             *line = (struct st_str){r->buf + r->start, (size_t)(newline + 1 - r->buf) - r->start};
             code = reader_verify(r, *line, head);
+            if (code == ST_DAMAGED && !again) {
+                /* It may be being written, over room: that is no damage. */
+                again = true;
+                r->start = r->end = searched = 0;
+                code = reader_fill(r);
+                if (code == ST_NOT_FOUND)
+                    code = reader_advance(r);
+                continue;
+            }
+#ifndef ST_DEFECT_ROOM_DAMAGES
+            if (code == ST_DAMAGED && room_follows(r, line->n)) {
+                r->start = r->end = 0;
+                return ST_NOT_FOUND;
+            }
+#endif
             if (code != ST_OK)
                 return code;
             r->line_segment = r->segment;

@@ -127,12 +127,13 @@ enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct
     st_log_reader_close(&r);
     if (code != ST_OK)
         return code;
-    struct st_file_info info;
-    int e = log->env->fstat(log->env->ctx, fd, &info);
+    code = st_room_cut(log, fd, tail->offset);
+    struct st_file_info info = {0};
+    int e = code == ST_OK ? log->env->fstat(log->env->ctx, fd, &info) : 0;
     if (e < 0)
         return st_fail_system(&log->fault, e, "cannot look at the log in %s", log->dir);
     *broken = info.size > tail->offset;
-    return ST_OK;
+    return code;
 }
 
 /* Copies [offset, size) of fd to a new file of quarantine, durably. */
@@ -178,8 +179,11 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
     enum st_code code = st_path(&log->fault, log->quarantine_path, log->dir, "quarantine", name);
     if (code == ST_OK)
         code = st_path(&log->fault, parent, log->dir, "quarantine", NULL);
+    uint64_t end = info.size;
     if (code == ST_OK)
-        code = quarantine_copy(log, fd, tail->offset, info.size, log->quarantine_path);
+        code = st_room_begins(log, fd, tail->offset, info.size, &end);
+    if (code == ST_OK)
+        code = quarantine_copy(log, fd, tail->offset, end, log->quarantine_path);
     if (code != ST_OK)
         return code;
     r = env->sync_directory(env->ctx, parent);
@@ -189,7 +193,7 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
     if (r < 0)
         return st_fail_system(&log->fault, r, "cannot cut the broken tail of the log in %s",
                               log->dir);
-    log->quarantined_size += info.size - tail->offset;
+    log->quarantined_size += end - tail->offset;
     return ST_OK;
 }
 /*
@@ -235,18 +239,19 @@ static enum st_code tail_verify(struct st_log *log)
                 "the state in %s was removed or replaced; nothing was recorded", log->dir);
         return st_hint(&log->fault, "start again to open what is there now");
     }
+    log->fd_size = info.size;
 #ifndef ST_DEFECT_NO_TAIL_CHECK
     if (info.size < tail.offset)
         return tail_lost(log, &tail, "was cut");
-    char end[ST_SEAL_SIZE];
+    char end[ST_SEAL_SIZE + 1]; /* and the first byte behind it */
     uint64_t checksum;
-    ssize_t n = env->pread(env->ctx, log->fd, end, sizeof end, tail.offset - sizeof end);
+    ssize_t n = env->pread(env->ctx, log->fd, end, sizeof end, tail.offset - ST_SEAL_SIZE);
     if (n < 0)
         return st_fail_system(&log->fault, (int)n, "cannot read the log in %s", log->dir);
-    if ((size_t)n != sizeof end || !st_parse_hex64(end + sizeof end - 19, &checksum) ||
+    if (n < (ssize_t)ST_SEAL_SIZE || !st_parse_hex64(end + ST_SEAL_SIZE - 19, &checksum) ||
         checksum != tail.checksum)
         return tail_lost(log, &tail, "was changed");
-    if (info.size > tail.offset) {
+    if (n > (ssize_t)ST_SEAL_SIZE && end[ST_SEAL_SIZE] != '\n') {
         bool broken = false;
         code = st_tail_scan(log, log->fd, st_log_writer(log), &tail, UINT64_MAX, &broken);
         if (code == ST_OK && broken)
