@@ -465,6 +465,18 @@ sync_growth() {
     rm -rf "$work/growth"
 }
 
+# What a virtual machine did not get although it wanted it: the fewer, the more a rate says.
+host_begin() { awk '/^cpu / {print $9, $2 + $3 + $4 + $7 + $8}' /proc/stat >"$work/host"; }
+
+host_end() { # SECTION
+    result "$1: processor time that the host withheld" "$(awk '
+        NR == FNR {stolen = $1; used = $2; next}
+        /^cpu / {
+            stolen = $9 - stolen; used = $2 + $3 + $4 + $7 + $8 - used
+            printf "%.0f", (stolen + used > 0 ? 100 * stolen / (stolen + used) : 0)
+        }' "$work/host" /proc/stat)" % -
+}
+
 table() {
     awk -F '\t' '
         function reached(v, t) {
@@ -491,6 +503,10 @@ json() {
 
 make_tools
 echo "machine: $(uname -sr), $(nproc) cores, data in $work ($(stat -f -c %T "$work"))"
-for section in $sections; do "$section"; done
+for section in $sections; do
+    host_begin
+    "$section"
+    host_end "$section"
+done
 table
 [ -z "$out" ] || json >"$out"
