@@ -4,7 +4,7 @@
 . "$(dirname "$0")/defects.sh"
 defects_of src/store/log*.c
 flags="$flags -DST_SEGMENT_SIZE=4096 -DST_LINES_SIZE=1024 -DST_POSTS=3 -DST_POST_SIZE=256 -DST_CROWD=1"
-flags="$flags -DST_ROOM_SIZE=700 -DST_ROOM_AFTER=1"
+flags="$flags -DST_ROOM_SIZE=2000 -DST_ROOM_AFTER=1"
 library
 # what has one of these sizes in it
 segments=$(grep -lE 'ST_(SEGMENT_SIZE|POSTS|POST_SIZE|CROWD|ROOM_SIZE|ROOM_AFTER)' src/*/*.c)

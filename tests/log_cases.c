@@ -635,6 +635,51 @@ static void case_room(struct model *m, uint64_t seed)
     finish(m);
 }
 
+/* A forked child's locks are its parent's. */
+static void act_room_forked(struct actor *a, struct st_log *log)
+{
+    for (int i = 0; i < 3; i++)
+        a->code = model_write(a->m, log, 40, true);
+    log->process_id++;
+}
+
+static void case_room_forked(struct model *m, uint64_t seed)
+{
+    begin(m, "room, closed in a child", seed);
+    struct actor a = {0};
+    size_t size;
+    one(m, &a, act_room_forked);
+    EXPECT(m, a.code == ST_OK && room_of(m, &size) > 0);
+    finish(m);
+}
+
+/* What somebody has written behind the room goes to quarantine, when the segment is full at the latest. */
+static void act_room_foreign(struct actor *a, struct st_log *log)
+{
+    struct model *m = a->m;
+    uint32_t number = (uint32_t)a->attempt;
+    char text[1000];
+    size_t size;
+    memset(text, 'x', sizeof text);
+    for (int i = 0; i < 3; i++)
+        EXPECT(m, model_write(m, log, 40, true) == ST_OK);
+    EXPECT(m, room_of(m, &size) > 0);
+    EXPECT(m, log->env->pwrite(log->env->ctx, log->fd, text, sizeof text, size) ==
+                  (ssize_t)sizeof text);
+    for (uint32_t i = 0; i < 25; i++)
+        EXPECT(m, model_write(m, log, 200 + (number + i) % 150, true) == ST_OK);
+    EXPECT(m, log->quarantined_size > 0);
+}
+
+static void case_room_foreign(struct model *m, uint64_t seed)
+{
+    begin(m, "behind the room", seed);
+    struct actor a = {.attempt = seed};
+    one(m, &a, act_room_foreign);
+    model_check(m, false);
+    finish(m);
+}
+
 static void act_room_left(struct actor *a, struct st_log *log)
 {
     for (int i = 0; i < 5; i++)
@@ -662,11 +707,12 @@ static void case_room_left(struct model *m, uint64_t seed)
     const uint8_t *p;
     uint8_t text[8192];
     segment_path(m, path, sizeof path);
-    EXPECT(m, sim_file(s, 0, path, &p, &size) && size < sizeof text);
+    EXPECT(m, sim_file(s, 0, path, &p, &size) && size + 2 < sizeof text);
     size_t line = (size_t)((const uint8_t *)memchr(p, '\n', size) - p) + 1;
+    size_t empty = 1 + seed % 2;
     memcpy(text, p, line);
-    text[line] = '\n';
-    memcpy(text + line + 1, p + line, size - line);
+    memset(text + line, '\n', empty);
+    memcpy(text + line + empty, p + line, size - line);
     if (size > line) {
         struct st_log_reader r;
         struct st_str said;
@@ -674,13 +720,13 @@ static void case_room_left(struct model *m, uint64_t seed)
         struct st_writer *w;
         size_t count;
         EXPECT(m, st_log_writers(sim_env(s), sim_alloc(s), m->dir, &w, &count) == ST_OK);
-        sim_write_durable(s, 0, path, text, size + 1);
+        sim_write_durable(s, 0, path, text, size + empty);
         EXPECT(m, st_log_reader_open(&r, sim_env(s), sim_alloc(s), m->dir, w[count - 1]) == ST_OK);
         EXPECT(m, st_log_reader_next(&r, &said, &head) == ST_OK);
         EXPECT(m, st_log_reader_next(&r, &said, &head) == ST_DAMAGED);
         st_log_reader_close(&r);
         sim_alloc(s)->resize(s, w, 0);
-        memmove(text + line, text + line + 1, size - line);
+        memmove(text + line, text + line + empty, size - line);
         sim_write_durable(s, 0, path, text, size);
     }
     one(m, &c, act_write);
@@ -790,6 +836,8 @@ uint64_t cases_run(struct model *m, int only)
         case_killed_for_others,
         case_posted_and_gone,
         case_room,
+        case_room_forked,
+        case_room_foreign,
         case_room_left,
     };
     uint64_t runs = 0;

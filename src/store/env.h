@@ -78,7 +78,7 @@ struct st_env {
     /* Which clock boot_ns is: another number after a boot and in another time name space. */
     uint64_t (*clock_id)(void *ctx);
     int (*boot_id)(void *ctx, uint8_t out[16]); /* another value after every boot */
-    uint32_t (*process_id)(void *ctx);          /* for messages only, never for decisions */
+    uint32_t (*process_id)(void *ctx);          /* for messages, and to know a forked child */
 
     /* Labelled point in a protocol; tests kill or stop the process here. NULL in production. */
     void (*point)(void *ctx, const char *label);

@@ -17,10 +17,10 @@
  *
  * Appending. The append lock is held to verify the tail, take the next counter, write once. The
  * tail (counter, segment, offset, checksum, time) is in the page, in two slots of which one is
- * current, so that a process killed while changing it leaves the old one. Verifying: the file
- * ends at the tail's offset, and with the tail's checksum. If it is longer, somebody died
- * between write and update, or in the middle of a write: whole valid records are taken over,
- * everything from the first break goes to quarantine. Readers never cut.
+ * current, so that a process killed while changing it leaves the old one. Verifying: what ends at
+ * the tail's offset has the tail's checksum, and nothing follows, or room (log_room.c). If anything
+ * else does, somebody died between write and update, or in the middle of a write: whole valid records
+ * are taken over, everything from the first break goes to quarantine. Readers never cut.
  *
  * Flushing. The durable watermark is the counter up to which everything is on disk. One process
  * flushes (flush lock) for all that wrote before it; the others sleep on a futex in the page.
@@ -168,9 +168,10 @@ struct st_log {
     /* The open segment of the current epoch. */
     int fd;
     uint64_t fd_segment, fd_epoch;
-    uint64_t fd_size;  /* bytes, room included, as this process saw it last; the append lock is held */
-    uint32_t awaited;  /* how often it has waited for the disk */
-    bool made_room;    /* log_room.c */
+    uint64_t
+        fd_size; /* bytes, room included, as this process saw it last; the append lock is held */
+    uint32_t awaited;          /* how often it has waited for the disk */
+    bool made_room;            /* log_room.c */
     struct st_buf draft;       /* of the record to be written */
     struct st_buf line;        /* the records being written */
     struct st_buf names;       /* of its new numbers */

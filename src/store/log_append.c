@@ -383,7 +383,11 @@ static enum st_code segment_close_for_good(struct st_log *log, const struct st_t
 #ifdef ST_DEFECT_ROOM_KEPT
     return ST_OK;
 #endif
-    enum st_code code = st_room_cut(log, log->fd, tail->offset);
+    bool room;
+    enum st_code code = st_room_cut(log, log->fd, tail->offset, &room);
+    /* Somebody who is not of us has written behind it. */
+    if (code == ST_OK && !room)
+        code = st_tail_quarantine(log, log->fd, tail);
     if (code == ST_OK && log->env->fdatasync(log->env->ctx, log->fd) < 0) {
         st_page_freeze(log, log->identity.epoch);
         code = st_fail(&log->fault, ST_OUTCOME_UNKNOWN, "the disk failed to flush the log in %s",
@@ -454,7 +458,8 @@ enum st_code st_log_append_all(struct st_log *log, struct st_record *records, si
     if (tail.counter == before)
         return code;
     st_page_set_tail(log->page, &tail);
-    st_room_make(log, &tail);
+    if (code == ST_OK)
+        st_room_make(log, &tail);
 #ifndef ST_DEFECT_CHANGE_TOLD_EARLY
     if (!log->quiet)
         st_changes_tell(log);

@@ -148,7 +148,7 @@ static inline void st_tail_after(struct st_tail *tail, const struct st_record *h
 /*
  * Verifies the records of a segment from *tail on (offset, counter, checksum as in *tail; the
  * checksum is not compared at offset 0) up to counter `last` or the end of the file and moves
- * *tail behind the last valid one. Room behind that is cut off; *broken tells whether anything else is there.
+ * *tail behind the last valid one. *broken tells whether anything but room is behind that.
  */
 enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
                           uint64_t last, bool *broken);
@@ -171,8 +171,9 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
 /* Records were written up to *tail, to log->fd: makes room there if they have made the file longer, and it is
  * worth while. */
 void st_room_make(struct st_log *log, const struct st_tail *tail);
-/* Cuts off what is behind `offset`, if it is room alone. */
-enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset);
+/* Whether nothing or room alone is behind `offset`; cuts it off then. */
+enum st_code st_room_only(struct st_log *log, int fd, uint64_t offset, bool *room);
+enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset, bool *room);
 /* Where room begins in [offset, size): at `offset` when there is nothing else; at `size` when there is none. */
 enum st_code st_room_begins(struct st_log *log, int fd, uint64_t offset, uint64_t size,
                             uint64_t *begin);

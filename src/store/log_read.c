@@ -184,21 +184,25 @@ static enum st_code reader_advance(struct st_log_reader *r)
     return ST_OK;
 }
 
-/* All that the buffer has. */
-static bool is_room(const struct st_log_reader *r)
+/* Whether there is nothing but room from `at` on, in the file as it is now. Drops what is in the buffer. */
+static bool is_room(struct st_log_reader *r, uint64_t at)
 {
-    const char *p = r->buf + r->start;
-    size_t n = r->end - r->start;
-    return n > 0 && p[0] == '\n' && memcmp(p, p + 1, n - 1) == 0;
+    ssize_t n;
+    r->start = r->end = 0;
+    while ((n = r->env->pread(r->env->ctx, r->fd, r->buf, r->cap, at)) > 0) {
+        for (ssize_t i = 0; i < n; i++)
+            if (r->buf[i] != '\n' && r->buf[i] != '\0')
+                return false;
+        at += (uint64_t)n;
+    }
+    return n == 0;
 }
 
-/* Behind the line that the buffer begins with. */
 static bool room_follows(struct st_log_reader *r, size_t line_size)
 {
-    while (r->end - r->start <= line_size)
-        if (reader_fill(r) != ST_OK)
-            return false;
-    return r->buf[r->start + line_size] == '\n';
+    uint64_t behind = r->offset + line_size;
+    char next;
+    return r->env->pread(r->env->ctx, r->fd, &next, 1, behind) == 1 && is_room(r, behind);
 }
 
 static enum st_code reader_decode(struct st_log_reader *r, struct st_str line,
@@ -240,16 +244,22 @@ enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
     bool fresh = r->start == r->end, again = false;
     while (code == ST_OK) {
         size_t have = r->end - r->start;
-        if (is_room(r)) {
-            r->start = r->end;
-            r->step = READ_SIZE_MIN;
+        if (have > 0 && r->buf[r->start] == '\n') {
 #ifdef ST_DEFECT_ROOM_BELIEVED
-            fresh = true;
+            r->start = r->end;
+            code = reader_advance(r);
+            continue;
 #endif
-            /* It may be a record by now. */
-            code = fresh ? reader_advance(r) : ST_OK;
+            /* It may be a record by now, or be becoming one. */
+            bool room = fresh && is_room(r, r->offset);
+            r->start = r->end = searched = 0;
+            r->step = READ_SIZE_MIN;
+            if (room)
+                code = reader_advance(r);
+            else if (fresh && again)
+                code = reader_damaged(r, "an empty line");
+            again = fresh && !room;
             fresh = true;
-            searched = 0;
             continue;
         }
         char *newline =
@@ -267,10 +277,8 @@ enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
                 continue;
             }
 #ifndef ST_DEFECT_ROOM_DAMAGES
-            if (code == ST_DAMAGED && room_follows(r, line->n)) {
-                r->start = r->end = 0;
+            if (code == ST_DAMAGED && room_follows(r, line->n))
                 return ST_NOT_FOUND;
-            }
 #endif
             if (code != ST_OK)
                 return code;

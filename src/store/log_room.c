@@ -38,26 +38,42 @@ enum st_code st_room_begins(struct st_log *log, int fd, uint64_t offset, uint64_
     return ST_OK;
 }
 
-enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset)
+static enum st_code look(struct st_log *log, int fd, uint64_t offset, bool *room, uint64_t *size)
 {
-    const struct st_env *env = log->env;
-    struct st_file_info info;
+    struct st_file_info info = {0};
     uint64_t begin = offset;
-    int r = env->fstat(env->ctx, fd, &info);
-    if (r >= 0 && info.size > offset) {
-        enum st_code code = st_room_begins(log, fd, offset, info.size, &begin);
-        if (code != ST_OK)
-            return code;
-        if (begin == offset)
-            r = env->ftruncate(env->ctx, fd, offset);
-    }
+    int r = log->env->fstat(log->env->ctx, fd, &info);
+    *room = false;
+    *size = info.size;
+    if (r < 0)
+        return st_fail_system(&log->fault, r, "cannot look at the log in %s", log->dir);
+    enum st_code code = st_room_begins(log, fd, offset, info.size, &begin);
+    *room = begin == offset;
+    return code;
+}
+
+enum st_code st_room_only(struct st_log *log, int fd, uint64_t offset, bool *room)
+{
+    uint64_t size;
+    return look(log, fd, offset, room, &size);
+}
+
+enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset, bool *room)
+{
+    uint64_t size;
+    enum st_code code = look(log, fd, offset, room, &size);
+    if (code != ST_OK || !*room || size <= offset)
+        return code;
+    int r = log->env->ftruncate(log->env->ctx, fd, offset);
     return r < 0 ? st_fail_system(&log->fault, r, "cannot cut the log in %s", log->dir) : ST_OK;
 }
 
 void st_room_make(struct st_log *log, const struct st_tail *tail)
 {
     const struct st_env *env = log->env;
-    if (log->awaited < ST_ROOM_AFTER || tail->offset < log->fd_size)
+    bool large = log->line.n > ST_ROOM_SIZE / 4; /* room would be used up at once */
+    if (log->awaited < ST_ROOM_AFTER || tail->offset < log->fd_size || large ||
+        tail->offset >= ST_SEGMENT_SIZE)
         return;
     st_buf_reset(&log->line);
     if (!st_buf_reserve(&log->line, ST_ROOM_SIZE))
@@ -70,22 +86,29 @@ void st_room_make(struct st_log *log, const struct st_tail *tail)
 #endif
     ssize_t n = env->pwrite(env->ctx, log->fd, log->line.p, ST_ROOM_SIZE, offset);
     st_point(log, "room.made");
+    log->fd_size = tail->offset + ST_ROOM_SIZE;
+    log->made_room = true;
     if (n == ST_ROOM_SIZE)
-        log->made_room = true;
-    else
-        log->awaited = 0; /* the disk is full: not at once again */
-    log->fd_size = tail->offset + (n > 0 ? (uint64_t)n : 0);
+        return;
+    /* The disk is full: what is left of it is for others. */
+    log->awaited = 0;
+    if (n > 0)
+        env->ftruncate(env->ctx, log->fd, tail->offset);
 }
 
 void st_room_return(struct st_log *log)
 {
     struct st_tail tail;
-    if (!log->made_room || st_log_take(log, ST_LOCK_APPEND, 0) != ST_OK)
+    bool room;
+    /* In a child of who opened it a lock keeps nobody off. */
+    if (!log->made_room || log->env->process_id(log->env->ctx) != log->process_id)
+        return;
+    if (st_log_take(log, ST_LOCK_APPEND, 0) != ST_OK)
         return;
     if (st_page_valid(log) && !st_page_frozen(log->page)) {
         st_page_tail(log->page, &tail);
         if (tail.segment != 0 && st_segment_open(log, tail.segment) == ST_OK)
-            st_room_cut(log, log->fd, tail.offset);
+            st_room_cut(log, log->fd, tail.offset, &room);
     }
     st_log_drop(log, ST_LOCK_APPEND);
     log->made_room = false;

@@ -127,12 +127,9 @@ enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct
     st_log_reader_close(&r);
     if (code != ST_OK)
         return code;
-    code = st_room_cut(log, fd, tail->offset);
-    struct st_file_info info = {0};
-    int e = code == ST_OK ? log->env->fstat(log->env->ctx, fd, &info) : 0;
-    if (e < 0)
-        return st_fail_system(&log->fault, e, "cannot look at the log in %s", log->dir);
-    *broken = info.size > tail->offset;
+    bool room;
+    code = st_room_only(log, fd, tail->offset, &room);
+    *broken = !room;
     return code;
 }
 
