@@ -164,9 +164,13 @@ rate_task_add() { rate_tasks add "$1"; }
 # Far more than anybody finishes in two seconds.
 queued=60000
 rate_task_next() { rate_tasks next "$1" $queued; }
-rate_bullmq() { node "$here/bullmq.mjs" "$1" "$2" 2000 "$work/redis.sock" "$modules" $queued; }
-rate_bullmq_add() { rate_bullmq add "$1"; }
-rate_bullmq_next() { rate_bullmq next "$1"; }
+rate_bullmq() { # KIND CLIENTS PROCESSES
+    node "$here/bullmq.mjs" "$1" "$2" 2000 "$work/redis.sock" "$modules" $queued "$3"
+}
+rate_bullmq_add() { rate_bullmq add "$1" 1; }
+rate_bullmq_next() { rate_bullmq next "$1" 1; }
+rate_bullmq_apart_add() { rate_bullmq add "$1" "$1"; }
+rate_bullmq_apart_next() { rate_bullmq next "$1" "$1"; }
 
 # Redis Streams: one group, each client reads an entry, acknowledges it and reads the next
 rate_streams() {
@@ -196,6 +200,10 @@ tasks_compared() {
             compare "finish and take, $processes processes, BullMQ" "$processes" rate_task_next \
                 rate_bullmq_next ">=2"
         done
+        compare "add a task, flushed, 64 processes, BullMQ in as many" 64 rate_task_add \
+            rate_bullmq_apart_add -
+        compare "finish and take, 64 processes, BullMQ in as many" 64 rate_task_next \
+            rate_bullmq_apart_next -
     else
         note "no bullmq in $modules: the comparison with it is left out" \
             "(mkdir -p there, npm install bullmq ioredis)"
