@@ -286,6 +286,7 @@ struct seen_writer {
 struct check {
     struct model *model;
     bool settled;
+    uint64_t epoch; /* of the log that is written to */
     struct seen_writer *writers;
     size_t writer_count;
 };
@@ -323,7 +324,7 @@ static void record_found(struct model *m, const struct st_record *r)
     a->found = true;
 }
 
-/* A segment that is full ends with its last record. */
+/* A segment that is full, or whose epoch is over, ends with its last record. */
 static void check_closed(struct model *m, struct st_writer w, uint64_t segment, uint64_t end)
 {
     char path[ST_PATH_SIZE];
@@ -383,6 +384,8 @@ static void check_writer(struct check *c, struct seen_writer *w)
     if (code != ST_NOT_FOUND && (c->settled || code != ST_DAMAGED))
         model_fail(m, "reading epoch %" PRIx64 " ends with %s: %s", w->writer.epoch,
                    st_code_name(code), reader.fault.message);
+    if (c->settled && m->one_lineage && w->writer.epoch != c->epoch)
+        check_closed(m, w->writer, segment, end);
     st_log_reader_close(&reader);
     st_record_scratch_release(&scratch);
 }
@@ -438,6 +441,7 @@ static void check_main(struct sim *s, void *arg)
     memset(c->writers, 0, size);
     for (size_t i = 0; i < c->writer_count; i++) {
         c->writers[i].writer = writers[i];
+        c->epoch = log.identity.epoch;
         check_writer(c, &c->writers[i]);
     }
     if (m->one_lineage)
