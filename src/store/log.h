@@ -168,8 +168,7 @@ struct st_log {
     /* The open segment of the current epoch. */
     int fd;
     uint64_t fd_segment, fd_epoch;
-    uint64_t
-        fd_size; /* bytes, room included, as this process saw it last; the append lock is held */
+    uint64_t fd_size;          /* of it, bytes, room included: when this process locked last */
     uint32_t awaited;          /* how often it has waited for the disk */
     bool made_room;            /* log_room.c */
     struct st_buf draft;       /* of the record to be written */

@@ -171,7 +171,7 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
 /* Records were written up to *tail, to log->fd: makes room there if they have made the file longer, and it is
  * worth while. */
 void st_room_make(struct st_log *log, const struct st_tail *tail);
-/* Whether nothing or room alone is behind `offset`; cuts it off then. */
+/* *room: nothing, or room alone, is behind `offset`. The second cuts it off then. */
 enum st_code st_room_only(struct st_log *log, int fd, uint64_t offset, bool *room);
 enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset, bool *room);
 /* Where room begins in [offset, size): at `offset` when there is nothing else; at `size` when there is none. */
