@@ -26,7 +26,7 @@ async function fill() {
         await first.addBulk(list(Math.min(left, 1000)).map(() => ({ name: 'task', data })));
 }
 
-// How many in `ms`, once `begin` has come to pass, and how long that was.
+// Each: how many a second, in `ms` from when `begin` has come to pass.
 async function add(begin) {
     const queues = list(clients).map(() => new Queue(name, { connection }));
     await Promise.all(queues.map((queue) => queue.waitUntilReady()));

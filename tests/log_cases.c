@@ -590,11 +590,9 @@ static enum st_code read_on(struct actor *a, struct st_log_reader *r, int count)
 {
     struct st_str line;
     struct st_record head;
-    enum st_code code = ST_OK;
     for (int i = 0; i < count; i++)
         EXPECT(a->m, st_log_reader_next(r, &line, &head) == ST_OK);
-    code = st_log_reader_next(r, &line, &head);
-    return code;
+    return st_log_reader_next(r, &line, &head);
 }
 
 /* Over room lie: nothing; half a line, which is no damage; a record, for who has read the room before. */

@@ -373,25 +373,20 @@ static enum st_code segment_create(struct st_log *log, struct st_tail *tail)
     bool broken;
     code = st_tail_scan(log, fd, w, tail, UINT64_MAX, &broken);
     if (code == ST_OK && broken)
-        code = st_tail_quarantine(log, fd, tail);
+        code = st_tail_cut(log, fd, tail);
     return code;
 }
 
 /* It keeps its size from now on, after a power loss, too; whoever cut it before has not flushed that. */
-static enum st_code segment_close_for_good(struct st_log *log, const struct st_tail *tail)
+static enum st_code segment_end(struct st_log *log, const struct st_tail *tail)
 {
 #ifdef ST_DEFECT_ROOM_KEPT
     return ST_OK;
 #endif
-    bool room;
-    enum st_code code = st_room_cut(log, log->fd, tail->offset, &room);
-    /* Somebody who is not of us has written behind it. */
-    if (code == ST_OK && !room)
-        code = st_tail_quarantine(log, log->fd, tail);
+    enum st_code code = st_tail_cut(log, log->fd, tail);
     if (code == ST_OK && log->env->fdatasync(log->env->ctx, log->fd) < 0) {
         st_page_freeze(log, log->identity.epoch);
-        code = st_fail(&log->fault, ST_OUTCOME_UNKNOWN, "the disk failed to flush the log in %s",
-                       log->dir);
+        code = st_flush_unknown(log);
     }
     return code;
 }
@@ -401,11 +396,9 @@ static enum st_code rotate(struct st_log *log, struct st_tail *tail)
 {
     struct st_vector context;
     st_vector_init(&context, log->alloc);
-    enum st_code code = ST_OK;
-    if (tail->segment != 0)
-        code = st_flush_all(log);
+    enum st_code code = tail->segment != 0 ? st_flush_all(log) : ST_OK;
     if (code == ST_OK && tail->segment != 0)
-        code = segment_close_for_good(log, tail);
+        code = segment_end(log, tail);
     if (code == ST_OK)
         code = st_context_read(log, st_log_writer(log), NULL, tail, &context);
     if (code == ST_OK)

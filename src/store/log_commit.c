@@ -105,7 +105,6 @@ static enum st_code write_posted(struct st_log *log, struct st_post *post, struc
     struct st_patience patience;
     bool overslept = false;
     st_patience_begin(log, &patience);
-    log->awaited++;
     for (;;) {
         struct st_post_watch watch = st_post_watch(log, post);
         bool stalled, busy = true;

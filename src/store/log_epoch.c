@@ -79,11 +79,8 @@ static enum st_code settle_segment(struct st_log *log, struct st_writer w, uint6
     code = st_tail_scan(log, fd, w, &scan, cut ? watermark : UINT64_MAX, &broken);
     if (code == ST_OK && scan.counter < watermark && broken && !log->repairing)
         code = damaged(log, w, &scan, watermark);
-    bool room;
-    if (code == ST_OK && broken)
-        code = st_tail_quarantine(log, fd, &scan);
-    else if (code == ST_OK && (scan.counter >= watermark || log->repairing))
-        code = st_room_cut(log, fd, scan.offset, &room);
+    if (code == ST_OK && (scan.counter >= watermark || log->repairing))
+        code = st_tail_cut(log, fd, &scan);
     if (code == ST_OK) {
         int r = env->fdatasync(env->ctx, fd);
         if (r < 0)

@@ -72,7 +72,7 @@ static void flushing_clear(struct st_page *page, uint64_t mark)
     st_atomic_replace(&page->flushing, &mark, (uint64_t)0);
 }
 
-static enum st_code unknown(struct st_log *log)
+enum st_code st_flush_unknown(struct st_log *log)
 {
     st_fail(&log->fault, ST_OUTCOME_UNKNOWN,
             "the disk failed to flush the log in %s: whether this write is kept is unknown",
@@ -105,7 +105,7 @@ static enum st_code flush_to(struct st_log *log, uint64_t target)
         st_page_publish(page, epoch, target);
     st_point(log, "flush.published");
     flushing_clear(page, mark);
-    return r < 0 ? unknown(log) : ST_OK;
+    return r < 0 ? st_flush_unknown(log) : ST_OK;
 }
 
 /* The append lock is held and the flush lock is, or its holder does not move: writes what is
@@ -142,7 +142,7 @@ static enum st_code rescue(struct st_log *log)
         return flush_to(log, tail.counter);
     /* What the page cache held is gone: those who wait cannot be told more. */
     st_page_freeze(log, log->identity.epoch);
-    return unknown(log);
+    return st_flush_unknown(log);
 }
 
 /* The flush lock is held. *lost: a flusher died at work, a rescue is needed. */
@@ -208,7 +208,7 @@ enum st_code st_flush_all(struct st_log *log)
     struct st_tail tail;
     st_page_tail(log->page, &tail);
     if (code == ST_OK && st_page_durable(log->page) < tail.counter)
-        code = unknown(log);
+        code = st_flush_unknown(log);
     return code;
 }
 
@@ -283,7 +283,9 @@ static void wait_round(struct st_log *log, uint32_t seen_wake, bool stalled)
 enum st_code st_log_verdict(struct st_log *log, uint64_t epoch, uint64_t counter)
 {
     enum verdict v = verdict_of(log, epoch, counter);
-    return v == VERDICT_DURABLE ? ST_OK : v == VERDICT_UNKNOWN ? unknown(log) : ST_NOT_FOUND;
+    return v == VERDICT_DURABLE   ? ST_OK
+           : v == VERDICT_UNKNOWN ? st_flush_unknown(log)
+                                  : ST_NOT_FOUND;
 }
 
 bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter)
@@ -291,8 +293,9 @@ bool st_log_durable(const struct st_log *log, uint64_t epoch, uint64_t counter)
     return log->page != NULL && verdict_of(log, epoch, counter) == VERDICT_DURABLE;
 }
 
-void st_patience_begin(const struct st_log *log, struct st_patience *p)
+void st_patience_begin(struct st_log *log, struct st_patience *p)
 {
+    log->awaited++;
     uint64_t now = log->env->boot_ns(log->env->ctx);
     *p = (struct st_patience){.start = now, .moved = now};
 }
@@ -316,7 +319,6 @@ enum st_code st_log_wait_durable(struct st_log *log, uint64_t epoch, uint64_t co
     ST_ASSERT(!log->locked[ST_LOCK_APPEND] && log->page != NULL);
     struct st_patience patience;
     st_patience_begin(log, &patience);
-    log->awaited++;
     for (;;) {
         uint32_t wake = st_atomic_load(&log->page->wake);
         bool stalled;

@@ -152,8 +152,8 @@ static inline void st_tail_after(struct st_tail *tail, const struct st_record *h
  */
 enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct st_tail *tail,
                           uint64_t last, bool *broken);
-/* Copies everything behind tail->offset into quarantine, durably, then cuts the file there. */
-enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail *tail);
+/* Cuts the file at tail->offset; what is behind that, but for room, is copied to quarantine first, durably. */
+enum st_code st_tail_cut(struct st_log *log, int fd, const struct st_tail *tail);
 
 /* --- log_room.c --------------------------------------------------------------------------------- */
 
@@ -166,17 +166,20 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
 #define ST_ROOM_AFTER 4
 #endif
 
+/* Zeros where the power failed. */
+static inline bool st_is_room(char c)
+{
+    return c == '\n' || c == '\0';
+}
+
 /* The append lock is held for all of these. */
 
-/* Records were written up to *tail, to log->fd: makes room there if they have made the file longer, and it is
+/* log->line was written, up to *tail, to log->fd: makes room there if that has made the file longer, and it is
  * worth while. */
 void st_room_make(struct st_log *log, const struct st_tail *tail);
-/* *room: nothing, or room alone, is behind `offset`. The second cuts it off then. */
-enum st_code st_room_only(struct st_log *log, int fd, uint64_t offset, bool *room);
-enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset, bool *room);
-/* Where room begins in [offset, size): at `offset` when there is nothing else; at `size` when there is none. */
-enum st_code st_room_begins(struct st_log *log, int fd, uint64_t offset, uint64_t size,
-                            uint64_t *begin);
+/* Where room begins behind `offset`: there, when nothing else is; at *size, the file's, when there is none. */
+enum st_code st_room_begins(struct st_log *log, int fd, uint64_t offset, uint64_t *begin,
+                            uint64_t *size);
 /* For a handle that ends, without the lock: cuts off what it has made, unless others are at work. */
 void st_room_return(struct st_log *log);
 
@@ -225,6 +228,9 @@ enum st_code st_context_read(struct st_log *log, struct st_writer w, const struc
 /* The append lock is held: makes everything up to the tail durable. */
 enum st_code st_flush_all(struct st_log *log);
 
+/* A flush failed: ST_OUTCOME_UNKNOWN, and what can be done. */
+enum st_code st_flush_unknown(struct st_log *log);
+
 /* Flushes if nobody else does, or helps where somebody does not get on (`stalled`: for long). False: there
  * was nothing that this process could do. */
 bool st_flush_try(struct st_log *log, bool stalled);
@@ -234,7 +240,7 @@ struct st_patience {
         moved; /* when it began; when the watermark rose last, or somebody helped. Nanoseconds */
     uint64_t watermark;
 };
-void st_patience_begin(const struct st_log *log, struct st_patience *p);
+void st_patience_begin(struct st_log *log, struct st_patience *p);
 /* False: its time is over. *stalled: for long nobody gets on; it is for the caller to help. */
 bool st_patience_lasts(const struct st_log *log, struct st_patience *p, bool *stalled);
 /* ST_NOT_FOUND: not known yet. ST_OUTCOME_UNKNOWN. */

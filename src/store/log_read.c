@@ -184,27 +184,6 @@ static enum st_code reader_advance(struct st_log_reader *r)
     return ST_OK;
 }
 
-/* Whether there is nothing but room from `at` on, in the file as it is now. Drops what is in the buffer. */
-static bool is_room(struct st_log_reader *r, uint64_t at)
-{
-    ssize_t n;
-    r->start = r->end = 0;
-    while ((n = r->env->pread(r->env->ctx, r->fd, r->buf, r->cap, at)) > 0) {
-        for (ssize_t i = 0; i < n; i++)
-            if (r->buf[i] != '\n' && r->buf[i] != '\0')
-                return false;
-        at += (uint64_t)n;
-    }
-    return n == 0;
-}
-
-static bool room_follows(struct st_log_reader *r, size_t line_size)
-{
-    uint64_t behind = r->offset + line_size;
-    char next;
-    return r->env->pread(r->env->ctx, r->fd, &next, 1, behind) == 1 && is_room(r, behind);
-}
-
 static enum st_code reader_decode(struct st_log_reader *r, struct st_str line,
                                   struct st_record *out)
 {
@@ -234,6 +213,35 @@ static enum st_code reader_verify(struct st_log_reader *r, struct st_str line,
     return ST_OK;
 }
 
+/* Bytes of room from `at` to the end of the file, as it is now; -1 if there is anything else. Drops what is in
+ * the buffer. */
+static int64_t room_size(struct st_log_reader *r, uint64_t at)
+{
+    int64_t size = 0;
+    ssize_t n;
+    r->start = r->end = 0;
+    while ((n = r->env->pread(r->env->ctx, r->fd, r->buf, r->cap, at + (uint64_t)size)) > 0) {
+        for (ssize_t i = 0; i < n; i++)
+            if (!st_is_room(r->buf[i]))
+                return -1;
+        size += n;
+    }
+    return n == 0 ? size : -1;
+}
+
+/* Where the line that the buffer begins with is no record, at a second look: room, after which the next segment
+ * comes, if there is one; or a record that is being written over room; or damage. */
+static enum st_code reader_no_record(struct st_log_reader *r, size_t line_size)
+{
+    if (line_size == 1)
+        return room_size(r, r->offset) >= 0 ? reader_advance(r)
+                                            : reader_damaged(r, "an empty line");
+#ifdef ST_DEFECT_ROOM_DAMAGES
+    return ST_DAMAGED;
+#endif
+    return room_size(r, r->offset + line_size) > 0 ? ST_NOT_FOUND : ST_DAMAGED;
+}
+
 enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
                                 struct st_record *head)
 {
@@ -241,47 +249,23 @@ enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
     if (r->fd < 0)
         code = reader_file_open(r);
     size_t searched = 0;
-    bool fresh = r->start == r->end, again = false;
+    bool again = false;
     while (code == ST_OK) {
         size_t have = r->end - r->start;
-        if (have > 0 && r->buf[r->start] == '\n') {
-#ifdef ST_DEFECT_ROOM_BELIEVED
-            r->start = r->end;
-            code = reader_advance(r);
-            continue;
-#endif
-            /* It may be a record by now, or be becoming one. */
-            bool room = fresh && is_room(r, r->offset);
-            r->start = r->end = searched = 0;
-            r->step = READ_SIZE_MIN;
-            if (room)
-                code = reader_advance(r);
-            else if (fresh && again)
-                code = reader_damaged(r, "an empty line");
-            again = fresh && !room;
-            fresh = true;
-            continue;
-        }
         char *newline =
             have > searched ? memchr(r->buf + r->start + searched, '\n', have - searched) : NULL;
-        if (newline != NULL) {
-            *line = (struct st_str){r->buf + r->start, (size_t)(newline + 1 - r->buf) - r->start};
-            code = reader_verify(r, *line, head);
-            if (code == ST_DAMAGED && !again) {
-                /* It may be being written, over room: that is no damage. */
-                again = true;
-                r->start = r->end = searched = 0;
-                code = reader_fill(r);
-                if (code == ST_NOT_FOUND)
-                    code = reader_advance(r);
-                continue;
+        if (newline == NULL) {
+            searched = have;
+            code = reader_fill(r);
+            if (code == ST_NOT_FOUND) {
+                searched = 0;
+                code = reader_advance(r);
             }
-#ifndef ST_DEFECT_ROOM_DAMAGES
-            if (code == ST_DAMAGED && room_follows(r, line->n))
-                return ST_NOT_FOUND;
-#endif
-            if (code != ST_OK)
-                return code;
+            continue;
+        }
+        *line = (struct st_str){r->buf + r->start, (size_t)(newline + 1 - r->buf) - r->start};
+        code = line->n == 1 ? ST_DAMAGED : reader_verify(r, *line, head);
+        if (code == ST_OK) {
             r->line_segment = r->segment;
             r->line_offset = r->offset;
             r->start += line->n;
@@ -291,12 +275,21 @@ enum st_code st_log_reader_next(struct st_log_reader *r, struct st_str *line,
             r->checksum_known = r->counter_known = true;
             return ST_OK;
         }
-        searched = have;
-        code = reader_fill(r);
-        if (code == ST_NOT_FOUND) {
-            searched = 0;
-            code = reader_advance(r);
+        if (code != ST_DAMAGED)
+            return code;
+#ifdef ST_DEFECT_ROOM_BELIEVED
+        again = again || line->n == 1;
+#endif
+        if (again) {
+            code = reader_no_record(r, line->n);
+        } else {
+            /* What was room may be a record by now. */
+            code = ST_OK;
+            r->start = r->end = 0;
+            r->step = READ_SIZE_MIN;
         }
+        again = !again;
+        searched = 0;
     }
     return code;
 }

@@ -12,60 +12,35 @@
 
 #include <string.h>
 
-enum st_code st_room_begins(struct st_log *log, int fd, uint64_t offset, uint64_t size,
-                            uint64_t *begin)
+enum st_code st_room_begins(struct st_log *log, int fd, uint64_t offset, uint64_t *begin,
+                            uint64_t *size)
 {
     const struct st_env *env = log->env;
+    struct st_file_info info;
     char buf[4096];
+    int r = env->fstat(env->ctx, fd, &info);
+    if (r < 0)
+        return st_fail_system(&log->fault, r, "cannot look at the log in %s", log->dir);
     *begin = offset;
-    for (uint64_t at = offset; at < size;) {
-        size_t want = size - at < sizeof buf ? (size_t)(size - at) : sizeof buf;
+    *size = info.size;
+    for (uint64_t at = offset; at < *size;) {
+        size_t want = *size - at < sizeof buf ? (size_t)(*size - at) : sizeof buf;
         ssize_t n = env->pread(env->ctx, fd, buf, want, at);
         if (n < 0)
             return st_fail_system(&log->fault, (int)n, "cannot read the log in %s", log->dir);
         if (n == 0)
             break;
         for (size_t i = (size_t)n; i > 0; i--)
-            if (buf[i - 1] != '\n' && buf[i - 1] != '\0') {
+            if (!st_is_room(buf[i - 1])) {
                 *begin = at + i;
                 break;
             }
         at += (uint64_t)n;
     }
     /* A line's own newline is no room. */
-    if (*begin > offset && *begin < size)
+    if (*begin > offset && *begin < *size)
         ++*begin;
     return ST_OK;
-}
-
-static enum st_code look(struct st_log *log, int fd, uint64_t offset, bool *room, uint64_t *size)
-{
-    struct st_file_info info = {0};
-    uint64_t begin = offset;
-    int r = log->env->fstat(log->env->ctx, fd, &info);
-    *room = false;
-    *size = info.size;
-    if (r < 0)
-        return st_fail_system(&log->fault, r, "cannot look at the log in %s", log->dir);
-    enum st_code code = st_room_begins(log, fd, offset, info.size, &begin);
-    *room = begin == offset;
-    return code;
-}
-
-enum st_code st_room_only(struct st_log *log, int fd, uint64_t offset, bool *room)
-{
-    uint64_t size;
-    return look(log, fd, offset, room, &size);
-}
-
-enum st_code st_room_cut(struct st_log *log, int fd, uint64_t offset, bool *room)
-{
-    uint64_t size;
-    enum st_code code = look(log, fd, offset, room, &size);
-    if (code != ST_OK || !*room || size <= offset)
-        return code;
-    int r = log->env->ftruncate(log->env->ctx, fd, offset);
-    return r < 0 ? st_fail_system(&log->fault, r, "cannot cut the log in %s", log->dir) : ST_OK;
 }
 
 void st_room_make(struct st_log *log, const struct st_tail *tail)
@@ -99,7 +74,7 @@ void st_room_make(struct st_log *log, const struct st_tail *tail)
 void st_room_return(struct st_log *log)
 {
     struct st_tail tail;
-    bool room;
+    uint64_t begin, size;
     /* In a child of who opened it a lock keeps nobody off. */
     if (!log->made_room || log->env->process_id(log->env->ctx) != log->process_id)
         return;
@@ -107,8 +82,10 @@ void st_room_return(struct st_log *log)
         return;
     if (st_page_valid(log) && !st_page_frozen(log->page)) {
         st_page_tail(log->page, &tail);
-        if (tail.segment != 0 && st_segment_open(log, tail.segment) == ST_OK)
-            st_room_cut(log, log->fd, tail.offset, &room);
+        if (tail.segment != 0 && st_segment_open(log, tail.segment) == ST_OK &&
+            st_room_begins(log, log->fd, tail.offset, &begin, &size) == ST_OK &&
+            begin == tail.offset && size > begin)
+            log->env->ftruncate(log->env->ctx, log->fd, begin);
     }
     st_log_drop(log, ST_LOCK_APPEND);
     log->made_room = false;

@@ -127,13 +127,13 @@ enum st_code st_tail_scan(struct st_log *log, int fd, struct st_writer w, struct
     st_log_reader_close(&r);
     if (code != ST_OK)
         return code;
-    bool room;
-    code = st_room_only(log, fd, tail->offset, &room);
-    *broken = !room;
+    uint64_t begin = tail->offset, size;
+    code = st_room_begins(log, fd, tail->offset, &begin, &size);
+    *broken = begin > tail->offset;
     return code;
 }
 
-/* Copies [offset, size) of fd to a new file of quarantine, durably. */
+/* Copies [offset, size) of fd to a new file, durably. */
 static enum st_code quarantine_copy(struct st_log *log, int fd, uint64_t offset, uint64_t size,
                                     const char *path)
 {
@@ -159,16 +159,13 @@ static enum st_code quarantine_copy(struct st_log *log, int fd, uint64_t offset,
     return r < 0 ? st_fail_system(&log->fault, r, "cannot write %s", path) : ST_OK;
 }
 
-enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail *tail)
+/* What is behind the tail, up to `end`. */
+static enum st_code quarantine(struct st_log *log, int fd, const struct st_tail *tail, uint64_t end)
 {
     const struct st_env *env = log->env;
-    struct st_file_info info;
-    int r = env->fstat(env->ctx, fd, &info);
-    if (r < 0)
-        return st_fail_system(&log->fault, r, "cannot look at the log in %s", log->dir);
     char name[96], parent[ST_PATH_SIZE];
     uint64_t unique;
-    r = env->random(env->ctx, &unique, sizeof unique);
+    int r = env->random(env->ctx, &unique, sizeof unique);
     if (r < 0)
         return st_fail_system(&log->fault, r, "cannot get random numbers");
     snprintf(name, sizeof name, "%016" PRIu64 "-%" PRIu64 "-%08" PRIx32 ".tail", tail->segment,
@@ -176,23 +173,30 @@ enum st_code st_tail_quarantine(struct st_log *log, int fd, const struct st_tail
     enum st_code code = st_path(&log->fault, log->quarantine_path, log->dir, "quarantine", name);
     if (code == ST_OK)
         code = st_path(&log->fault, parent, log->dir, "quarantine", NULL);
-    uint64_t end = info.size;
-    if (code == ST_OK)
-        code = st_room_begins(log, fd, tail->offset, info.size, &end);
     if (code == ST_OK)
         code = quarantine_copy(log, fd, tail->offset, end, log->quarantine_path);
     if (code != ST_OK)
         return code;
     r = env->sync_directory(env->ctx, parent);
     st_point(log, "quarantine.copied");
-    if (r >= 0)
-        r = env->ftruncate(env->ctx, fd, tail->offset);
+    return r < 0 ? st_fail_system(&log->fault, r, "cannot flush %s", parent) : ST_OK;
+}
+
+enum st_code st_tail_cut(struct st_log *log, int fd, const struct st_tail *tail)
+{
+    uint64_t begin, size;
+    enum st_code code = st_room_begins(log, fd, tail->offset, &begin, &size);
+    if (code == ST_OK && begin > tail->offset)
+        code = quarantine(log, fd, tail, begin);
+    if (code != ST_OK || size <= tail->offset)
+        return code;
+    int r = log->env->ftruncate(log->env->ctx, fd, tail->offset);
     if (r < 0)
-        return st_fail_system(&log->fault, r, "cannot cut the broken tail of the log in %s",
-                              log->dir);
-    log->quarantined_size += end - tail->offset;
+        return st_fail_system(&log->fault, r, "cannot cut the tail of the log in %s", log->dir);
+    log->quarantined_size += begin - tail->offset;
     return ST_OK;
 }
+
 /*
  * The tail is not as the page says. If a flush was under way or failed, the kernel may have
  * dropped the pages that it could not write: the log goes on behind what was on disk. Otherwise
@@ -252,7 +256,7 @@ static enum st_code tail_verify(struct st_log *log)
         bool broken = false;
         code = st_tail_scan(log, log->fd, st_log_writer(log), &tail, UINT64_MAX, &broken);
         if (code == ST_OK && broken)
-            code = st_tail_quarantine(log, log->fd, &tail);
+            code = st_tail_cut(log, log->fd, &tail);
         if (code == ST_OK) {
             st_page_set_tail(log->page, &tail);
             st_atomic_add(&log->page->changes, 1u); /* whatever it was that they wrote */

@@ -123,10 +123,10 @@ static enum st_code log_cut(struct st_mending *m, const struct st_mend_cut *cut)
     int fd = log->env->open(log->env->ctx, path, ST_OPEN_WRITE);
     if (fd < 0)
         return st_fail_system(&log->fault, fd, "cannot open %s", path);
-    bool more = false, room;
-    code = st_tail_scan(log, fd, cut->writer, &tail, cut->keep, &more);
+    bool broken;
+    code = st_tail_scan(log, fd, cut->writer, &tail, cut->keep, &broken);
     if (code == ST_OK)
-        code = more ? st_tail_quarantine(log, fd, &tail) : st_room_cut(log, fd, tail.offset, &room);
+        code = st_tail_cut(log, fd, &tail);
     int r = code == ST_OK ? log->env->fdatasync(log->env->ctx, fd) : 0;
     log->env->close(log->env->ctx, fd);
     return r < 0 ? st_fail_system(&log->fault, r, "cannot flush %s", path) : code;
