@@ -16,7 +16,7 @@ import="src/edge/graph.c src/edge/import.c src/edge/import_[cjmp]*.c src/lib/ent
 
 tasks="src/store/alloc.c src/cli/task_items.c src/cli/task_beads.c src/cli/task_queue.c src/cli/task_table.c
        src/files/task_line.c src/files/block.c $core"
-mcp="src/edge/text.c src/edge/json.c src/mcp/calls.c src/mcp/message.c src/mcp/schema.c
+mcp="src/edge/text.c src/edge/json.c src/edge/json_text.c src/mcp/calls.c src/mcp/message.c src/mcp/schema.c
      src/mcp/server.c src/mcp/watch.c"
 
 mkdir -p "$dir"

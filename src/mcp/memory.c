@@ -8,6 +8,7 @@
  */
 #include "mcp/memory.h"
 
+#include "edge/json_text.h"
 #include "mcp/faces.h"
 
 #include <stdlib.h>
@@ -91,13 +92,16 @@ static const struct mcp_field names[] = {
 
 enum mcp_progress memory_answer(struct mcp_call *call, json_t *value, const char *member)
 {
-    call->text = value != NULL ? json_dumps(value, JSON_INDENT(2)) : NULL;
-    if (call->text == NULL) {
+    struct edge_text text = {0};
+    edge_text_add_json(&text, value, 2);
+    if (text.failed) {
+        edge_text_release(&text);
         json_decref(value);
         mcp_refuse(call, "out of memory");
         return MCP_DONE;
     }
-    call->text_size = strlen(call->text);
+    call->text = text.p;
+    call->text_size = text.n;
     call->structured = member != NULL ? json_pack("{s:o}", member, value) : value;
     return MCP_DONE;
 }
@@ -254,12 +258,16 @@ static char *read_resource(void *context, const char *uri, const char **mime,
     struct mcp_agent *a = mcp_session_agent(context, NULL, 0, &error);
     if (a != NULL && memory_graph(a->s, &whole) != STRATA_OK)
         error = *strata_last_error(a->s);
-    char *text = whole != NULL ? json_dumps(whole, JSON_INDENT(2)) : NULL;
+    struct edge_text text = {0};
+    edge_text_add_json(&text, whole, 2);
+    edge_text_add(&text, "", 1);
     json_decref(whole);
-    if (text == NULL)
+    if (text.failed) {
+        edge_text_release(&text);
         (void)snprintf(message, MCP_FAULT_SIZE, "%s", error.message);
+    }
     *mime = "application/json";
-    return text;
+    return text.p;
 }
 
 int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *error)

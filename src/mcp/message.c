@@ -12,56 +12,45 @@
 
 /* --- lines ------------------------------------------------------------------------------------ */
 
-bool mcp_room(char **p, size_t *cap, size_t used, size_t n)
-{
-    if (*cap - used >= n)
-        return true;
-    size_t more = used + n > 2 * *cap ? used + n : 2 * *cap;
-    char *grown = realloc(*p, more);
-    if (grown == NULL)
-        return false;
-    *p = grown;
-    *cap = more;
-    return true;
-}
-
 char *mcp_lines_room(struct mcp_lines *l, size_t *room)
 {
+    struct edge_text *in = &l->in;
     if (l->start > 0) {
-        memmove(l->p, l->p + l->start, l->end - l->start);
-        l->end -= l->start;
+        memmove(in->p, in->p + l->start, in->n - l->start);
+        in->n -= l->start;
         l->scanned -= l->start;
         l->start = 0;
     }
-    if (!mcp_room(&l->p, &l->cap, l->end, READ_SIZE))
+    if (!edge_text_room(in, READ_SIZE))
         return NULL;
     *room = READ_SIZE;
-    return l->p + l->end;
+    return in->p + in->n;
 }
 
 void mcp_lines_added(struct mcp_lines *l, size_t n)
 {
-    assert(n <= l->cap - l->end);
-    l->end += n;
+    assert(n <= l->in.cap - l->in.n);
+    l->in.n += n;
 }
 
 enum mcp_line mcp_lines_next(struct mcp_lines *l, const char **line, size_t *n)
 {
-    char *from = l->p + l->scanned;
-    char *end = l->scanned < l->end ? memchr(from, '\n', l->end - l->scanned) : NULL;
+    struct edge_text *in = &l->in;
+    char *from = in->p + l->scanned;
+    char *end = l->scanned < in->n ? memchr(from, '\n', in->n - l->scanned) : NULL;
     if (end == NULL) {
-        l->scanned = l->end;
-        if (l->end - l->start <= MCP_MESSAGE_SIZE_MAX)
+        l->scanned = in->n;
+        if (in->n - l->start <= MCP_MESSAGE_SIZE_MAX)
             return MCP_LINE_NONE;
         /* Whatever comes before the next newline belongs to it. */
         bool first = !l->skipping;
         l->skipping = true;
-        l->start = l->scanned = l->end = 0;
+        l->start = l->scanned = in->n = 0;
         return first ? MCP_LINE_TOO_LONG : MCP_LINE_NONE;
     }
-    *line = l->p + l->start;
+    *line = in->p + l->start;
     *n = (size_t)(end - *line);
-    l->start = l->scanned = (size_t)(end - l->p) + 1;
+    l->start = l->scanned = (size_t)(end - in->p) + 1;
     if (l->skipping) {
         l->skipping = false;
         return mcp_lines_next(l, line, n);
@@ -71,7 +60,7 @@ enum mcp_line mcp_lines_next(struct mcp_lines *l, const char **line, size_t *n)
 
 void mcp_lines_release(struct mcp_lines *l)
 {
-    free(l->p);
+    edge_text_release(&l->in);
     *l = (struct mcp_lines){0};
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "edge/json_text.h"
 #include "mcp/limits.h"
 
 /* JSON-RPC 2.0, section 5.1, and what MCP adds. */
@@ -28,16 +29,13 @@ enum {
 
 /* Bytes of the client, cut into lines. Holds at most MCP_MESSAGE_SIZE_MAX and one read. */
 struct mcp_lines {
-    char *p;
-    size_t start, end, cap; /* what is in p[start, end) was not given out yet */
-    size_t scanned;         /* up to here there is no newline */
-    bool skipping;          /* in the middle of a line that was too long */
+    struct edge_text in;
+    size_t start;   /* what comes before it was given out */
+    size_t scanned; /* up to here there is no newline */
+    bool skipping;  /* in the middle of a line that was too long */
 };
 
 enum mcp_line { MCP_LINE_NONE, MCP_LINE_WHOLE, MCP_LINE_TOO_LONG };
-
-/* Room for n bytes behind the first `used`. False: out of memory, and nothing has changed. */
-bool mcp_room(char **p, size_t *cap, size_t used, size_t n);
 
 /* Where to put more bytes, and how many fit. NULL: out of memory. */
 char *mcp_lines_room(struct mcp_lines *l, size_t *room);

@@ -67,38 +67,55 @@ json_t *mcp_schema(const struct mcp_field *fields)
 
 /* --- the check -------------------------------------------------------------------------------- */
 
-/* Where in the arguments something is wrong: "entities[2].name". */
-struct place {
-    char path[200];
-    char *fault;
+struct check {
+    bool strict;
+    char *fault; /* MCP_FAULT_SIZE */
 };
 
-static void enter(struct place *p, size_t *end, const char *name)
+/* Where in the arguments: "entities[2].name" is a member of an element of a member. NULL: they themselves. */
+struct place {
+    const struct place *outer;
+    const char *name; /* of a member; NULL: an element, */
+    size_t i;         /* and which */
+};
+
+#define PATH_SIZE 200
+
+static void add_path(const struct place *p, char path[PATH_SIZE])
 {
     char shown[80];
-    *end = strlen(p->path);
-    (void)snprintf(p->path + *end, sizeof p->path - *end, "%s%s", *end > 0 ? "." : "",
-                   edge_clean(name, shown, sizeof shown));
+    if (p == NULL)
+        return;
+    add_path(p->outer, path);
+    size_t n = strlen(path);
+    if (p->name == NULL)
+        (void)snprintf(path + n, PATH_SIZE - n, "[%zu]", p->i);
+    else
+        (void)snprintf(path + n, PATH_SIZE - n, "%s%s", n > 0 ? "." : "",
+                       edge_clean(p->name, shown, sizeof shown));
 }
 
-static bool fail(struct place *p, const char *what, const char *more)
+static bool fail(const struct check *c, const struct place *p, const char *what, const char *more)
 {
-    (void)snprintf(p->fault, MCP_FAULT_SIZE, "%s %s%s", p->path[0] != '\0' ? p->path : "arguments",
-                   what, more);
+    char path[PATH_SIZE] = "";
+    add_path(p, path);
+    (void)snprintf(c->fault, MCP_FAULT_SIZE, "%s %s%s", path[0] != '\0' ? path : "arguments", what,
+                   more);
     return false;
 }
 
-static bool check_object(const struct mcp_field *fields, const json_t *o, bool strict,
-                         struct place *p);
+static bool check_object(const struct check *c, const struct place *p,
+                         const struct mcp_field *fields, const json_t *o);
 
-static bool check_string(const struct mcp_field *f, const json_t *v, struct place *p)
+static bool check_string(const struct check *c, const struct place *p, const struct mcp_field *f,
+                         const json_t *v)
 {
     char list[160] = "";
     if (!json_is_string(v))
-        return fail(p, "has to be a string", "");
+        return fail(c, p, "has to be a string", "");
     const char *text = json_string_value(v);
     if (strlen(text) != json_string_length(v))
-        return fail(p, "has a NUL byte in it", "");
+        return fail(c, p, "has a NUL byte in it", "");
     if (f == NULL || f->choices == NULL)
         return true;
     for (size_t i = 0; f->choices[i] != NULL; i++) {
@@ -107,92 +124,92 @@ static bool check_string(const struct mcp_field *f, const json_t *v, struct plac
             return true;
         (void)snprintf(list + n, sizeof list - n, "%s%s", n > 0 ? ", " : "", f->choices[i]);
     }
-    return fail(p, "has to be one of: ", list);
+    return fail(c, p, "has to be one of: ", list);
 }
 
-static bool check_integer(const struct mcp_field *f, const json_t *v, struct place *p)
+static bool check_integer(const struct check *c, const struct place *p, const struct mcp_field *f,
+                          const json_t *v)
 {
     char bound[32];
-    (void)snprintf(bound, sizeof bound, "%lld", f->max);
     if (!json_is_integer(v))
-        return fail(p, "has to be a whole number", "");
-    if (f->max != 0 && (json_integer_value(v) < 0 || json_integer_value(v) > f->max))
-        return fail(p, "has to be from 0 to ", bound);
-    return true;
+        return fail(c, p, "has to be a whole number", "");
+    if (f->max == 0 || (json_integer_value(v) >= 0 && json_integer_value(v) <= f->max))
+        return true;
+    (void)snprintf(bound, sizeof bound, "%lld", f->max);
+    return fail(c, p, "has to be from 0 to ", bound);
 }
 
-static bool check_array(const struct mcp_field *f, const json_t *v, bool strict, struct place *p)
+static bool check_array(const struct check *c, const struct place *p, const struct mcp_field *f,
+                        const json_t *v)
 {
-    size_t i, end = strlen(p->path);
+    struct place element = {.outer = p};
     const json_t *item;
     if (!json_is_array(v))
-        return fail(p, "has to be an array", "");
-    json_array_foreach(v, i, item)
+        return fail(c, p, "has to be an array", "");
+    json_array_foreach(v, element.i, item)
     {
-        (void)snprintf(p->path + end, sizeof p->path - end, "[%zu]", i);
-        if (f->fields != NULL ? !check_object(f->fields, item, strict, p)
-                              : !check_string(NULL, item, p))
+        if (f->fields != NULL ? !check_object(c, &element, f->fields, item)
+                              : !check_string(c, &element, NULL, item))
             return false;
     }
-    p->path[end] = '\0';
     return true;
 }
 
-static bool check_field(const struct mcp_field *f, const json_t *v, bool strict, struct place *p)
+static bool check_field(const struct check *c, const struct place *p, const struct mcp_field *f,
+                        const json_t *v)
 {
     switch (f->type) {
     case MCP_STRING:
-        return check_string(f, v, p);
+        return check_string(c, p, f, v);
     case MCP_INTEGER:
-        return check_integer(f, v, p);
+        return check_integer(c, p, f, v);
     case MCP_BOOLEAN:
-        return json_is_boolean(v) || fail(p, "has to be true or false", "");
+        return json_is_boolean(v) || fail(c, p, "has to be true or false", "");
     case MCP_ARRAY:
-        return check_array(f, v, strict, p);
+        return check_array(c, p, f, v);
     case MCP_OBJECT:
         break;
     }
     if (f->fields != NULL)
-        return check_object(f->fields, v, strict, p);
-    return json_is_object(v) || fail(p, "has to be an object", "");
+        return check_object(c, p, f->fields, v);
+    return json_is_object(v) || fail(c, p, "has to be an object", "");
 }
 
-static bool check_unknown(const struct mcp_field *fields, const char *key, struct place *p)
+static bool check_unknown(const struct check *c, const struct place *outer,
+                          const struct mcp_field *fields, const char *key)
 {
     char list[240] = "";
-    size_t end;
-    for (const struct mcp_field *f = fields; f->name != NULL; f++) {
-        size_t n = strlen(list);
+    struct place p = {.outer = outer, .name = key};
+    for (const struct mcp_field *f = fields; f->name != NULL; f++)
         if (strcmp(f->name, key) == 0)
             return true;
+    for (const struct mcp_field *f = fields; f->name != NULL; f++) {
+        size_t n = strlen(list);
         (void)snprintf(list + n, sizeof list - n, "%s%s", n > 0 ? ", " : "", f->name);
     }
-    enter(p, &end, key);
-    return fail(p, list[0] != '\0' ? "is not known; known are: " : "is not known; there are none",
+    return fail(c, &p, list[0] != '\0' ? "is not known; known are: " : "is not known; there are none",
                 list);
 }
 
-static bool check_object(const struct mcp_field *fields, const json_t *o, bool strict,
-                         struct place *p)
+static bool check_object(const struct check *c, const struct place *outer,
+                         const struct mcp_field *fields, const json_t *o)
 {
-    size_t end = 0;
     const char *key;
     json_t *value;
     if (!json_is_object(o))
-        return fail(p, "has to be an object", "");
+        return fail(c, outer, "has to be an object", "");
     for (const struct mcp_field *f = fields; f->name != NULL; f++) {
+        struct place p = {.outer = outer, .name = f->name};
         const json_t *v = json_object_get(o, f->name);
-        enter(p, &end, f->name);
         if (v == NULL && !f->optional)
-            return fail(p, "is missing", "");
+            return fail(c, &p, "is missing", "");
         bool absent = v == NULL || (f->optional && json_is_null(v)); /* some models write null */
-        if (!absent && !check_field(f, v, strict, p))
+        if (!absent && !check_field(c, &p, f, v))
             return false;
-        p->path[end] = '\0';
     }
     json_object_foreach((json_t *)(uintptr_t)o, key, value)
     {
-        if (strict && !check_unknown(fields, key, p))
+        if (c->strict && !check_unknown(c, outer, fields, key))
             return false;
     }
     return true;
@@ -228,9 +245,9 @@ void mcp_soften(const struct mcp_field *fields, json_t *arguments)
 bool mcp_check(const struct mcp_field *fields, const json_t *arguments, bool strict,
                char fault[MCP_FAULT_SIZE])
 {
-    struct place p = {.fault = fault};
+    struct check c = {.strict = strict, .fault = fault};
     json_t *none = arguments == NULL ? json_object() : NULL;
-    bool good = check_object(fields, arguments != NULL ? arguments : none, strict, &p);
+    bool good = check_object(&c, NULL, fields, arguments != NULL ? arguments : none);
     json_decref(none);
     return good;
 }

@@ -13,54 +13,22 @@
 #define META_CAPABILITIES "io.modelcontextprotocol/clientCapabilities"
 #define META_SERVER       "io.modelcontextprotocol/serverInfo"
 
-/* What most answers need, and what is kept for the next ones. Bytes. */
-#define LINE_SIZE      ((size_t)4096)
+/* What of an answer's memory is kept for the next one. Bytes. */
 #define LINE_SIZE_KEPT ((size_t)64 * 1024)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-static void line_release(struct line *l)
-{
-    free(l->p);
-    *l = (struct line){0};
-}
-
-/* Room for so many more bytes. */
-static bool line_fits(struct line *l, size_t n)
-{
-    l->failed = l->failed || !mcp_room(&l->p, &l->cap, l->n, n);
-    return !l->failed;
-}
-
-static void line_text(struct line *l, const char *text)
-{
-    size_t n = strlen(text);
-    if (line_fits(l, n))
-        memcpy(l->p + l->n, text, n);
-    l->n += l->failed ? 0 : n;
-}
-
-/* NULL: out of memory, when it was made. */
-static void line_json(struct line *l, const json_t *value)
-{
-    size_t n = value != NULL ? LINE_SIZE : 0, room = 0;
-    while (n > room && line_fits(l, n)) {
-        room = l->cap - l->n;
-        n = json_dumpb(value, l->p + l->n, room, JSON_COMPACT | JSON_ENCODE_ANY);
-    }
-    l->failed = l->failed || n == 0;
-    l->n += l->failed ? 0 : n;
-}
+#define ADD(t, literal) edge_text_add((t), (literal), sizeof(literal) - 1)
 
 static bool line_send(struct mcp_server *v)
 {
-    struct line *l = &v->line;
-    line_text(l, "\n");
+    struct edge_text *l = &v->line;
+    ADD(l, "\n");
     bool fits = !l->failed && l->n <= MCP_RESULT_SIZE_MAX;
     if (fits)
         v->send(v->arg, l->p, l->n);
     if (l->cap > LINE_SIZE_KEPT)
-        line_release(l);
+        edge_text_release(l);
     l->n = 0;
     l->failed = false;
     return fits;
@@ -69,7 +37,7 @@ static bool line_send(struct mcp_server *v)
 /* Takes the message. */
 static void send_message(struct mcp_server *v, json_t *message)
 {
-    line_json(&v->line, message);
+    edge_text_add_json(&v->line, message, 0);
     json_decref(message);
     (void)line_send(v);
 }
@@ -95,11 +63,11 @@ void mcp_reply(struct mcp_server *v, json_t *id, bool stateless, json_t *result)
         }
     }
     bool memory = result != NULL;
-    line_text(&v->line, "{\"jsonrpc\":\"2.0\",\"id\":");
-    line_json(&v->line, id);
-    line_text(&v->line, ",\"result\":");
-    line_json(&v->line, result);
-    line_text(&v->line, "}");
+    ADD(&v->line, "{\"jsonrpc\":\"2.0\",\"id\":");
+    edge_text_add_json(&v->line, id, 0);
+    ADD(&v->line, ",\"result\":");
+    edge_text_add_json(&v->line, result, 0);
+    ADD(&v->line, "}");
     json_decref(result);
     if (!line_send(v))
         mcp_reply_error(v, id, MCP_INTERNAL_ERROR, NULL, "%s",
@@ -363,6 +331,6 @@ void mcp_server_free(struct mcp_server *v)
         (void)mcp_calls_cancel(v, v->waiting[0].id);
     v->send = NULL;
     mcp_watch_end(v);
-    line_release(&v->line);
+    edge_text_release(&v->line);
     free(v);
 }

@@ -3,6 +3,7 @@
 #ifndef ST_MCP_SERVER_INTERNAL_H
 #define ST_MCP_SERVER_INTERNAL_H
 
+#include "edge/json_text.h"
 #include "mcp/message.h"
 #include "mcp/server.h"
 
@@ -26,13 +27,6 @@ struct watch {
     char *uri;  /* owned; NULL: listens, but to nothing that we have */
 };
 
-/* What is being written to the client; its memory is used again. */
-struct line {
-    char *p;
-    size_t n, cap;
-    bool failed;
-};
-
 struct mcp_server {
     const struct mcp_face *face;
     void (*send)(void *arg, const char *line, size_t n);
@@ -42,7 +36,7 @@ struct mcp_server {
     size_t waiting_count;
     struct watch watches[MCP_WATCHED_MAX];
     size_t watch_count;
-    struct line line;
+    struct edge_text line; /* what is being written to the client; its memory is used again */
     uint64_t looked_ms;
     uint64_t quiet_ms; /* since when its client has been answered and asks nothing; 0: not known */
     bool idle, idled;  /* the face was told so since the last line; ever */

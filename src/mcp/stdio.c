@@ -26,8 +26,8 @@
 struct stdio {
     struct mcp_server *server;
     struct mcp_lines in;
-    char *out; /* answers that are not yet written: out[written, size) */
-    size_t written, size, cap;
+    struct edge_text out; /* answers; what of them is written to the client: */
+    size_t written;
     uint64_t wrote_ms; /* when the client last took something, or had nothing to take */
     uint64_t stall_ms;
     bool dry; /* no whole line is left in `in`, and there was room for answers to all */
@@ -54,25 +54,21 @@ static uint64_t now_ms(void)
 
 static size_t pending(const struct stdio *x)
 {
-    return x->size - x->written;
+    return x->out.n - x->written;
 }
 
 static void keep(void *arg, const char *line, size_t n)
 {
     struct stdio *x = arg;
     if (x->written > 0) {
-        memmove(x->out, x->out + x->written, pending(x));
-        x->size -= x->written;
+        memmove(x->out.p, x->out.p + x->written, pending(x));
+        x->out.n -= x->written;
         x->written = 0;
     }
-    if (x->size == 0)
+    if (x->out.n == 0)
         x->wrote_ms = now_ms();
-    if (!mcp_room(&x->out, &x->cap, x->size, n)) {
-        x->no_memory = true;
-        return;
-    }
-    memcpy(x->out + x->size, line, n);
-    x->size += n;
+    edge_text_add(&x->out, line, n);
+    x->no_memory = x->no_memory || x->out.failed;
 }
 
 /* Without blocking, and without changing the mode of a descriptor that others may share: to a pipe
@@ -98,7 +94,7 @@ static ssize_t put(const char *p, size_t n)
 static void drain(struct stdio *x, uint64_t now)
 {
     while (pending(x) > 0 && !x->gone) {
-        ssize_t n = put(x->out + x->written, pending(x));
+        ssize_t n = put(x->out.p + x->written, pending(x));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
@@ -109,7 +105,7 @@ static void drain(struct stdio *x, uint64_t now)
         x->wrote_ms = now;
     }
     if (pending(x) == 0)
-        x->written = x->size = 0;
+        x->written = x->out.n = 0;
 }
 
 /* --- input ------------------------------------------------------------------------------------ */
@@ -241,6 +237,6 @@ int mcp_stdio(const struct mcp_face *face, uint32_t wait_ms, strata_error *error
     int code = x.server != NULL ? loop(&x, error) : STRATA_NO_MEMORY;
     mcp_server_free(x.server);
     mcp_lines_release(&x.in);
-    free(x.out);
+    edge_text_release(&x.out);
     return code;
 }
