@@ -23,7 +23,7 @@ test_of() {
     MEND_NEEDS_UNSEEN) echo mend test_told_where_it_cannot_be_mended ;;
     MEND_UNPLANNED) echo mend test_killed_at_every_step ;;
     MEND_*) echo mend test_both_lives_go_on ;;
-    NEAR_*) echo gap 'test_*' ;;
+    NEAR_* | WHOLE_*) echo gap 'test_*' ;;
     PAST_FORGOTTEN) echo merge test_ring ;;
     NUMBER_NOT_RAISED) echo tasks test_a_copy_that_joined_has_numbers_of_its_own ;;
     RUN_KEPT_IN_DOUBT) echo operations test_a_run_file_serves_again ;;

@@ -227,6 +227,110 @@ static void test_the_first_records_may_stay_missing(void **state)
     strata_close(c);
 }
 
+static void has_none(strata *s, const char *entity)
+{
+    assert_int_equal(strata_fact_get(s, entity, "y", 0, &(strata_attribute){0}), STRATA_NOT_FOUND);
+}
+
+/* What no line names is answered for without the database: it has to be seen as soon as one does, whoever
+ * wrote it, and in whatever log it lies. */
+static void test_new_names_are_seen(void **state)
+{
+    (void)state;
+    static const char *const spelled[] = {"plain", "with \"quotes\"", "{\"op\":\"seen\"", "\\"};
+    world_init("w");
+    strata *a = open_lazy("w", "anna", 50), *b = open_lazy("w", "bert", 50);
+    for (size_t i = 0; i < sizeof spelled / sizeof spelled[0]; i++) {
+        has_none(a, spelled[i]);
+        world_set(b, spelled[i], "y", "1");
+        world_shows(a, spelled[i], "y", "1");
+        has_none(a, "never");
+    }
+    /* Within a record that has others, and behind operations that have no entity. */
+    strata_op ops[] = {
+        {.kind = STRATA_COUNT, .entity = "steps", .delta = 1},
+        {.kind = STRATA_SET, .entity = "first", .attribute = "y", .value = "1", .value_size = 1},
+        {.kind = STRATA_ADD, .entity = "last", .attribute = "y", .value = "2", .value_size = 1},
+    };
+    has_none(a, "last");
+    ok(b, strata_write(b, ops, 3, 0, NULL, NULL));
+    world_shows(a, "first", "y", "1");
+    assert_int_equal(strata_fact_get(a, "last", "y", 0, &(strata_attribute){0}), STRATA_OK);
+    /* From a copy. */
+    world_init("v");
+    world_merge("v", "w");
+    strata *c = world_open("v", "carl");
+    world_set(c, "far", "y", "3");
+    has_none(a, "far");
+    strata_merge_result merged;
+    ok(b, strata_merge_state(b, world_path("v"), false, &merged));
+    world_shows(a, "far", "y", "3");
+    world_set(c, "farther", "y", "4");
+    has_none(a, "farther");
+    ok(b, strata_merge_state(b, world_path("v"), false, &merged));
+    world_shows(a, "farther", "y", "4");
+    strata_close(c);
+    strata_close(b);
+    strata_close(a);
+    /* From another life of this copy. */
+    world_boot++;
+    a = open_lazy("w", "anna", 50);
+    has_none(a, "never");
+    world_set(a, "late", "y", "5");
+    world_shows(a, "plain", "y", "1");
+    world_shows(a, "far", "y", "3");
+    world_shows(a, "late", "y", "5");
+    b = open_lazy("w", "bert", 50);
+    has_none(b, "never");
+    world_shows(b, "farther", "y", "4");
+    world_shows(b, "late", "y", "5");
+    strata_close(b);
+    strata_close(a);
+}
+
+/* The log that is written goes on as another one, while somebody holds the names of the first. */
+static void test_names_of_another_epoch(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *a = open_lazy("w", "anna", 50);
+    for (int i = 0; i < 5; i++)
+        world_set(a, "old", "y", "1");
+    has_none(a, "new");
+    world_boot++;
+    strata *b = open_lazy("w", "bert", 50);
+    world_set(b, "new", "y", "2");
+    world_shows(a, "new", "y", "2");
+    world_shows(b, "old", "y", "1");
+    has_none(a, "never");
+    strata_close(b);
+    strata_close(a);
+}
+
+/* So many names that hardly any could be told from others. */
+static void test_many_names(void **state)
+{
+    (void)state;
+    enum { AT_ONCE = 500, RECORDS = 100 };
+    static char many[AT_ONCE][24];
+    strata_op ops[AT_ONCE];
+    world_init("w");
+    strata *a = open_lazy("w", "anna", 1000), *b = open_lazy("w", "bert", 1000);
+    for (int r = 0; r < RECORDS; r++) {
+        for (int i = 0; i < AT_ONCE; i++) {
+            (void)snprintf(many[i], sizeof many[i], "n%d", r * AT_ONCE + i);
+            ops[i] = (strata_op){.kind = STRATA_SET, .entity = many[i], .attribute = "y",
+                                 .value = "1", .value_size = 1};
+        }
+        has_none(a, many[0]);
+        ok(b, strata_write(b, ops, AT_ONCE, STRATA_NO_FLUSH, NULL, NULL));
+        world_shows(a, many[AT_ONCE - 1], "y", "1");
+        world_shows(a, "n0", "y", "1");
+    }
+    strata_close(b);
+    strata_close(a);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -236,6 +340,9 @@ int main(void)
         TEST(test_within_the_gap_the_file_is_left_alone),
         TEST(test_who_is_idle_leaves_little_of_the_gap),
         TEST(test_the_first_records_may_stay_missing),
+        TEST(test_new_names_are_seen),
+        TEST(test_names_of_another_epoch),
+        TEST(test_many_names),
     };
     return cmocka_run_group_tests_name("lib gap", tests, NULL, NULL);
 }

@@ -36,7 +36,8 @@ enum st_code st_index_open(struct st_index **out, struct st_log *log, struct st_
     st_record_scratch_init(&x->scratch, x->alloc);
     st_record_scratch_init(&x->read_scratch, x->alloc);
     st_buf_init(&x->value, x->alloc);
-    st_buf_init(&x->near.name, x->alloc);
+    st_buf_init(&x->name, x->alloc);
+    st_whole_init(x);
     enum st_code code = st_index_open_shared(x);
     /* Whatever is wrong with the file, reading goes on, from the log. */
     if (code != ST_OK)
@@ -74,7 +75,8 @@ void st_index_close(struct st_index *x)
     st_record_scratch_release(&x->scratch);
     st_record_scratch_release(&x->read_scratch);
     st_buf_release(&x->value);
-    st_near_release(x);
+    st_whole_release(x);
+    st_buf_release(&x->name);
     free(x->writers);
     free(x->tail);
     free(x);
@@ -249,9 +251,25 @@ enum st_code st_index_tell_context(struct st_index *x)
     return code;
 }
 
+static enum st_code nothing_get(void *ctx, struct st_str key, struct st_str *value)
+{
+    (void)ctx, (void)key, (void)value;
+    return ST_NOT_FOUND;
+}
+
+static enum st_code nothing_scan(void *ctx, struct st_str prefix, struct st_str after,
+                                 enum st_code (*visit)(void *arg, struct st_str key,
+                                                       struct st_str value),
+                                 void *arg)
+{
+    (void)ctx, (void)prefix, (void)after, (void)visit, (void)arg;
+    return ST_OK;
+}
+
 const struct st_kv *st_index_kv(struct st_index *x)
 {
-    return &x->kv;
+    static const struct st_kv nothing = {.get = nothing_get, .scan = nothing_scan};
+    return x->nothing ? &nothing : &x->kv;
 }
 
 enum st_code st_index_state(struct st_index *x, const struct st_state **out)

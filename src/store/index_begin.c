@@ -221,6 +221,9 @@ static enum st_code begin_for(struct st_index *x, struct st_str entity)
 {
     struct st_tail tail = {.counter = 0};
     enum st_code code = x->gap == 0 ? ST_UNAVAILABLE : st_log_tail(x->log, &tail);
+    x->nothing = code == ST_OK && st_whole_lacks(x, &tail, entity);
+    if (x->nothing)
+        return ST_OK;
     if (code == ST_OK)
         code = read_begin(x);
     if (code == ST_OK)
@@ -286,7 +289,7 @@ void st_index_end(struct st_index *x)
         for (int i = 0; i < ST_SQL_COUNT; i++)
             if (x->sql[i] != NULL)
                 sqlite3_reset(x->sql[i]);
-    x->reading = false;
+    x->reading = x->nothing = false;
     /* For the next one. */
     if (x->corrupt && !x->private && !x->log->read_only && !x->log->locked[ST_LOCK_APPEND])
         st_index_replace_corrupt(x);

@@ -4,7 +4,9 @@
  *   index_file.c     the database and its file
  *   index_begin.c    catching up, beginning to read
  *   index_apply.c    applying what the log says
- *   index_near.c     what is missing to the log's end, looked at without applying
+ *   index_names.c    which entities lines name
+ *   index_near.c     those that are missing to the log's end: is one entity touched?
+ *   index_whole.c    all of them: is there anything of it?
  *   index_rows.c     the store interface over kv: a write-back cache
  *   index_history.c  entries and the records behind them
  */
@@ -67,18 +69,33 @@ enum {
     ST_SQL_COUNT
 };
 
-/* Words of the filter of names: 16 KiB, of which a thousand lines with eight names each leave nine tenths
+/* Words of a filter of names: 16 KiB, of which a thousand lines with eight names each leave nine tenths
  * unset. */
-#define ST_NEAR_WORDS 2048
+#define ST_NAMES_WORDS 2048
+
+/* Which entities some lines name; see index_names.c. */
+struct st_names {
+    uint64_t bits[ST_NAMES_WORDS]; /* a Bloom filter */
+    size_t set;                    /* bits */
+    bool seen;                     /* a line takes in the records of others */
+    bool any;                      /* a line may touch whatever it likes */
+};
 
 /* What the state in memory lacks; see index_near.c. */
 struct st_near {
+    struct st_names names;
     struct st_log_reader reader;
     bool open;
-    uint64_t names[ST_NEAR_WORDS]; /* a Bloom filter of the entities in the lines */
-    bool names_set;                /* it is not empty */
-    bool seen;                     /* a line takes in what it does not say */
-    struct st_buf name;
+};
+
+/* All that there is; see index_whole.c. */
+struct st_whole {
+    struct st_names names;
+    struct st_log_reader *logs; /* ours first */
+    size_t count, cap;
+    size_t budget; /* lines that may still be read for this question */
+    struct st_record_scratch scratch;
+    bool lost; /* not known, and will not be */
 };
 
 struct st_index {
@@ -88,6 +105,9 @@ struct st_index {
     sqlite3_stmt *sql[ST_SQL_COUNT];
     uint64_t gap; /* see st_index_set_gap() */
     struct st_near near;
+    struct st_whole whole;
+    bool nothing;       /* the read is of an entity that no line names */
+    struct st_buf name; /* for st_names_spelled() */
     bool private;        /* the database is in memory */
     bool left;           /* and stays there, see st_index_leave_file() */
     uint64_t private_ns; /* since when it was tried to have the file, boot_ns */
@@ -153,11 +173,27 @@ void st_index_forget(struct st_index *x);
 /* Empties the tables; a write transaction is open. */
 enum st_code st_index_clear(struct st_index *x);
 
+/* index_names.c */
+#define ST_NAMES_BITS (sizeof((struct st_names *)0)->bits * 8)
+void st_names_reset(struct st_names *n);
+/* The next line of a log, which is given out too (lent), and the names in it. */
+enum st_code st_names_read(struct st_names *n, struct st_log_reader *r, struct st_str *line);
+/* A name as it stands in lines, lent; empty when memory ran out. */
+struct st_str st_names_spelled(struct st_index *x, struct st_str entity);
+/* No: for sure. */
+bool st_names_have(const struct st_names *n, struct st_str spelled);
+
 /* index_near.c */
+/* The state in memory has changed, or is given up. */
 void st_near_reset(struct st_index *x);
-void st_near_release(struct st_index *x);
 /* Whether a record between the state in memory and the tail may touch the entity. */
 bool st_near_touches(struct st_index *x, const struct st_tail *tail, struct st_str entity);
+
+/* index_whole.c */
+void st_whole_init(struct st_index *x);
+void st_whole_release(struct st_index *x);
+/* Whether no record up to the tail touches the entity, for sure. */
+bool st_whole_lacks(struct st_index *x, const struct st_tail *tail, struct st_str entity);
 
 /* index_rows.c */
 void st_rows_init(struct st_index *x);
