@@ -27,8 +27,9 @@ static uint64_t below(uint64_t bound)
 /* Everything that has to be escaped, or might be taken for it. */
 static json_t *random_string(bool nul)
 {
-    static const char *const pieces[] = {"a", "\"", "\\", "\\u001f", "/", "\n", "\t", "\r", "\b", "\f",
-                                         "\x01", "\x1f", "\x7f", "ü", "\U0001F600", "plain text", " "};
+    static const char *const pieces[] = {"a",    "\"", "\\",         "\\u001f",    "/",    "\n",
+                                         "\t",   "\r", "\b",         "\f",         "\x01", "\x1f",
+                                         "\x7f", "ü",  "\U0001F600", "plain text", " "};
     char text[400] = "";
     size_t n = 0;
     for (uint64_t i = below(12); i > 0; i--) {

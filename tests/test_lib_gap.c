@@ -319,8 +319,11 @@ static void test_many_names(void **state)
     for (int r = 0; r < RECORDS; r++) {
         for (int i = 0; i < AT_ONCE; i++) {
             (void)snprintf(many[i], sizeof many[i], "n%d", r * AT_ONCE + i);
-            ops[i] = (strata_op){.kind = STRATA_SET, .entity = many[i], .attribute = "y",
-                                 .value = "1", .value_size = 1};
+            ops[i] = (strata_op){.kind = STRATA_SET,
+                                 .entity = many[i],
+                                 .attribute = "y",
+                                 .value = "1",
+                                 .value_size = 1};
         }
         has_none(a, many[0]);
         ok(b, strata_write(b, ops, AT_ONCE, STRATA_NO_FLUSH, NULL, NULL));

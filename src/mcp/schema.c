@@ -187,7 +187,8 @@ static bool check_unknown(const struct check *c, const struct place *outer,
         size_t n = strlen(list);
         (void)snprintf(list + n, sizeof list - n, "%s%s", n > 0 ? ", " : "", f->name);
     }
-    return fail(c, &p, list[0] != '\0' ? "is not known; known are: " : "is not known; there are none",
+    return fail(c, &p,
+                list[0] != '\0' ? "is not known; known are: " : "is not known; there are none",
                 list);
 }
 

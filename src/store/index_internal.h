@@ -106,8 +106,8 @@ struct st_index {
     uint64_t gap; /* see st_index_set_gap() */
     struct st_near near;
     struct st_whole whole;
-    bool nothing;       /* the read is of an entity that no line names */
-    struct st_buf name; /* for st_names_spelled() */
+    bool nothing;        /* the read is of an entity that no line names */
+    struct st_buf name;  /* for st_names_spelled() */
     bool private;        /* the database is in memory */
     bool left;           /* and stays there, see st_index_leave_file() */
     uint64_t private_ns; /* since when it was tried to have the file, boot_ns */

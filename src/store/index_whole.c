@@ -76,8 +76,8 @@ static enum st_code take_in(struct st_index *x, struct st_str line)
     struct st_record r = {0};
     enum st_code code = st_record_decode(line, &x->whole.scratch, &r);
     for (size_t i = 0; code == ST_OK && i < r.op_count; i++)
-        for (size_t n = 0; code == ST_OK && r.ops[i].kind == ST_OP_SEEN && n < r.ops[i].vector.count;
-             n++)
+        for (size_t n = 0;
+             code == ST_OK && r.ops[i].kind == ST_OP_SEEN && n < r.ops[i].vector.count; n++)
             code = read_other(x, r.ops[i].vector.entries[n]);
     return code;
 }
