@@ -257,10 +257,9 @@ static enum st_code nothing_get(void *ctx, struct st_str key, struct st_str *val
     return ST_NOT_FOUND;
 }
 
-static enum st_code nothing_scan(void *ctx, struct st_str prefix, struct st_str after,
-                                 enum st_code (*visit)(void *arg, struct st_str key,
-                                                       struct st_str value),
-                                 void *arg)
+static enum st_code
+nothing_scan(void *ctx, struct st_str prefix, struct st_str after,
+             enum st_code (*visit)(void *arg, struct st_str key, struct st_str value), void *arg)
 {
     (void)ctx, (void)prefix, (void)after, (void)visit, (void)arg;
     return ST_OK;
