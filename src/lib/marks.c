@@ -38,8 +38,12 @@ struct st_marks {
 static uint64_t hash_of(const char *entity, const char *attribute)
 {
     char key[2 * ST_NAME_SIZE_MAX + 2];
-    int n = snprintf(key, sizeof key, "%s\n%s", entity, attribute);
-    uint64_t hash = st_checksum(key, (size_t)n);
+    size_t n = strlen(entity), m = strlen(attribute);
+    ST_ASSERT(n <= ST_NAME_SIZE_MAX && m <= ST_NAME_SIZE_MAX);
+    memcpy(key, entity, n);
+    key[n] = '\n';
+    memcpy(key + n + 1, attribute, m);
+    uint64_t hash = st_checksum(key, n + 1 + m);
     return hash != 0 ? hash : 1;
 }
 
