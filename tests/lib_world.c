@@ -24,6 +24,7 @@ uint64_t world_unflushed;
 void (*world_before_exchange)(const char *path);
 void (*world_before_rename)(const char *from);
 void (*world_at_point)(const char *label);
+void (*world_at_full_disk)(void);
 
 static char world_dir[128];
 
@@ -115,7 +116,12 @@ static ssize_t striking_pwrite(void *ctx, int fd, const void *buf, size_t n, uin
         kill(getpid(), SIGKILL);
     }
     note_write(fd);
-    return __real_st_env_posix()->pwrite(ctx, fd, buf, n, offset);
+    void (*told)(void) = world_at_full_disk;
+    world_at_full_disk = NULL;
+    ssize_t done = __real_st_env_posix()->pwrite(ctx, fd, buf, told != NULL ? n - 10 : n, offset);
+    if (told != NULL)
+        told();
+    return done;
 }
 
 /* --- power ------------------------------------------------------------------------------------ */
@@ -359,6 +365,7 @@ int world_setup(void **state)
     world_before_exchange = NULL;
     world_before_rename = NULL;
     world_at_point = NULL;
+    world_at_full_disk = NULL;
     world_strike = world_term_ms = world_time_space = 0;
     world_forget_writes();
     disk[0] = '\0';

@@ -48,6 +48,8 @@ extern void (*world_before_exchange)(const char *path);
 extern void (*world_before_rename)(const char *from);
 /* Called at the labelled points of the log (store/env.h); its locks may be held. */
 extern void (*world_at_point)(const char *label);
+/* The next write finds the disk full ten bytes before its end; this is called when it has written the rest. */
+extern void (*world_at_full_disk)(void);
 
 int world_setup(void **state);
 int world_teardown(void **state);

@@ -2,8 +2,10 @@
  * test_lib_gap.c - handles that leave a gap in the index (strata_options.index_gap) show at every
  * moment what a handle shows that leaves none.
  */
+#include "lib/internal.h"
 #include "lib_world.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -307,6 +309,139 @@ static void test_names_of_another_epoch(void **state)
     strata_close(a);
 }
 
+static strata *asked;
+
+static void ask(void)
+{
+    has_none(asked, "never");
+}
+
+/* An append of two lines fails half-way, and somebody has read the first before it was cut off. What is
+ * written in its place has the same number. */
+static void test_a_line_that_was_taken_back(void **state)
+{
+    (void)state;
+    struct st_op ops[2] = {
+        {.kind = ST_OP_SET,
+         .entity = ST_STR("ghost"),
+         .attribute = ST_STR("y"),
+         .value = ST_STR("1")},
+        {.kind = ST_OP_SET,
+         .entity = ST_STR("other"),
+         .attribute = ST_STR("y"),
+         .value = ST_STR("1")},
+    };
+    for (int fresh = 0; fresh < 2; fresh++) {
+        struct st_record records[2] = {{.ops = &ops[0], .op_count = 1},
+                                       {.ops = &ops[1], .op_count = 1}};
+        const char *name = fresh ? "w" : "v";
+        world_init(name);
+        strata *a = open_lazy(name, "anna", 50), *b = open_lazy(name, "bert", 50);
+        world_set(b, "first", "y", "1");
+        asked = a;
+        assert_int_equal(st_log_lock(&b->log), ST_OK);
+        world_at_full_disk = ask;
+        assert_int_equal(st_log_append_all(&b->log, records, 2, (struct st_hlc){0}), ST_NO_SPACE);
+        st_log_unlock(&b->log);
+        world_set(b, "real", "y", "7");
+        if (!fresh)
+            world_shows(b, "real", "y", "7"); /* and the index has it */
+        world_shows(a, "real", "y", "7");
+        has_none(a, "ghost");
+        strata_close(b);
+        strata_close(a);
+    }
+}
+
+/* The files are put back to an earlier moment, in place, under a process that goes on. */
+static void test_put_back_under_a_handle(void **state)
+{
+    (void)state;
+    for (int again = 1; again <= 4; again += 3) {
+        const char *name = again == 1 ? "w" : "v";
+        world_init(name);
+        strata *a = open_lazy(name, "anna", 50), *b = open_lazy(name, "bert", 50);
+        for (int i = 0; i < 3; i++)
+            world_set(b, "old", "y", "1");
+        has_none(a, "fresh");
+        world_shows(a, "old", "y", "1");
+        strata_close(b);
+        world_run("rm -rf saved; cp -a %s/.strata saved", name);
+        b = open_lazy(name, "bert", 50);
+        for (int i = 0; i < 4; i++)
+            world_set(b, "lost", "y", "1");
+        has_none(a, "fresh");
+        strata_close(b);
+        world_run("for f in page $(cd saved; echo log/*/*.jsonl); do "
+                  "dd if=saved/$f of=%s/.strata/$f conv=notrunc 2>/dev/null; done; "
+                  "for f in $(cd saved; echo log/*/*.jsonl); do "
+                  "truncate -s $(stat -c %%s saved/$f) %s/.strata/$f; done",
+                  name, name);
+        b = open_lazy(name, "bert", 50);
+        for (int i = 0; i < again; i++) /* until there are fewer than before, or as many */
+            world_set(b, "fresh", "y", "7");
+        world_shows(b, "fresh", "y", "7");
+        world_shows(a, "fresh", "y", "7");
+        strata_close(b);
+        strata_close(a);
+    }
+}
+
+static int open_files(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* A server has a handle for each of its agents, and each boot is another log. */
+static void test_many_lives_keep_no_files_open(void **state)
+{
+    (void)state;
+    world_init("w");
+    for (int i = 0; i < 20; i++) {
+        world_boot++;
+        strata *s = world_open("w", "anna");
+        world_set(s, "old", "y", "1");
+        strata_close(s);
+    }
+    strata *exact = world_open("w", "bert");
+    world_shows(exact, "old", "y", "1"); /* the index is up to date */
+    strata_close(exact);
+    strata *s = open_lazy("w", "anna", 50);
+    int before = open_files();
+    has_none(s, "never");
+    assert_true(open_files() - before < 10);
+    world_shows(s, "old", "y", "1");
+    strata_close(s);
+}
+
+/* Whoever may only read, after a start of the system, has the files alone. */
+static void test_read_only_behind_a_segment_that_was_only_begun(void **state)
+{
+    (void)state;
+    for (uint32_t gap = 0; gap <= 50; gap += 50) {
+        const char *name = gap == 0 ? "w" : "v";
+        world_init(name);
+        strata *s = open_lazy(name, "anna", 0);
+        for (int i = 0; i < 3; i++)
+            world_set(s, "old", "y", "1");
+        strata_close(s);
+        world_run("cd %s/.strata; for d in log/*; do : > $d/0000000000000004.jsonl; done", name);
+        world_boot++;
+        strata_options options = {.size = sizeof options, .read_only = true, .index_gap = gap};
+        strata_error error;
+        assert_int_equal(strata_open(world_path(name), &options, &s, &error), STRATA_OK);
+        world_shows(s, "old", "y", "1");
+        has_none(s, "never");
+        strata_close(s);
+    }
+}
+
 /* So many names that hardly any could be told from others. */
 static void test_many_names(void **state)
 {
@@ -346,6 +481,10 @@ int main(void)
         TEST(test_new_names_are_seen),
         TEST(test_names_of_another_epoch),
         TEST(test_many_names),
+        TEST(test_a_line_that_was_taken_back),
+        TEST(test_put_back_under_a_handle),
+        TEST(test_many_lives_keep_no_files_open),
+        TEST(test_read_only_behind_a_segment_that_was_only_begun),
     };
     return cmocka_run_group_tests_name("lib gap", tests, NULL, NULL);
 }

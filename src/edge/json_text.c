@@ -93,15 +93,15 @@ static void add_value(struct edge_text *t, const json_t *value, unsigned indent,
 static void add_object(struct edge_text *t, const json_t *o, unsigned indent, unsigned depth)
 {
     const char *key;
-    size_t n, count = 0;
+    size_t count = 0;
     json_t *member;
     ADD(t, "{");
-    json_object_keylen_foreach((json_t *)(uintptr_t)o, key, n, member)
+    json_object_foreach((json_t *)(uintptr_t)o, key, member)
     {
         if (count++ > 0)
             ADD(t, ",");
         add_break(t, indent, depth + 1);
-        add_string(t, key, n);
+        add_string(t, key, strlen(key));
         edge_text_add(t, ": ", indent > 0 ? 2 : 1);
         add_value(t, member, indent, depth + 1);
     }

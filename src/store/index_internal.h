@@ -93,7 +93,7 @@ struct st_whole {
     struct st_names names;
     struct st_log_reader *logs; /* ours first */
     size_t count, cap;
-    size_t budget; /* lines that may still be read for this question */
+    uint64_t lines, bytes; /* that may still be read for this question */
     struct st_record_scratch scratch;
     bool lost; /* not known, and will not be */
 };
@@ -178,6 +178,9 @@ enum st_code st_index_clear(struct st_index *x);
 void st_names_reset(struct st_names *n);
 /* The next line of a log, which is given out too (lent), and the names in it. */
 enum st_code st_names_read(struct st_names *n, struct st_log_reader *r, struct st_str *line);
+/* Whether what was read is what the log is. Not so: an append failed half-way, and its first lines were read
+ * before they were cut off; or the files were put back to an earlier moment. */
+bool st_names_at(const struct st_log_reader *r, const struct st_tail *tail);
 /* A name as it stands in lines, lent; empty when memory ran out. */
 struct st_str st_names_spelled(struct st_index *x, struct st_str entity);
 /* No: for sure. */

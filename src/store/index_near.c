@@ -48,7 +48,7 @@ static enum st_code near_fill(struct st_index *x, const struct st_tail *tail)
     enum st_code code = n->open ? ST_OK : near_open(x);
     while (code == ST_OK && n->reader.counter < tail->counter)
         code = st_names_read(&n->names, &n->reader, &line);
-    return code;
+    return code == ST_OK && !st_names_at(&n->reader, tail) ? ST_DAMAGED : code;
 }
 
 bool st_near_touches(struct st_index *x, const struct st_tail *tail, struct st_str entity)

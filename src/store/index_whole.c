@@ -10,8 +10,9 @@
 
 #include <stdlib.h>
 
-/* So many lines are read for one question: some 5 ms. */
+/* So much is read for one question: some 5 ms. */
 #define LINES_MAX 4096
+#define BYTES_MAX (2 << 20)
 /* With a quarter of the filter set, it answers a sixteenth of the questions wrong; then it is given up. */
 #define SET_MAX (ST_NAMES_BITS / 4)
 
@@ -50,12 +51,22 @@ static enum st_code open_log(struct st_index *x, struct st_writer writer, size_t
     return code;
 }
 
+/* Up to that counter there is not too much to read. */
+static bool affords(const struct st_whole *w, size_t log, uint64_t counter)
+{
+    return counter <= w->logs[log].counter || counter - w->logs[log].counter <= w->lines;
+}
+
 static enum st_code read_line(struct st_whole *w, size_t log, struct st_str *line)
 {
-    if (w->budget == 0)
+    enum st_code code = st_names_read(&w->names, &w->logs[log], line);
+    if (code != ST_OK)
+        return code;
+    if (w->lines == 0 || line->n > w->bytes)
         return ST_LIMIT;
-    w->budget--;
-    return st_names_read(&w->names, &w->logs[log], line);
+    w->lines--;
+    w->bytes -= line->n;
+    return ST_OK;
 }
 
 /* The lines of another's log up to that counter. */
@@ -65,8 +76,14 @@ static enum st_code read_other(struct st_index *x, struct st_vector_entry e)
     struct st_str line;
     size_t log;
     enum st_code code = open_log(x, e.writer, &log);
-    while (code == ST_OK && log > 0 && w->logs[log].counter < e.counter)
+    if (code != ST_OK || log == 0)
+        return code;
+    if (!affords(w, log, e.counter))
+        return ST_LIMIT;
+    while (code == ST_OK && w->logs[log].counter < e.counter)
         code = read_line(w, log, &line);
+    /* There may be many, of each life of each copy; it opens its file again when there is more. */
+    st_log_reader_close(&w->logs[log]);
     return code;
 }
 
@@ -87,13 +104,16 @@ static enum st_code fill(struct st_index *x, const struct st_tail *tail)
     struct st_whole *w = &x->whole;
     struct st_str line;
     size_t own;
-    w->budget = LINES_MAX;
+    w->lines = LINES_MAX;
+    w->bytes = BYTES_MAX;
     enum st_code code = open_log(x, st_log_writer(x->log), &own);
 #ifdef ST_DEFECT_WHOLE_OLD_EPOCH
     own = 0;
 #endif
     if (code == ST_OK && own != 0)
         return ST_UNAVAILABLE; /* another epoch has begun */
+    if (code == ST_OK && !affords(w, 0, tail->counter))
+        return ST_LIMIT;
     while (code == ST_OK && w->logs[0].counter < tail->counter) {
         w->names.seen = false;
         code = read_line(w, 0, &line);
@@ -102,6 +122,8 @@ static enum st_code fill(struct st_index *x, const struct st_tail *tail)
             code = take_in(x, line);
 #endif
     }
+    if (code == ST_OK && !st_names_at(&w->logs[0], tail))
+        return ST_DAMAGED;
     return code == ST_OK && (w->names.any || w->names.set > SET_MAX) ? ST_LIMIT : code;
 }
 

@@ -288,19 +288,35 @@ void st_log_unlock(struct st_log *log)
     st_log_drop(log, ST_LOCK_APPEND);
 }
 
+/* To the last whole record of the segment that the reader is in. */
+static enum st_code read_to_end(struct st_log_reader *r, struct st_tail *out)
+{
+    enum st_code code;
+    struct st_str line;
+    struct st_record head;
+    while ((code = st_log_reader_next(r, &line, &head)) == ST_OK) {
+        out->segment = r->segment;
+        st_tail_after(out, &head, r->offset);
+    }
+    return code == ST_NOT_FOUND || code == ST_DAMAGED ? ST_OK : code;
+}
+
 /* Without a page: what the files say. */
 static enum st_code tail_from_files(struct st_log *log, struct st_tail *out)
 {
     struct st_log_reader r;
     enum st_code code = st_log_reader_open(&r, log->env, log->alloc, log->dir, st_log_writer(log));
     memset(out, 0, sizeof *out);
-    struct st_str line;
-    struct st_record head;
     if (code == ST_OK)
         code = st_log_reader_find(&r, UINT64_MAX);
-    while (code == ST_OK && (code = st_log_reader_next(&r, &line, &head)) == ST_OK) {
-        out->segment = r.segment;
-        st_tail_after(out, &head, r.offset);
+    uint64_t last = code == ST_OK ? r.segment : 0;
+    if (code == ST_OK)
+        code = read_to_end(&r, out);
+    /* Whoever began the last one died before its first record was whole. */
+    if (code == ST_OK && out->counter == 0 && last > 1) {
+        code = st_log_reader_find(&r, last - 1);
+        if (code == ST_OK)
+            code = read_to_end(&r, out);
     }
     if (code == ST_NOT_FOUND || code == ST_DAMAGED)
         code = ST_OK;
@@ -312,20 +328,23 @@ static enum st_code tail_from_files(struct st_log *log, struct st_tail *out)
 
 enum st_code st_log_tail(struct st_log *log, struct st_tail *out)
 {
-    if (!st_page_valid(log) && !log->read_only) {
-        /* Another process began a new epoch. */
-        enum st_code code = st_log_lock(log);
-        if (code != ST_OK)
-            return code;
-        st_log_unlock(log);
-    }
-    if (!st_page_valid(log)) {
-        enum st_code code = st_identity_load(log);
-        if (code != ST_OK)
-            return code;
-    }
-    if (!st_page_valid(log))
-        return tail_from_files(log, out);
-    st_page_tail(log->page, out);
+    do {
+        if (!st_page_valid(log) && !log->read_only) {
+            /* Another process began a new epoch. */
+            enum st_code code = st_log_lock(log);
+            if (code != ST_OK)
+                return code;
+            st_log_unlock(log);
+        }
+        if (!st_page_valid(log)) {
+            enum st_code code = st_identity_load(log);
+            if (code != ST_OK)
+                return code;
+        }
+        if (!st_page_valid(log))
+            return tail_from_files(log, out);
+        st_page_tail(log->page, out);
+        /* Where an epoch began meanwhile, it may be that one's. */
+    } while (!st_page_valid(log));
     return ST_OK;
 }
