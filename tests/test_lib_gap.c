@@ -4,6 +4,7 @@
  */
 #include "lib/internal.h"
 #include "lib_world.h"
+#include "store/index_internal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -309,6 +310,14 @@ static void test_names_of_another_epoch(void **state)
     strata_close(a);
 }
 
+/* The names of the whole log, or, without them, those that the index lacks. */
+static void ask_first(strata *s, bool whole)
+{
+    has_none(s, "never");
+    assert_false(s->index->whole.lost);
+    s->index->whole.lost = !whole;
+}
+
 static strata *asked;
 
 static void ask(void)
@@ -321,30 +330,28 @@ static void ask(void)
 static void test_a_line_that_was_taken_back(void **state)
 {
     (void)state;
+    struct st_str y = ST_STR("y"), one = ST_STR("1");
     struct st_op ops[2] = {
-        {.kind = ST_OP_SET,
-         .entity = ST_STR("ghost"),
-         .attribute = ST_STR("y"),
-         .value = ST_STR("1")},
-        {.kind = ST_OP_SET,
-         .entity = ST_STR("other"),
-         .attribute = ST_STR("y"),
-         .value = ST_STR("1")},
+        {.kind = ST_OP_SET, .entity = ST_STR("ghost"), .attribute = y, .value = one},
+        {.kind = ST_OP_SET, .entity = ST_STR("other"), .attribute = y, .value = one},
     };
-    for (int fresh = 0; fresh < 2; fresh++) {
+    for (int way = 0; way < 4; way++) {
         struct st_record records[2] = {{.ops = &ops[0], .op_count = 1},
                                        {.ops = &ops[1], .op_count = 1}};
-        const char *name = fresh ? "w" : "v";
+        char name[8];
+        (void)snprintf(name, sizeof name, "w%d", way);
         world_init(name);
         strata *a = open_lazy(name, "anna", 50), *b = open_lazy(name, "bert", 50);
         world_set(b, "first", "y", "1");
+        if (way % 2 == 0)
+            ask_first(a, false);
         asked = a;
         assert_int_equal(st_log_lock(&b->log), ST_OK);
         world_at_full_disk = ask;
         assert_int_equal(st_log_append_all(&b->log, records, 2, (struct st_hlc){0}), ST_NO_SPACE);
         st_log_unlock(&b->log);
         world_set(b, "real", "y", "7");
-        if (!fresh)
+        if (way < 2)
             world_shows(b, "real", "y", "7"); /* and the index has it */
         world_shows(a, "real", "y", "7");
         has_none(a, "ghost");
@@ -354,37 +361,61 @@ static void test_a_line_that_was_taken_back(void **state)
 }
 
 /* The files are put back to an earlier moment, in place, under a process that goes on. */
+static void put_back(const char *name, unsigned again, bool whole)
+{
+    world_init(name);
+    strata *a = open_lazy(name, "anna", 50), *b = open_lazy(name, "bert", 50);
+    for (int i = 0; i < 3; i++)
+        world_set(b, "old", "y", "1");
+    ask_first(a, whole);
+    world_shows(a, "old", "y", "1");
+    strata_close(b);
+    world_run("rm -rf saved; cp -a %s/.strata saved", name);
+    b = open_lazy(name, "bert", 50);
+    for (int i = 0; i < 4; i++)
+        world_set(b, "lost", "y", "1");
+    has_none(a, "fresh");
+    strata_close(b);
+    world_run("for f in page $(cd saved; echo log/*/*.jsonl); do "
+              "dd if=saved/$f of=%s/.strata/$f conv=notrunc 2>/dev/null; done; "
+              "for f in $(cd saved; echo log/*/*.jsonl); do "
+              "truncate -s $(stat -c %%s saved/$f) %s/.strata/$f; done",
+              name, name);
+    b = open_lazy(name, "bert", 50);
+    for (unsigned i = 0; i < again; i++)
+        world_set(b, "fresh", "y", "7");
+    world_shows(b, "fresh", "y", "7");
+    world_shows(a, "fresh", "y", "7");
+    strata_close(b);
+    strata_close(a);
+}
+
 static void test_put_back_under_a_handle(void **state)
 {
     (void)state;
-    for (int again = 1; again <= 4; again += 3) {
-        const char *name = again == 1 ? "w" : "v";
-        world_init(name);
-        strata *a = open_lazy(name, "anna", 50), *b = open_lazy(name, "bert", 50);
-        for (int i = 0; i < 3; i++)
-            world_set(b, "old", "y", "1");
-        has_none(a, "fresh");
-        world_shows(a, "old", "y", "1");
-        strata_close(b);
-        world_run("rm -rf saved; cp -a %s/.strata saved", name);
-        b = open_lazy(name, "bert", 50);
-        for (int i = 0; i < 4; i++)
-            world_set(b, "lost", "y", "1");
-        has_none(a, "fresh");
-        strata_close(b);
-        world_run("for f in page $(cd saved; echo log/*/*.jsonl); do "
-                  "dd if=saved/$f of=%s/.strata/$f conv=notrunc 2>/dev/null; done; "
-                  "for f in $(cd saved; echo log/*/*.jsonl); do "
-                  "truncate -s $(stat -c %%s saved/$f) %s/.strata/$f; done",
-                  name, name);
-        b = open_lazy(name, "bert", 50);
-        for (int i = 0; i < again; i++) /* until there are fewer than before, or as many */
-            world_set(b, "fresh", "y", "7");
-        world_shows(b, "fresh", "y", "7");
-        world_shows(a, "fresh", "y", "7");
-        strata_close(b);
-        strata_close(a);
-    }
+    /* Until there are fewer records than before, or as many. */
+    put_back("w1", 1, true);
+    put_back("w2", 4, true);
+    put_back("w3", 1, false);
+    put_back("w4", 4, false);
+}
+
+/* It may touch what its own version says that it touches, and does so in the index that all share. */
+static void test_an_operation_of_a_newer_version(void **state)
+{
+    (void)state;
+    world_init("w");
+    strata *a = open_lazy("w", "anna", 50), *b = open_lazy("w", "bert", 50);
+    struct st_op op = {.kind = ST_OP_UNKNOWN, .raw = ST_STR("{\"op\":\"rename\",\"to\":\"new\"}")};
+    struct st_record record = {.ops = &op, .op_count = 1};
+    ask_first(a, true);
+    assert_int_equal(st_log_lock(&b->log), ST_OK);
+    assert_int_equal(st_log_append_all(&b->log, &record, 1, (struct st_hlc){0}), ST_OK);
+    st_log_unlock(&b->log);
+    has_none(a, "new");
+    assert_true(a->index->whole.lost);
+    strata_close(b);
+    strata_close(a);
 }
 
 static int open_files(void)
@@ -483,6 +514,7 @@ int main(void)
         TEST(test_many_names),
         TEST(test_a_line_that_was_taken_back),
         TEST(test_put_back_under_a_handle),
+        TEST(test_an_operation_of_a_newer_version),
         TEST(test_many_lives_keep_no_files_open),
         TEST(test_read_only_behind_a_segment_that_was_only_begun),
     };

@@ -178,8 +178,8 @@ enum st_code st_index_clear(struct st_index *x);
 void st_names_reset(struct st_names *n);
 /* The next line of a log, which is given out too (lent), and the names in it. */
 enum st_code st_names_read(struct st_names *n, struct st_log_reader *r, struct st_str *line);
-/* Whether what was read is what the log is. Not so: an append failed half-way, and its first lines were read
- * before they were cut off; or the files were put back to an earlier moment. */
+/* Whether what was read is what the log is. Not so: another epoch has begun; an append failed half-way, and its
+ * first lines were read before they were cut off; the files were put back to an earlier moment. */
 bool st_names_at(const struct st_log_reader *r, const struct st_tail *tail);
 /* A name as it stands in lines, lent; empty when memory ran out. */
 struct st_str st_names_spelled(struct st_index *x, struct st_str entity);

@@ -103,15 +103,10 @@ static enum st_code fill(struct st_index *x, const struct st_tail *tail)
 {
     struct st_whole *w = &x->whole;
     struct st_str line;
-    size_t own;
+    size_t own = 0;
     w->lines = LINES_MAX;
     w->bytes = BYTES_MAX;
-    enum st_code code = open_log(x, st_log_writer(x->log), &own);
-#ifdef ST_DEFECT_WHOLE_OLD_EPOCH
-    own = 0;
-#endif
-    if (code == ST_OK && own != 0)
-        return ST_UNAVAILABLE; /* another epoch has begun */
+    enum st_code code = w->count > 0 ? ST_OK : open_log(x, st_log_writer(x->log), &own);
     if (code == ST_OK && !affords(w, 0, tail->counter))
         return ST_LIMIT;
     while (code == ST_OK && w->logs[0].counter < tail->counter) {
