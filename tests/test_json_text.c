@@ -8,12 +8,14 @@
 
 #include <cmocka.h>
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "edge/json_text.h"
 
 static uint64_t random_state;
+static unsigned allocations_left;
 
 /* splitmix64 (Steele, Lea, Flood 2014) */
 static uint64_t below(uint64_t bound)
@@ -113,6 +115,7 @@ static void same_as_the_library(const json_t *value, unsigned indent)
 static void test_random_values(void **state)
 {
     (void)state;
+    allocations_left = UINT_MAX;
     for (uint64_t seed = 1; seed <= 20000; seed++) {
         random_state = seed;
         json_t *value = random_value(5);
@@ -122,25 +125,51 @@ static void test_random_values(void **state)
     }
 }
 
+void *__real_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n)
+{
+    return allocations_left == 0 ? NULL : (allocations_left--, __real_realloc(p, n));
+}
+
+/* Whole, or known to be not: whichever allocation fails. */
 static void test_without_memory(void **state)
 {
     (void)state;
+    json_t *value = json_pack("{s:[i, s, {s:[]}], s:n}", "a", 1, "a \"longer\" text", "b", "c");
+    char *wanted = json_dumps(value, JSON_INDENT(2));
+    unsigned failures = 0;
+    for (bool whole = false; !whole; failures += !whole) {
+        struct edge_text t = {0};
+        allocations_left = failures;
+        edge_text_add_json(&t, value, 2);
+        whole = !t.failed;
+        allocations_left = 100;
+        size_t n = t.n;
+        assert_memory_equal(t.p != NULL ? t.p : "", wanted, n);
+        edge_text_add(&t, "more", 4);
+        edge_text_add_json(&t, value, 0);
+        assert_int_equal(t.failed, !whole);
+        assert_true(whole ? n == strlen(wanted) && t.n > n : t.n == n);
+        edge_text_release(&t);
+    }
+    assert_true(failures > 3);
+    /* Asking for room alone changes nothing. */
     struct edge_text t = {0};
     edge_text_add(&t, "kept", 4);
-    assert_false(edge_text_room(&t, SIZE_MAX / 4));
+    allocations_left = 0;
+    assert_false(edge_text_room(&t, 1000));
+    allocations_left = 100;
     assert_false(t.failed);
     assert_int_equal(t.n, 4);
     assert_memory_equal(t.p, "kept", 4);
-    /* A value for which there was none; and then nothing is added any more. */
+    /* A value for which there was none. */
     edge_text_add_json(&t, NULL, 0);
     assert_true(t.failed);
-    json_t *value = json_pack("{s:[i, s]}", "a", 1, "b");
-    edge_text_add_json(&t, value, 2);
-    edge_text_add(&t, "more", 4);
-    json_decref(value);
-    assert_int_equal(t.n, 4);
     edge_text_release(&t);
     assert_null(t.p);
+    json_decref(value);
+    free(wanted);
 }
 
 int main(void)
