@@ -84,9 +84,14 @@ static bool plan_entity(struct mcp_call *call, struct import *im, size_t i, cons
     return true;
 }
 
-/* Only what the reference server keeps of an entity or a relation. */
-static json_t *only(const json_t *o, const struct mcp_field *fields)
+/* Only what the reference server keeps of an entity or a relation: all of the fields are there. */
+static json_t *only(json_t *o, const struct mcp_field *fields)
 {
+    size_t count = 0;
+    while (fields[count].name != NULL)
+        count++;
+    if (json_object_size(o) == count)
+        return json_incref(o);
     json_t *kept = json_object();
     for (const struct mcp_field *f = fields; f->name != NULL; f++)
         (void)json_object_set(kept, f->name, json_object_get(o, f->name));
@@ -116,7 +121,7 @@ create(struct mcp_call *call, const char *list, const struct mcp_field *fields,
     struct mcp_agent *a = mcp_call_agent(call);
     struct import im;
     size_t i;
-    const json_t *o;
+    json_t *o;
     if (a == NULL)
         return MCP_DONE;
     json_t *made = json_array();
