@@ -137,6 +137,8 @@ static void test_without_memory(void **state)
 {
     (void)state;
     json_t *value = json_pack("{s:[i, s, {s:[]}], s:n}", "a", 1, "a \"longer\" text", "b", "c");
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(json_array_append_new(json_object_get(value, "a"), json_string("\n")), 0);
     char *wanted = json_dumps(value, JSON_INDENT(2));
     unsigned failures = 0;
     for (bool whole = false; !whole; failures += !whole) {

@@ -6,13 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bytes that are had at once, so that short texts do not grow many times. */
+#define SIZE_MIN ((size_t)256)
+
 /* --- text that grows -------------------------------------------------------------------------- */
 
 bool edge_text_room(struct edge_text *t, size_t n)
 {
     if (t->cap - t->n >= n)
         return true;
-    size_t more = t->n + n > 2 * t->cap ? t->n + n : 2 * t->cap;
+    size_t more = t->cap > 0 ? 2 * t->cap : SIZE_MIN;
+    more = t->n + n > more ? t->n + n : more;
     char *grown = realloc(t->p, more);
     if (grown == NULL)
         return false;

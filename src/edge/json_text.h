@@ -22,7 +22,8 @@ bool edge_text_room(struct edge_text *t, size_t n);
 void edge_text_add(struct edge_text *t, const char *bytes, size_t n);
 /*
  * RFC 8259, in the order of the members. `indent`: spaces for each level, as JSON.stringify() has them; 0: on
- * one line, without spaces. Names have no NUL. NULL is a value for which there was no memory. A value must not contain itself.
+ * one line, without spaces. NULL is a value for which there was no memory. A value must not contain itself,
+ * and a name has no NUL.
  */
 void edge_text_add_json(struct edge_text *t, const json_t *value, unsigned indent);
 void edge_text_release(struct edge_text *t);
