@@ -3,7 +3,7 @@
 # of the library; with small segments, several to a log. See defects.sh.
 . "$(dirname "$0")/defects.sh"
 defects_of src/store/index*.c src/store/intake.c src/store/search*.c src/store/mend*.c src/lib/task*.c \
-    src/lib/operations*.c
+    src/lib/operations*.c src/store/log_present.c
 flags="$flags -DST_SEGMENT_SIZE=4096"
 library_here
 environment=-Wl,--wrap=st_env_posix
@@ -27,6 +27,7 @@ test_of() {
     PAST_FORGOTTEN) echo merge test_ring ;;
     NUMBER_NOT_RAISED) echo tasks test_a_copy_that_joined_has_numbers_of_its_own ;;
     RUN_KEPT_IN_DOUBT) echo operations test_a_run_file_serves_again ;;
+    REPLACED_UNSEEN) echo identity test_replaced_under_a_handle ;;
     OWN_FORK_UNSEEN | TAKE_UNCLOSED) echo identity test_two_lives_are_told ;;
     SEARCH_GATHERS) echo index test_search_for_a_beginning_is_bounded ;;
     STALE_ROWS) echo gap test_a_gap_is_never_seen ;;

@@ -2,7 +2,8 @@
 # defects_store.sh - every deliberate defect of the log must be caught on the simulated disk, with small
 # segments. See defects.sh. Environment: ARGS: arguments of the test.
 . "$(dirname "$0")/defects.sh"
-defects_of src/store/log*.c
+# shellcheck disable=SC2046 # a list of words
+defects_of $(ls src/store/log*.c | grep -v present) # that is one of defects_lib.sh
 flags="$flags -DST_SEGMENT_SIZE=4096 -DST_LINES_SIZE=1024 -DST_POSTS=3 -DST_POST_SIZE=256 -DST_CROWD=1"
 flags="$flags -DST_ROOM_SIZE=2000 -DST_ROOM_AFTER=1"
 library

@@ -209,6 +209,44 @@ static void test_replaced_under_an_open_handle(void **state)
     world_dots_are_unique(both, 2);
 }
 
+/* Who has read only, or written before, while the state is removed and brought back, put aside for its copy, or
+ * made anew. */
+static void test_replaced_under_a_handle(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {
+        "tar cf x a && rm -rf a && tar xf x",
+        "cp -r a b && mv a aside && mv b a",
+        "rm -rf a/.strata",
+    };
+    for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++)
+        for (int wrote = 0; wrote < 2; wrote++) {
+            world_run("rm -rf a aside b x");
+            world_init("a");
+            write_some("a", "early", 3);
+            strata *s = world_open("a", "anna");
+            strata_attribute got;
+            ok(s, strata_fact_get(s, "early0", "from", 0, &got));
+            if (wrote)
+                world_set(s, "mine", "y", "1");
+            world_run("%s", ways[way]);
+            if (way == 2)
+                world_init("a");
+            write_some("a", "after", 1);
+            if (wrote && way == 1)
+                usleep(120000); /* its files have their names still, elsewhere */
+            int code = world_write(s, STRATA_SET, "late", "y", "2", NULL);
+            expect_code(s, code, STRATA_UNAVAILABLE);
+            assert_non_null(strstr(strata_last_error(s)->message, "removed or replaced"));
+            usleep(120000);
+            expect_code(s, strata_fact_get(s, "early0", "from", 0, &got), STRATA_UNAVAILABLE);
+            expect_code(s, strata_fact_get(s, "after0", "from", 0, &got), STRATA_UNAVAILABLE);
+            assert_non_null(strstr(strata_last_error(s)->message, "removed or replaced"));
+            strata_close(s);
+            has_all("a", "after", 1);
+        }
+}
+
 static void test_reboots(void **state)
 {
     (void)state;
@@ -287,6 +325,7 @@ int main(void)
         TEST(test_restored_in_place_meets_its_own_records),
         TEST(test_two_lives_are_told),
         TEST(test_replaced_under_an_open_handle),
+        TEST(test_replaced_under_a_handle),
         TEST(test_reboots),
         TEST(test_copied_while_written),
     };

@@ -157,6 +157,8 @@ struct st_log {
     bool read_only;
     struct st_identity identity;
     struct st_page *page;   /* NULL when read-only and the page cannot be mapped */
+    uint64_t page_inode;    /* of the file that is mapped */
+    uint64_t looked_ns;     /* when that was still the state's, boot_ns */
     struct st_posts *posts; /* NULL: not needed yet, or cannot be mapped */
     uint32_t post_first;    /* where to look for a free slot */
     int lock_fds[ST_LOCK_KINDS];

@@ -40,12 +40,18 @@ enum st_code st_segment_open(struct st_log *log, uint64_t segment)
     if (code != ST_OK)
         return code;
     int fd = env->open(env->ctx, path, ST_OPEN_WRITE);
-    if (fd < 0)
-        return st_fail_system(&log->fault, fd, "cannot open %s", path);
+    if (fd < 0) {
+        code = st_log_present(log, 0);
+        return code != ST_OK ? code : st_fail_system(&log->fault, fd, "cannot open %s", path);
+    }
     log->fd = fd;
     log->fd_segment = segment;
     log->fd_epoch = log->identity.epoch;
-    return ST_OK;
+    /* If the state is replaced from here on, the file has no name any more. */
+    code = st_log_present(log, 0);
+    if (code != ST_OK)
+        st_segment_close(log);
+    return code;
 }
 /* Flushes all segments of a writer and their names. */
 struct flush_work {

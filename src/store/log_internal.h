@@ -2,6 +2,7 @@
  * log_internal.h - shared by the files of the log kernel:
  *   log_identity.c  who writes here, and where everything lies
  *   log_page.c      the page that all processes share
+ *   log_present.c   whether the state is still the one that was opened
  *   log_epoch.c     when it may not be the log that it was, a new epoch
  *   log_tail.c      the locks and the tail rule
  *   log_append.c    segments, appending
@@ -57,6 +58,15 @@ enum st_code st_identity_store(struct st_log *log, const struct st_identity *id)
 /* What tells a copied or restored state directory from the one that the identity was made in. */
 enum st_code st_fingerprint(struct st_log *log, struct st_identity *id);
 bool st_fingerprint_same(const struct st_identity *a, const struct st_identity *b);
+
+/* --- log_present.c ------------------------------------------------------------------------------ */
+
+/* Between two looks, which cost a system call each. */
+#define ST_LOOK_NS UINT64_C(100000000)
+/* ST_UNAVAILABLE: the state was removed or replaced. ST_OK also when that was looked at less than so long ago. */
+enum st_code st_log_present(struct st_log *log, uint64_t after_ns);
+/* Says so. */
+enum st_code st_log_replaced(struct st_log *log);
 
 /* --- log_page.c -------------------------------------------------------------------------------- */
 

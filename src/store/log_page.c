@@ -63,6 +63,8 @@ enum st_code st_page_map(struct st_log *log)
     if (r < 0)
         return log->read_only ? ST_OK : st_fail_system(&log->fault, r, "cannot map %s", path);
     log->page = p;
+    log->page_inode = info.inode;
+    log->looked_ns = env->boot_ns(env->ctx);
     return ST_OK;
 }
 

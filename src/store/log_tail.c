@@ -235,11 +235,8 @@ static enum st_code tail_verify(struct st_log *log)
     int r = env->fstat(env->ctx, log->fd, &info);
     if (r < 0)
         return st_fail_system(&log->fault, r, "cannot look at the log in %s", log->dir);
-    if (info.unlinked) {
-        st_fail(&log->fault, ST_UNAVAILABLE,
-                "the state in %s was removed or replaced; nothing was recorded", log->dir);
-        return st_hint(&log->fault, "start again to open what is there now");
-    }
+    if (info.unlinked)
+        return st_log_replaced(log);
     log->fd_size = info.size;
 #ifndef ST_DEFECT_NO_TAIL_CHECK
     if (info.size < tail.offset)
@@ -274,6 +271,8 @@ enum st_code st_log_lock(struct st_log *log)
     st_point(log, "append.locked");
     if (!st_page_valid(log) || st_page_frozen(log->page))
         code = st_epoch_check(log);
+    if (code == ST_OK)
+        code = st_log_present(log, ST_LOOK_NS);
     if (code == ST_OK)
         code = tail_verify(log);
     if (code != ST_OK)
@@ -328,6 +327,9 @@ static enum st_code tail_from_files(struct st_log *log, struct st_tail *out)
 
 enum st_code st_log_tail(struct st_log *log, struct st_tail *out)
 {
+    enum st_code present = st_log_present(log, ST_LOOK_NS);
+    if (present != ST_OK)
+        return present;
     do {
         if (!st_page_valid(log) && !log->read_only) {
             /* Another process began a new epoch. */
