@@ -3,7 +3,7 @@
 # segments. See defects.sh. Environment: ARGS: arguments of the test.
 . "$(dirname "$0")/defects.sh"
 # shellcheck disable=SC2046 # a list of words
-defects_of $(ls src/store/log*.c | grep -v present) # that is one of defects_lib.sh
+defects_of $(find src/store -name 'log*.c' ! -name log_present.c) # that is one of defects_lib.sh
 flags="$flags -DST_SEGMENT_SIZE=4096 -DST_LINES_SIZE=1024 -DST_POSTS=3 -DST_POST_SIZE=256 -DST_CROWD=1"
 flags="$flags -DST_ROOM_SIZE=2000 -DST_ROOM_AFTER=1"
 library
