@@ -9,6 +9,7 @@
 #include "edge/prime.h"
 #include "edge/tree.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@
 #define HOOK_INPUT_MAX (4 * 1024 * 1024)
 /* A session must not hang at its start because another process holds a lock. Milliseconds. */
 #define HOOK_WAIT_MS 2000
+/* The same for a client that keeps its end open. Milliseconds between two pieces of its input. */
+#define HOOK_INPUT_MS 2000
 
 int cmd_prime(struct cli *c)
 {
@@ -41,13 +44,22 @@ int cmd_prime(struct cli *c)
 
 /* --- hooks ------------------------------------------------------------------------------------ */
 
+/* One object; its end is enough, as not every client closes its end. NULL: there is none. */
 static json_t *read_input(void)
 {
     char *text = malloc(HOOK_INPUT_MAX);
     json_t *o = NULL;
-    if (text != NULL && !isatty(STDIN_FILENO)) {
-        size_t n = fread(text, 1, HOOK_INPUT_MAX, stdin);
-        o = json_loadb(text, n, 0, NULL);
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    size_t n = 0;
+    ssize_t got = text != NULL && !isatty(STDIN_FILENO);
+    while (o == NULL && got > 0 && n < HOOK_INPUT_MAX && poll(&input, 1, HOOK_INPUT_MS) > 0) {
+        got = read(STDIN_FILENO, text + n, HOOK_INPUT_MAX - n);
+        n += got > 0 ? (size_t)got : 0;
+        size_t end = n;
+        while (end > 0 && strchr(" \t\r\n", text[end - 1]) != NULL)
+            end--;
+        if (end > 0 && text[end - 1] == '}')
+            o = json_loadb(text, end, 0, NULL);
     }
     free(text);
     return o;

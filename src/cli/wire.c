@@ -247,21 +247,27 @@ static int wire_client(struct cli *c, const strata_init_result *made, const stru
 
 /* --- AGENTS.md -------------------------------------------------------------------------------- */
 
+/* How the block begins says what else has to come back. */
+static const char block_mark[] = "<!-- strata:begin";
 static const char block_begin[] = "<!-- strata:begin -->\n";
+static const char block_unended[] = "<!-- strata:begin; no newline was at the end -->\n";
+static const char block_empty[] = "<!-- strata:begin; the file was empty -->\n";
 static const char block_end[] = "<!-- strata:end -->\n";
 static const char block_text[] =
     "## Strata\n\nOther agents work here too. Run `strata prime` (or call the MCP tool `prime`) "
     "before you begin.\n";
 
-/* Takes our block out of the text, with the empty line that stands before it. */
-static bool cut_block(char *text)
+/* Takes our block out of the text, with what was put before it. *was_there: the file, without text. */
+static bool cut_block(char *text, bool *was_there)
 {
-    char *begin = strstr(text, block_begin), *end = begin != NULL ? strstr(begin, block_end) : NULL;
+    char *begin = strstr(text, block_mark), *end = begin != NULL ? strstr(begin, block_end) : NULL;
     if (end == NULL)
         return false;
     end += sizeof block_end - 1;
+    *was_there = strncmp(begin, block_empty, sizeof block_empty - 1) == 0;
+    bool unended = strncmp(begin, block_unended, sizeof block_unended - 1) == 0;
     if (begin > text + 1 && begin[-1] == '\n' && begin[-2] == '\n')
-        begin--;
+        begin -= unended && *end == '\0' ? 2 : 1;
     memmove(begin, end, strlen(end) + 1);
     return true;
 }
@@ -276,36 +282,41 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir,
     char *text = user_file_read(path);
     size_t n = text != NULL ? strlen(text) : 0;
     char *all = text != NULL ? malloc(n + 512) : NULL;
+    bool there = false;
     int status = 0;
     if (all == NULL) {
         status = cli_error(c, STRATA_IO, "it was not touched; a symbolic link is not followed",
                            "%s cannot be changed: %s", path, strerror(errno));
     } else {
-        bool there = strstr(text, block_begin) != NULL;
-        int size = snprintf(all, n + 512, "%s%s%s%s%s", text,
-                            n == 0                ? ""
-                            : text[n - 1] == '\n' ? "\n"
-                                                  : "\n\n",
-                            block_begin, block_text, block_end);
+        there = strstr(text, block_mark) != NULL;
+        bool ended = n == 0 || text[n - 1] == '\n';
+        const char *begin = !ended                              ? block_unended
+                            : n == 0 && access(path, F_OK) == 0 ? block_empty
+                                                                : block_begin;
+        int size = snprintf(all, n + 512, "%s%s%s%s%s%s", text, ended ? "" : "\n",
+                            n > 0 ? "\n" : "", begin, block_text, block_end);
         if (!there && !user_file_replace(path, all, (size_t)size))
             status = cli_error(c, STRATA_IO, NULL, "cannot write %s: %s", path, strerror(errno));
     }
     free(all);
     free(text);
     (void)snprintf(what, sizeof what, "file %s", path);
-    if (status == 0)
-        add_text(report->wired, what);
-    return status == 0 ? note_wired(c, state_dir, what) : status;
+    /* What somebody else has put there, and committed perhaps, is not ours to take away. */
+    if (status != 0 || (there && !is_wired(state_dir, what)))
+        return status;
+    add_text(report->wired, what);
+    return note_wired(c, state_dir, what);
 }
 
 /* True when our block is not in it any more. */
 static bool unwire_file(struct cli *c, const char *path)
 {
     char *text = user_file_read(path);
-    bool good = text != NULL;
+    bool good = text != NULL, was_there = false;
     /* A file that has nothing else was made by us. */
-    if (good && cut_block(text))
-        good = text[0] == '\0' ? unlink(path) == 0 : user_file_replace(path, text, strlen(text));
+    if (good && cut_block(text, &was_there))
+        good = text[0] == '\0' && !was_there ? unlink(path) == 0
+                                             : user_file_replace(path, text, strlen(text));
     if (!good)
         cli_note(c, "%s was left as it is: it cannot be changed: %s", path, strerror(errno));
     free(text);

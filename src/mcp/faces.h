@@ -4,9 +4,11 @@
 
 #include "mcp/session.h"
 
-/* The tools of agents that work together. Fills the face; lent for the life of the session. */
-int mcp_main_face(struct mcp_session *x, struct mcp_face *face, strata_error *error);
+/* Both fill the face, lent for the life of the session. What is wrong with the workspace each call says. */
+
+/* The tools of agents that work together. */
+void mcp_main_face(struct mcp_session *x, struct mcp_face *face);
 /* The nine tools of the reference memory server; takes in its file at the first start. */
-int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *error);
+void mcp_memory_face(struct mcp_session *x, struct mcp_face *face);
 
 #endif

@@ -263,9 +263,8 @@ static char *read_resource(void *context, const char *uri, const char **mime,
     return NULL;
 }
 
-int mcp_main_face(struct mcp_session *x, struct mcp_face *face, strata_error *error)
+void mcp_main_face(struct mcp_session *x, struct mcp_face *face)
 {
-    (void)error; /* where there is no workspace, each call says so */
     *face = (struct mcp_face){
         .name = "strata",
         .instructions = "Shared memory, tasks and once-only actions of the agents on this "
@@ -284,5 +283,4 @@ int mcp_main_face(struct mcp_session *x, struct mcp_face *face, strata_error *er
         .tick = mcp_session_tick,
         .context = x,
     };
-    return STRATA_OK;
 }

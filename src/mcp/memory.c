@@ -106,6 +106,32 @@ enum mcp_progress memory_answer(struct mcp_call *call, json_t *value, const char
     return MCP_DONE;
 }
 
+/* Of the reference server; where that cannot be done, it is tried again with each call, which says why. */
+static bool take_file_in(struct mcp_session *x, strata *s, strata_error *error)
+{
+    const char *file = x->options->memory_file;
+    if (!x->taken_in && file != NULL && !strata_is_read_only(s) &&
+        memory_import(s, file, error) != STRATA_OK)
+        return false;
+    x->taken_in = true;
+    return true;
+}
+
+static struct mcp_agent *graph_agent(struct mcp_session *x, strata_error *error)
+{
+    struct mcp_agent *a = mcp_session_agent(x, NULL, 0, error);
+    return a != NULL && take_file_in(x, a->s, error) ? a : NULL;
+}
+
+struct mcp_agent *memory_agent(struct mcp_call *call)
+{
+    strata_error error = {0};
+    struct mcp_agent *a = graph_agent(call->context, &error);
+    if (a == NULL)
+        mcp_call_error(call, &error);
+    return a;
+}
+
 bool memory_is_named(const json_t *list, const char *name)
 {
     size_t i;
@@ -146,7 +172,7 @@ static json_t *part_of(json_t *whole, bool (*keep)(const json_t *entity, const v
 
 static json_t *whole_graph(struct mcp_call *call)
 {
-    struct mcp_agent *a = mcp_call_agent(call);
+    struct mcp_agent *a = memory_agent(call);
     json_t *whole = NULL;
     if (a != NULL && memory_graph(a->s, &whole) != STRATA_OK)
         mcp_call_fail(call, a->s);
@@ -255,7 +281,7 @@ static char *read_resource(void *context, const char *uri, const char **mime,
     json_t *whole = NULL;
     if (!known(context, uri))
         return NULL;
-    struct mcp_agent *a = mcp_session_agent(context, NULL, 0, &error);
+    struct mcp_agent *a = graph_agent(context, &error);
     if (a != NULL && memory_graph(a->s, &whole) != STRATA_OK)
         error = *strata_last_error(a->s);
     struct edge_text text = {0};
@@ -270,11 +296,11 @@ static char *read_resource(void *context, const char *uri, const char **mime,
     return text.p;
 }
 
-int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *error)
+void mcp_memory_face(struct mcp_session *x, struct mcp_face *face)
 {
-    struct mcp_agent *a = mcp_session_agent(x, NULL, 0, error);
-    if (a == NULL)
-        return error->code;
+    strata_error error;
+    /* Before anybody is served; what is wrong the calls say. */
+    (void)graph_agent(x, &error);
     *face = (struct mcp_face){
         .name = "strata-memory",
         .instructions =
@@ -291,7 +317,4 @@ int mcp_memory_face(struct mcp_session *x, struct mcp_face *face, strata_error *
         .idle = mcp_session_idle,
         .context = x,
     };
-    if (x->options->memory_file == NULL || strata_is_read_only(a->s))
-        return STRATA_OK;
-    return memory_import(a->s, x->options->memory_file, error);
 }

@@ -19,6 +19,8 @@ extern const struct mcp_field memory_entity_fields[], memory_relation_fields[];
 /* The result as its own text, too, as the reference server does. Takes the value, whose member (if
  * `member`) is the structured content. */
 enum mcp_progress memory_answer(struct mcp_call *call, json_t *value, const char *member);
+/* mcp_call_agent(), once the memory file was taken in. NULL: the call was refused. */
+struct mcp_agent *memory_agent(struct mcp_call *call);
 /* Whether a list of names has it. */
 bool memory_is_named(const json_t *list, const char *name);
 

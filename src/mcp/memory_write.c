@@ -118,7 +118,7 @@ create(struct mcp_call *call, const char *list, const struct mcp_field *fields,
        int (*there)(strata *s, const json_t *o, bool *yes),
        bool (*add)(struct mcp_call *call, struct import *im, size_t i, const json_t *o))
 {
-    struct mcp_agent *a = mcp_call_agent(call);
+    struct mcp_agent *a = memory_agent(call);
     struct import im;
     size_t i;
     json_t *o;
@@ -236,7 +236,7 @@ static bool plan_addition(struct mcp_call *call, struct import *im, strata *s, s
 
 enum mcp_progress memory_add_observations(struct mcp_call *call)
 {
-    struct mcp_agent *a = mcp_call_agent(call);
+    struct mcp_agent *a = memory_agent(call);
     struct import im;
     size_t i;
     const json_t *addition;
@@ -289,7 +289,7 @@ static int visit_deletion(void *arg, const strata_attribute *a)
 static enum mcp_progress delete_all(struct mcp_call *call, struct deletion *d, const char *message)
 {
     strata_fact_query all = {.size = sizeof all};
-    struct mcp_agent *a = mcp_call_agent(call);
+    struct mcp_agent *a = memory_agent(call);
     if (a == NULL)
         return MCP_DONE;
     import_init(&d->im);

@@ -151,7 +151,9 @@ void mcp_message_read(const char *bytes, size_t n, struct mcp_message *out)
         broken(out, MCP_PARSE_ERROR,
                json_error_code(&error) == json_error_invalid_utf8    ? "not UTF-8"
                : json_error_code(&error) == json_error_duplicate_key ? "a key is there twice"
-                                                                     : "not JSON");
+               : json_error_code(&error) == json_error_numeric_overflow
+                   ? "a number is too large; integers are read up to 2^63 - 1"
+                   : "not JSON");
     else if (json_is_array(out->root))
         broken(out, MCP_INVALID_REQUEST, "batches are not served; send one message a line");
     else if (!json_is_object(out->root))

@@ -9,10 +9,11 @@ int mcp_serve(const struct mcp_options *options, strata_error *error)
     struct mcp_face face;
     *error = (strata_error){0};
     mcp_session_init(&session, options);
-    int code = options->memory ? mcp_memory_face(&session, &face, error)
-                               : mcp_main_face(&session, &face, error);
-    if (code == STRATA_OK)
-        code = mcp_stdio(&face, options->wait_ms, error);
+    if (options->memory)
+        mcp_memory_face(&session, &face);
+    else
+        mcp_main_face(&session, &face);
+    int code = mcp_stdio(&face, options->wait_ms, error);
     mcp_session_close(&session);
     return code;
 }

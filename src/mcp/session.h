@@ -41,6 +41,7 @@ struct mcp_session {
     uint64_t cursor;       /* events up to here were looked at; 0: none were yet */
     struct mcp_news *news; /* what the last look found; NULL: nothing yet */
     bool ready;            /* what the first call needs is open */
+    bool taken_in;         /* the memory file was, or there is none */
 };
 
 void mcp_session_init(struct mcp_session *x, const struct mcp_options *options);

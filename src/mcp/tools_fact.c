@@ -26,7 +26,7 @@ const struct mcp_field fact_set_input[] = {
     {0},
 };
 const struct mcp_field fact_search_input[] = {
-    {"words", MCP_STRING, .optional = true, .about = "all must occur"},
+    {"words", MCP_STRING, .optional = true, .about = "all must occur; alone"},
     {"entity", MCP_STRING, .optional = true, .about = "read one entity"},
     {"attribute", MCP_STRING, .optional = true},
     {"limit", MCP_INTEGER, .optional = true, .max = LIMIT_MAX},
@@ -182,14 +182,19 @@ enum mcp_progress tool_fact_search(struct mcp_call *call)
     const char *words = mcp_text(call, "words"), *entity = mcp_text(call, "entity");
     const char *attribute = mcp_text(call, "attribute");
     json_int_t limit = json_integer_value(json_object_get(call->arguments, "limit"));
+    if (words != NULL && (entity != NULL || attribute != NULL)) {
+        mcp_refuse(call,
+                   "words are looked for in all facts: give either words, or entity and attribute");
+        return MCP_DONE;
+    }
     struct mcp_agent *a = mcp_call_agent(call);
     if (a == NULL)
         return MCP_DONE;
     size_t most = limit > 0 ? (size_t)limit : LIMIT_DEFAULT;
     struct listing l = {.f = mcp_say(call), .most = most, .facts = words == NULL && entity == NULL};
     strata_fact_query q = {.size = sizeof q, .entity = entity, .attribute = attribute};
-    int code = words != NULL && entity == NULL ? strata_search(a->s, words, most, put_fact, &l)
-                                               : strata_fact_each(a->s, &q, put_fact, &l);
+    int code = words != NULL ? strata_search(a->s, words, most, put_fact, &l)
+                             : strata_fact_each(a->s, &q, put_fact, &l);
     if (code != STRATA_OK && code != STRATA_NOT_FOUND) {
         mcp_call_fail(call, a->s);
         return MCP_DONE;

@@ -189,6 +189,35 @@ openclaw mcp unset strata" ]
     [ ! -e AGENTS.md ]
 }
 
+@test "AGENTS.md without its last newline, empty, or with the block already" {
+    for text in '# Rules\n\nBe kind.' 'a' 'a\r\nb' '   ' '' 'a\n' '\n' 'a\n\n'; do
+        printf "$text" >AGENTS.md
+        cp AGENTS.md before
+        strata init --agents --agents-md >/dev/null
+        has "$(cat AGENTS.md)" "strata prime"
+        strata uninit >/dev/null
+        cmp AGENTS.md before
+    done
+    # Somebody else's, from another clone: it stays.
+    strata init --agents --agents-md >/dev/null
+    cp AGENTS.md block
+    strata uninit >/dev/null
+    cp block AGENTS.md
+    strata init --agents --agents-md >/dev/null
+    strata uninit >/dev/null
+    cmp AGENTS.md block
+}
+
+@test "hook: a client that keeps its end open is not waited for" {
+    strata init >/dev/null
+    mkfifo input
+    exec 9<>input
+    printf '{"session_id":"s-1","cwd":"%s"}' "$PWD" >&9
+    timeout 1 strata hook session-end <input
+    timeout 10 strata hook session-end <input
+    exec 9>&-
+}
+
 @test "prime: unfinished work with its checkpoint, messages, rules" {
     strata add "build frontend" >/dev/null
     strata add "other" >/dev/null

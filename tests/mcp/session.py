@@ -675,6 +675,22 @@ class Session(unittest.TestCase):
         self.assertEqual(s.receive()["id"], 8)
         self.assertEqual(s.close(), 0)
 
+    def test_words_and_an_entity_are_two_questions(self):
+        s = self.start()
+        s.tool("fact_set", entity="e", attribute="a", value="something")
+        for more in ({"entity": "e"}, {"attribute": "a"}):
+            result = s.tool("fact_search", words="other", **more)
+            self.assertTrue(result["isError"])
+            self.assertIn("either words", result["content"][0]["text"])
+
+    def test_numbers_that_are_too_large(self):
+        s = self.start()
+        s.process.stdin.write(b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{"x":9223372036854775808}}\n')
+        s.process.stdin.flush()
+        error = s.receive()["error"]
+        self.assertEqual(error["code"], -32700)
+        self.assertIn("too large", error["message"])
+
     def test_large_messages(self):
         s = self.start()
         s.process.stdin.write(b"x" * (9 << 20))
@@ -786,6 +802,22 @@ class Session(unittest.TestCase):
         self.assertEqual(s.close(), 0)
         graph = self.start("--memory", memory_file=file).tool("read_graph")["structuredContent"]
         self.assertEqual([e["name"] for e in graph["entities"]], ["new"])
+
+    def test_a_memory_file_that_cannot_be_taken_in_is_told_by_each_call(self):
+        file = os.path.join(self.place.name, "memory.jsonl")
+        line = '{"type":"entity","name":"%s","entityType":"t","observations":[]}\n'
+        with open(file, "w", encoding="utf-8") as f:
+            f.write(line % "good" + line % "bad ")
+        s = self.start("--memory", memory_file=file)
+        for tool, arguments in (("read_graph", {}), ("create_entities", {"entities": []})):
+            result = s.tool(tool, **arguments)
+            self.assertTrue(result["isError"])
+            self.assertIn("line 2", result["content"][0]["text"])
+        with open(file, "w", encoding="utf-8") as f:
+            f.write(line % "good" + line % "better")
+        graph = s.tool("read_graph")["structuredContent"]
+        self.assertEqual([e["name"] for e in graph["entities"]], ["better", "good"])
+        self.assertEqual(s.close(), 0)
 
     def test_nobody_serves_while_another_takes_the_memory_file_in(self):
         file = os.path.join(self.place.name, "memory.jsonl")
