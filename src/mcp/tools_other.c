@@ -220,9 +220,12 @@ enum mcp_progress tool_once_begin(struct mcp_call *call)
         .op_class = class_of(mcp_text(call, "class")),
         .needs_approval = json_is_true(json_object_get(call->arguments, "needs_approval")),
     };
-    if (strata_op_begin(a->s, &request, &answer) != STRATA_OK) {
+    int code = strata_op_begin(a->s, &request, &answer);
+    if (code != STRATA_OK) {
         mcp_call_fail(call, a->s);
-        (void)fputs(". Do not do it. once_begin with the same key says later how it stands.",
+        (void)fputs(code == STRATA_INVALID || code == STRATA_LIMIT
+                        ? ". Do not do it before once_begin takes it."
+                        : ". Do not do it. once_begin with the same key says later how it stands.",
                     mcp_say(call));
         return MCP_DONE;
     }
@@ -282,13 +285,13 @@ enum mcp_progress tool_once_report(struct mcp_call *call)
     mcp_let_go(call->context, a, MCP_HOLD_ONCE, key);
     if (code != STRATA_OK)
         return MCP_DONE;
-    (void)fprintf(
-        mcp_say(call),
-        strcmp(outcome, "done") == 0 ? "%s is done; whoever asks again gets the result."
-        : strcmp(outcome, "unknown") == 0
-            ? "%s is in doubt: a person has been asked. Do not retry; go on with other work."
-            : "%s: it is recorded that nothing happened.",
-        key);
+    (void)fprintf(mcp_say(call),
+                  strcmp(outcome, "done") == 0 ? "%s is done; whoever asks again gets the result."
+                  : strcmp(outcome, "unknown") == 0 ? "%s is in doubt. Do not retry unless "
+                                                      "once_begin with the same key says so; else "
+                                                      "a person decides. Go on with other work."
+                                                    : "%s: it is recorded that nothing happened.",
+                  key);
     call->structured = json_object();
     return MCP_DONE;
 }

@@ -423,6 +423,17 @@ class Session(unittest.TestCase):
         self.assertFalse(doubt["isError"] or doubt["structuredContent"]["go"])
         self.assertIn("outcome unknown", doubt["content"][0]["text"])
 
+    def test_a_key_that_cannot_be_one_is_not_asked_for_again(self):
+        s = self.start()
+        for key in ("", "k" * 300):
+            result = s.tool("once_begin", key=key, what="w", **{"class": "keyed"})
+            self.assertTrue(result["isError"])
+            self.assertNotIn("says later", result["content"][0]["text"])
+        # What may be done again is not said to wait for a person.
+        s.tool("once_begin", key="k", what="w", **{"class": "keyed"})
+        said = s.tool("once_report", key="k", outcome="unknown")["content"][0]["text"]
+        self.assertIn("unless once_begin", said)
+
     def test_a_report_that_is_refused_can_be_made_again(self):
         s = self.start()
         self.assertTrue(s.tool("once_begin", key="k", what="mail")["structuredContent"]["go"])
