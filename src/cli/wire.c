@@ -247,27 +247,37 @@ static int wire_client(struct cli *c, const strata_init_result *made, const stru
 
 /* --- AGENTS.md -------------------------------------------------------------------------------- */
 
-/* How the block begins says what else has to come back. */
-static const char block_mark[] = "<!-- strata:begin";
-static const char block_begin[] = "<!-- strata:begin -->\n";
-static const char block_unended[] = "<!-- strata:begin; no newline was at the end -->\n";
-static const char block_empty[] = "<!-- strata:begin; the file was empty -->\n";
+/* How our block begins says what the file was like before. A view's block begins otherwise (files/block.h). */
+enum block_kind { BLOCK_PLAIN, BLOCK_UNENDED, BLOCK_IN_EMPTY, BLOCK_KINDS };
+static const char *const block_begins[BLOCK_KINDS] = {
+    [BLOCK_PLAIN] = "<!-- strata:begin -->\n",
+    [BLOCK_UNENDED] = "<!-- strata:begin; no newline was at the end -->\n",
+    [BLOCK_IN_EMPTY] = "<!-- strata:begin; the file was empty -->\n",
+};
 static const char block_end[] = "<!-- strata:end -->\n";
 static const char block_text[] =
     "## Strata\n\nOther agents work here too. Run `strata prime` (or call the MCP tool `prime`) "
     "before you begin.\n";
 
-/* Takes our block out of the text, with what was put before it. *was_there: the file, without text. */
-static bool cut_block(char *text, bool *was_there)
+static char *find_block(char *text, enum block_kind *kind)
 {
-    char *begin = strstr(text, block_mark), *end = begin != NULL ? strstr(begin, block_end) : NULL;
+    for (*kind = 0; *kind < BLOCK_KINDS; ++*kind) {
+        char *at = strstr(text, block_begins[*kind]);
+        if (at != NULL)
+            return at;
+    }
+    return NULL;
+}
+
+/* Takes our block out of the text, with what was put before it. */
+static bool cut_block(char *text, enum block_kind *kind)
+{
+    char *begin = find_block(text, kind), *end = begin != NULL ? strstr(begin, block_end) : NULL;
     if (end == NULL)
         return false;
     end += sizeof block_end - 1;
-    *was_there = strncmp(begin, block_empty, sizeof block_empty - 1) == 0;
-    bool unended = strncmp(begin, block_unended, sizeof block_unended - 1) == 0;
     if (begin > text + 1 && begin[-1] == '\n' && begin[-2] == '\n')
-        begin -= unended && *end == '\0' ? 2 : 1;
+        begin -= *kind == BLOCK_UNENDED && *end == '\0' ? 2 : 1;
     memmove(begin, end, strlen(end) + 1);
     return true;
 }
@@ -288,13 +298,14 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir,
         status = cli_error(c, STRATA_IO, "it was not touched; a symbolic link is not followed",
                            "%s cannot be changed: %s", path, strerror(errno));
     } else {
-        there = strstr(text, block_mark) != NULL;
+        enum block_kind kind;
+        there = find_block(text, &kind) != NULL;
         bool ended = n == 0 || text[n - 1] == '\n';
-        const char *begin = !ended                              ? block_unended
-                            : n == 0 && access(path, F_OK) == 0 ? block_empty
-                                                                : block_begin;
+        kind = !ended                              ? BLOCK_UNENDED
+               : n == 0 && access(path, F_OK) == 0 ? BLOCK_IN_EMPTY
+                                                   : BLOCK_PLAIN;
         int size = snprintf(all, n + 512, "%s%s%s%s%s%s", text, ended ? "" : "\n",
-                            n > 0 ? "\n" : "", begin, block_text, block_end);
+                            n > 0 ? "\n" : "", block_begins[kind], block_text, block_end);
         if (!there && !user_file_replace(path, all, (size_t)size))
             status = cli_error(c, STRATA_IO, NULL, "cannot write %s: %s", path, strerror(errno));
     }
@@ -312,11 +323,12 @@ static int wire_agents_md(struct cli *c, const char *state_dir, const char *dir,
 static bool unwire_file(struct cli *c, const char *path)
 {
     char *text = user_file_read(path);
-    bool good = text != NULL, was_there = false;
-    /* A file that has nothing else was made by us. */
-    if (good && cut_block(text, &was_there))
-        good = text[0] == '\0' && !was_there ? unlink(path) == 0
-                                             : user_file_replace(path, text, strlen(text));
+    bool good = text != NULL;
+    enum block_kind kind;
+    if (good && cut_block(text, &kind)) {
+        bool made_by_us = text[0] == '\0' && kind != BLOCK_IN_EMPTY;
+        good = made_by_us ? unlink(path) == 0 : user_file_replace(path, text, strlen(text));
+    }
     if (!good)
         cli_note(c, "%s was left as it is: it cannot be changed: %s", path, strerror(errno));
     free(text);

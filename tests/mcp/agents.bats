@@ -208,6 +208,15 @@ openclaw mcp unset strata" ]
     cmp AGENTS.md block
 }
 
+@test "AGENTS.md with a view in it: the view stays" {
+    printf '%s\n' '# Rules' '<!-- strata:begin facts 0123456789abcdef edit -->' 'row' '<!-- strata:end facts -->' >AGENTS.md
+    cp AGENTS.md before
+    strata init --agents --agents-md >/dev/null
+    has "$(cat AGENTS.md)" "strata prime"
+    strata uninit >/dev/null
+    cmp AGENTS.md before
+}
+
 @test "hook: a client that keeps its end open is not waited for" {
     strata init >/dev/null
     mkfifo input
