@@ -42,8 +42,6 @@ void edge_text_release(struct edge_text *t)
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
-#define ADD(t, literal) edge_text_add((t), (literal), sizeof(literal) - 1)
-
 static bool is_plain(char c)
 {
     return (unsigned char)c >= 0x20 && c != '"' && c != '\\';
@@ -65,7 +63,7 @@ static void add_escape(struct edge_text *t, char c)
 static void add_string(struct edge_text *t, const char *p, size_t n)
 {
     const char *end = p + n;
-    ADD(t, "\"");
+    EDGE_TEXT_ADD(t, "\"");
     for (;;) {
         const char *start = p;
         while (p < end && is_plain(*p))
@@ -75,7 +73,7 @@ static void add_string(struct edge_text *t, const char *p, size_t n)
             break;
         add_escape(t, *p++);
     }
-    ADD(t, "\"");
+    EDGE_TEXT_ADD(t, "\"");
 }
 
 /* Between the parts of a value, and before the first and behind the last. */
@@ -84,7 +82,7 @@ static void add_break(struct edge_text *t, unsigned indent, unsigned depth)
     size_t n = (size_t)indent * depth;
     if (indent == 0)
         return;
-    ADD(t, "\n");
+    EDGE_TEXT_ADD(t, "\n");
     t->failed = t->failed || !edge_text_room(t, n);
     if (t->failed)
         return;
@@ -99,11 +97,11 @@ static void add_object(struct edge_text *t, const json_t *o, unsigned indent, un
     const char *key;
     size_t count = 0;
     json_t *member;
-    ADD(t, "{");
+    EDGE_TEXT_ADD(t, "{");
     json_object_foreach((json_t *)(uintptr_t)o, key, member)
     {
         if (count++ > 0)
-            ADD(t, ",");
+            EDGE_TEXT_ADD(t, ",");
         add_break(t, indent, depth + 1);
         add_string(t, key, strlen(key));
         edge_text_add(t, ": ", indent > 0 ? 2 : 1);
@@ -111,24 +109,24 @@ static void add_object(struct edge_text *t, const json_t *o, unsigned indent, un
     }
     if (count > 0)
         add_break(t, indent, depth);
-    ADD(t, "}");
+    EDGE_TEXT_ADD(t, "}");
 }
 
 static void add_array(struct edge_text *t, const json_t *a, unsigned indent, unsigned depth)
 {
     size_t i;
     json_t *element;
-    ADD(t, "[");
+    EDGE_TEXT_ADD(t, "[");
     json_array_foreach(a, i, element)
     {
         if (i > 0)
-            ADD(t, ",");
+            EDGE_TEXT_ADD(t, ",");
         add_break(t, indent, depth + 1);
         add_value(t, element, indent, depth + 1);
     }
     if (json_array_size(a) > 0)
         add_break(t, indent, depth);
-    ADD(t, "]");
+    EDGE_TEXT_ADD(t, "]");
 }
 
 /* The shortest text that is read as the same number is the library's business. */
@@ -158,13 +156,13 @@ static void add_value(struct edge_text *t, const json_t *value, unsigned indent,
         add_number(t, value);
         break;
     case JSON_TRUE:
-        ADD(t, "true");
+        EDGE_TEXT_ADD(t, "true");
         break;
     case JSON_FALSE:
-        ADD(t, "false");
+        EDGE_TEXT_ADD(t, "false");
         break;
     case JSON_NULL:
-        ADD(t, "null");
+        EDGE_TEXT_ADD(t, "null");
     }
 }
 

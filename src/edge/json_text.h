@@ -20,6 +20,7 @@ struct edge_text {
 /* Room for so many more bytes. False: out of memory, and nothing has changed; `failed` is not set. */
 bool edge_text_room(struct edge_text *t, size_t n);
 void edge_text_add(struct edge_text *t, const char *bytes, size_t n);
+#define EDGE_TEXT_ADD(t, literal) edge_text_add((t), (literal), sizeof(literal) - 1)
 /*
  * RFC 8259, in the order of the members. `indent`: spaces for each level, as JSON.stringify() has them; 0: on
  * one line, without spaces. NULL is a value for which there was no memory. A value must not contain itself,

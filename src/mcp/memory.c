@@ -117,6 +117,7 @@ static bool take_file_in(struct mcp_session *x, strata *s, strata_error *error)
     return true;
 }
 
+/* The default one. */
 static struct mcp_agent *graph_agent(struct mcp_session *x, strata_error *error)
 {
     struct mcp_agent *a = mcp_session_agent(x, NULL, 0, error);
@@ -126,10 +127,11 @@ static struct mcp_agent *graph_agent(struct mcp_session *x, strata_error *error)
 struct mcp_agent *memory_agent(struct mcp_call *call)
 {
     strata_error error = {0};
-    struct mcp_agent *a = graph_agent(call->context, &error);
-    if (a == NULL)
-        mcp_call_error(call, &error);
-    return a;
+    struct mcp_agent *a = mcp_call_agent(call);
+    if (a == NULL || take_file_in(call->context, a->s, &error))
+        return a;
+    mcp_call_error(call, &error);
+    return NULL;
 }
 
 bool memory_is_named(const json_t *list, const char *name)

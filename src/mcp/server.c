@@ -18,12 +18,10 @@
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-#define ADD(t, literal) edge_text_add((t), (literal), sizeof(literal) - 1)
-
 static bool line_send(struct mcp_server *v)
 {
     struct edge_text *l = &v->line;
-    ADD(l, "\n");
+    EDGE_TEXT_ADD(l, "\n");
     bool fits = !l->failed && l->n <= MCP_RESULT_SIZE_MAX;
     if (fits)
         v->send(v->arg, l->p, l->n);
@@ -63,11 +61,11 @@ void mcp_reply(struct mcp_server *v, json_t *id, bool stateless, json_t *result)
         }
     }
     bool memory = result != NULL;
-    ADD(&v->line, "{\"jsonrpc\":\"2.0\",\"id\":");
+    EDGE_TEXT_ADD(&v->line, "{\"jsonrpc\":\"2.0\",\"id\":");
     edge_text_add_json(&v->line, id, 0);
-    ADD(&v->line, ",\"result\":");
+    EDGE_TEXT_ADD(&v->line, ",\"result\":");
     edge_text_add_json(&v->line, result, 0);
-    ADD(&v->line, "}");
+    EDGE_TEXT_ADD(&v->line, "}");
     json_decref(result);
     if (!line_send(v))
         mcp_reply_error(v, id, MCP_INTERNAL_ERROR, NULL, "%s",

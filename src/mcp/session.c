@@ -161,13 +161,11 @@ static const struct {
 static void hint_of(const strata_error *error, char out[600])
 {
     /* The library's hint sends who writes in a sandbox to the tools that this is one of. */
-    const char *nothing = "nothing was recorded; ";
-    if (strstr(error->message, "nothing was recorded") != NULL)
-        nothing = "";
+    bool said = strstr(error->message, "nothing was recorded") != NULL;
     if (error->code == STRATA_READ_ONLY)
         (void)snprintf(out, 600,
                        "%sask the operator to start this server where the state can be written",
-                       nothing);
+                       said ? "" : "nothing was recorded; ");
     else
         edge_clean(error->hint, out, 600);
     for (size_t i = 0; i < sizeof in_hints / sizeof in_hints[0]; i++) {

@@ -74,12 +74,12 @@ static const char *add_op(struct st_names *n, const char *p, const char *end)
     const char *quote = memchr(p, '"', (size_t)(end - p));
     if (quote == NULL)
         return end;
-    if (begins(p, end, "seen\""))
-        n->seen = true;
-    else if (!begins(quote, end, entity))
-        n->any = n->any || !touches_nothing(p, end);
-    if (!begins(quote, end, entity))
+    if (!begins(quote, end, entity)) {
+        bool seen = begins(p, end, "seen\"");
+        n->seen = n->seen || seen;
+        n->any = n->any || !(seen || touches_nothing(p, end));
         return quote;
+    }
     struct st_str name = {quote + sizeof entity - 1, 0};
     for (p = name.p; p < end && *p != '"';)
         p += *p == '\\' && p + 1 < end ? 2 : 1;
